@@ -1,0 +1,149 @@
+r"""The forward process and its exact reverse: how noise goes in, and how it would come out.
+
+Everything here is a closed form; nothing is learned. Samples `x` have any shape (B, ...), and a
+batch may mix timesteps: `t` is (B,), one integer a sample, counted from 0. Index -1, before the
+first step, is the clean sample, where alpha_bar is 1.
+"""
+
+import torch
+from torch import Tensor
+
+from tlab_diffusion.diffusion import schedules
+from tlab_diffusion.diffusion._check import (
+    check_alphas_cumprod,
+    check_betas,
+    check_float,
+    check_same_shape,
+    check_timesteps,
+)
+from tlab_diffusion.errors import InputError
+
+
+def expand(values: Tensor, x: Tensor) -> Tensor:
+    r"""Give one value a sample the shape (B, 1, ..., 1), dtype and device of `x` (B, ...)."""
+    return values.to(x).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def gather(schedule: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    r"""The schedule's value at each sample's timestep, shaped to multiply `x`.
+
+    Args:
+        schedule: (T,).
+        t: (B,) integers from 0 to T - 1.
+        x: (B, ...).
+
+    Returns:
+        (B, 1, ..., 1) with the dtype and device of `x`.
+    """
+    return expand(schedule.to(t.device)[t.long()], x)
+
+
+def alpha_bar_at(alphas_cumprod: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    r"""alpha_bar at each sample's timestep, 1 where t is -1; shaped to multiply `x` (B, ...)."""
+    values = alphas_cumprod.to(t.device)[t.clamp(min=0).long()]
+    return expand(torch.where(t < 0, torch.ones_like(values), values), x)
+
+
+def q_step(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
+    r"""One noising step: `x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) noise`.
+
+    With `alpha_t = 1 - beta_t` (Eq. 2, arXiv:2006.11239). Data of variance 1 keeps variance 1.
+
+    Args:
+        x_prev: (B, ...), x_{t-1}.
+        beta_t: (B,), the variance of the noise to add, each in (0, 1].
+        noise: standard normal, shaped like `x_prev`.
+
+    Returns:
+        x_t, shaped like `x_prev`.
+
+    Raises:
+        InputError: on a wrong shape or dtype, or a beta outside (0, 1].
+    """
+    check_same_shape("noise", noise, "x_prev", x_prev)
+    check_betas(beta_t)
+    if beta_t.shape != x_prev.shape[:1]:
+        raise InputError(
+            "beta_t", got=f"shape {tuple(beta_t.shape)}", expected=f"{tuple(x_prev.shape[:1])}"
+        )
+    beta_t = expand(beta_t, x_prev)
+    return (1 - beta_t).sqrt() * x_prev + beta_t.sqrt() * noise
+
+
+def q_sample(x0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    r"""All steps up to t at once: `x_t = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) noise`.
+
+    Source: Eq. 4, arXiv:2006.11239.
+
+    Args:
+        x0: (B, ...), clean samples.
+        t: (B,) integers from 0 to T - 1.
+        noise: standard normal, shaped like `x0`.
+        alphas_cumprod: (T,).
+
+    Returns:
+        x_t, shaped like `x0`.
+
+    Raises:
+        InputError: on a wrong shape or dtype, or a timestep out of range.
+    """
+    check_same_shape("noise", noise, "x0", x0)
+    check_alphas_cumprod(alphas_cumprod)
+    check_timesteps(t, x0, len(alphas_cumprod))
+    alpha_bar_t = gather(alphas_cumprod, t, x0)
+    return alpha_bar_t.sqrt() * x0 + (1 - alpha_bar_t).sqrt() * noise
+
+
+def posterior(x0: Tensor, x_t: Tensor, t: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Mean and variance of `q(x_{t-1} | x_t, x0)`: the best step back when x0 is known.
+
+    `mean = sqrt(alpha_bar_{t-1}) beta_t / (1 - alpha_bar_t) x0
+    + sqrt(alpha_t) (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) x_t` and
+    `variance = (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t) beta_t` (Eq. 7, arXiv:2006.11239).
+    At t = 0 the step before is the clean sample: mean x0, variance 0.
+
+    Args:
+        x0: (B, ...), clean samples.
+        x_t: (B, ...), noisy samples.
+        t: (B,) integers from 0 to T - 1.
+        betas: (T,), each in (0, 1].
+
+    Returns:
+        The mean, shaped like `x0`, and the variance (B,).
+
+    Raises:
+        InputError: on a wrong shape or dtype, or a timestep out of range.
+    """
+    check_same_shape("x_t", x_t, "x0", x0)
+    check_betas(betas)
+    check_timesteps(t, x0, len(betas))
+    alphas_cumprod = schedules.alphas_cumprod(betas)
+    beta_t = gather(betas, t, x0)
+    alpha_bar_t = alpha_bar_at(alphas_cumprod, t, x0)
+    alpha_bar_prev = alpha_bar_at(alphas_cumprod, t - 1, x0)
+    x0_weight = alpha_bar_prev.sqrt() * beta_t / (1 - alpha_bar_t)
+    x_t_weight = (1 - beta_t).sqrt() * (1 - alpha_bar_prev) / (1 - alpha_bar_t)
+    variance = (1 - alpha_bar_prev) / (1 - alpha_bar_t) * beta_t
+    return x0_weight * x0 + x_t_weight * x_t, variance.flatten()
+
+
+def posterior_std(betas: Tensor) -> Tensor:
+    r"""`sqrt` of the posterior variance at every timestep: the smaller choice of sigma_t.
+
+    Args:
+        betas: (T,), each in (0, 1].
+
+    Returns:
+        (T,), 0 at index 0.
+    """
+    check_betas(betas)
+    alpha_bar = schedules.alphas_cumprod(betas)
+    alpha_bar_prev = torch.cat([torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]])
+    return ((1 - alpha_bar_prev) / (1 - alpha_bar) * betas).sqrt()
+
+
+def check_noisy_batch(x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> None:
+    """Refuse a noisy batch (x_t, t) that does not fit the schedule."""
+    check_float("x_t", x_t)
+    check_alphas_cumprod(alphas_cumprod)
+    check_timesteps(t, x_t, len(alphas_cumprod))
