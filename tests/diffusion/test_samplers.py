@@ -120,7 +120,7 @@ def test_ddim_is_of_first_order_and_dpm_solver_of_second():
     exact = x_T * (variance[99] / variance[999]).sqrt()
     for sampler, order in ((samplers.ddim, 1), (samplers.dpm_solver_pp_2m, 2)):
         errors = []
-        for stride in (50, 25):
+        for stride in (2, 1):  # coarser, the second order is not yet the leading one
             steps = list(sampler(model, x_T, ALPHAS_CUMPROD, list(range(999, 98, -stride))))
             at_99 = steps[-2].x  # the last move goes on to the clean sample
             errors.append((at_99 - exact).norm().item())
