@@ -1,0 +1,474 @@
+# %% [markdown]
+r"""
+# 01 · Noising
+
+A diffusion model learns to undo something. Before it can learn that, we must know exactly what is done: a picture becomes noise, a little at a time.
+
+**After this lesson you can**
+
+- take one noising step, and say why its two square roots are there;
+- jump to any step at once with $\bar\alpha_t$;
+- read a noise schedule: where it spends its steps, and whether its last step is really noise;
+- build the cosine schedule and repair a schedule's end.
+
+**Time** about 70 minutes, 7 exercises. **You need** Python, a little torch, and the variance of a sum of independent numbers. Symbols are collected in `NOTATION.md`.
+"""
+
+# %%
+import torch
+
+from tlab_diffusion import plots
+from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
+from tlab_diffusion.course.widgets import schedule_explorer
+from tlab_diffusion.diffusion import process, schedules
+from tlab_diffusion.picturebook import render, subject_scenes
+
+# %% [markdown]
+r"""
+## 1. A picture is a row of numbers
+
+Here is the character that will follow us through the course. For a model it is a tensor of $3 \times 64 \times 64$ numbers, scaled from 0…255 to $[-1, 1]$ (you wrote that function in lesson 00). We call the clean picture $x_0$.
+"""
+
+# %%
+to_model_range = reference("start.to_model_range")
+
+picture = render(subject_scenes("pip")[0])  # (64, 64, 3), whole numbers from 0 to 255
+x0 = to_model_range(torch.from_numpy(picture))  # (3, 64, 64), from -1 to 1
+
+plots.picture_strip(x0[None], ["x0"], title="Pip, clean")
+
+# %% tags=["nbval-check-output"]
+print(f"shape {tuple(x0.shape)}, smallest {x0.min():.2f}, largest {x0.max():.2f}")
+
+# %% [markdown]
+r"""
+## 2. One step
+
+One noising step makes $x_t$ from $x_{t-1}$:
+
+$$x_t = \sqrt{\alpha_t}\; x_{t-1} + \sqrt{1-\alpha_t}\;\epsilon_t, \qquad \epsilon_t \sim \mathcal N(0, I).$$
+
+- $\epsilon_t$ is fresh noise: one standard normal number for each number of the picture;
+- $\alpha_t$, a number just below 1, is the share of the variance that the step keeps;
+- $\beta_t = 1 - \alpha_t$ is the variance of the noise that it adds. Schedules are usually given as betas.
+
+So a step does **two** things: it shrinks the picture a little, and it adds a little noise. Why both? Suppose the numbers we start with have variance 1. Variances of independent numbers add, so after the step
+
+$$\operatorname{Var}[x_t] = \alpha_t \operatorname{Var}[x_{t-1}] + (1 - \alpha_t) = \alpha_t + 1 - \alpha_t = 1.$$
+
+The step trades signal for noise at constant variance. That keeps the numbers in the range that a network likes, for ever.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: one noising step
+
+`noising.q_step` · easy · 5 minutes
+
+Write the step for a **batch**: `x_prev` is (B, …) with any shape after the batch, and `beta_t` is (B,), one beta for each sample. The noise comes as an argument, so that the result can be checked.
+
+Stuck? `hint("noising.q_step")` helps a little, `hint("noising.q_step", 2)` helps more, and `solution("noising.q_step")` shows ours.
+"""
+
+
+# %% exercise="noising.q_step"
+def q_step(x_prev, beta_t, noise):
+    """One noising step.
+
+    x_prev: (B, ...), beta_t: (B,), noise: shaped like x_prev. Returns x_t, shaped like x_prev.
+    """
+    ### BEGIN SOLUTION
+    beta_t = beta_t.reshape(-1, *[1] * (x_prev.ndim - 1))  # (B, 1, ..., 1): one beta a sample
+    return (1 - beta_t).sqrt() * x_prev + beta_t.sqrt() * noise
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("noising.q_step", q_step)
+
+# %% [markdown]
+r"""
+What if the square roots are forgotten? Let us start 20 000 numbers at variance 1, take 300 steps with $\beta = 0.02$, and watch the variance under three rules.
+"""
+
+# %%
+generator = torch.Generator().manual_seed(0)
+beta = torch.tensor(0.02)
+
+rules = {
+    "right: √(1−β) x + √β ε": lambda x, eps: (1 - beta).sqrt() * x + beta.sqrt() * eps,
+    "no shrinking: x + √β ε": lambda x, eps: x + beta.sqrt() * eps,
+    "no roots: (1−β) x + β ε": lambda x, eps: (1 - beta) * x + beta * eps,
+}
+variances = {}
+for name, rule in rules.items():
+    x = torch.randn(20_000, generator=generator)
+    variances[name] = []
+    for _ in range(300):
+        x = rule(x, torch.randn(20_000, generator=generator))
+        variances[name].append(x.var().item())
+
+plots.curves(
+    range(1, 301),
+    variances,
+    xlabel="steps",
+    ylabel="variance",
+    title="Only the two square roots keep the variance at 1",
+)
+
+# %% tags=["nbval-check-output"]
+for name, values in variances.items():
+    print(f"after 300 steps: variance {values[-1]:.1f}   {name}")
+
+# %% [markdown]
+r"""
+Without shrinking, the variance grows without end ($1 + 300 \cdot 0.02 = 7$); without the roots, the numbers fade to almost nothing. Both mistakes are common in published code, and both still produce pictures that look noisy. That is why we check numbers, not looks.
+
+## 3. The chain
+
+Now take many steps. A **schedule** says how large each one is: $\beta_0, \beta_1, \dots, \beta_{T-1}$. The classic one (Ho, Jain and Abbeel 2020) has $T = 1000$ steps and grows on a straight line from 0.0001 to 0.02.
+
+> **Counting.** Papers count steps from 1 to $T$. Code counts from 0 to $T-1$, and so do we from here on: `betas[0]` belongs to the first step, `t = 0` is the sample after it, and "before the first step" is the clean picture.
+"""
+
+# %%
+betas = schedules.linear_betas(1000, beta_start=1e-4, beta_end=0.02)
+
+generator = torch.Generator().manual_seed(1)
+x = x0[None]  # a batch of one
+chain = {-1: x}
+for t in range(1000):
+    noise = torch.randn(x.shape, generator=generator)
+    x = process.q_step(x, betas[t : t + 1], noise)
+    chain[t] = x
+
+shown = [-1, 49, 99, 199, 299, 499, 999]
+plots.picture_strip(
+    torch.cat([chain[t] for t in shown]),
+    ["x0"] + [f"t = {t}" for t in shown[1:]],
+    title="A thousand small steps turn Pip into noise",
+)
+
+# %% [markdown]
+r"""
+(In the notebook, later cells use the package's own functions, here `process.q_step`. It does what yours does, so an exercise you skip never blocks the rest.)
+
+By $t = 299$ the character is a ghost; at $t = 999$ nothing is left that you or I could see. Is there *really* nothing left? Keep the question; section 7 answers it.
+
+## 4. All steps at once
+
+Training needs $x_t$ for millions of random $t$. Walking there step by step would be hopeless. It is not needed either. Write two steps as one:
+
+$$
+\begin{aligned}
+x_t &= \sqrt{\alpha_t}\,x_{t-1} + \sqrt{1-\alpha_t}\,\epsilon_t\\
+&= \sqrt{\alpha_t}\left(\sqrt{\alpha_{t-1}}\,x_{t-2} + \sqrt{1-\alpha_{t-1}}\,\epsilon_{t-1}\right) + \sqrt{1-\alpha_t}\,\epsilon_t\\
+&= \sqrt{\alpha_t\alpha_{t-1}}\;x_{t-2} + \underbrace{\sqrt{\alpha_t(1-\alpha_{t-1})}\,\epsilon_{t-1} + \sqrt{1-\alpha_t}\,\epsilon_t}_{\text{a sum of two independent normals}}
+\end{aligned}
+$$
+
+A sum of independent normals is normal, and its variance is the sum of the variances: $\alpha_t(1-\alpha_{t-1}) + 1 - \alpha_t = 1 - \alpha_t\alpha_{t-1}$. Two steps with $\alpha_{t-1}$ and $\alpha_t$ are one step with their **product**. Going on to the start:
+
+$$x_t = \sqrt{\bar\alpha_t}\;x_0 + \sqrt{1-\bar\alpha_t}\;\epsilon, \qquad \bar\alpha_t = \alpha_0\alpha_1\cdots\alpha_t, \qquad \epsilon\sim\mathcal N(0,I).$$
+
+$\bar\alpha_t$ ("alpha bar") is the share of the picture's variance that is left at $t$. It falls from nearly 1 to nearly 0, and it is the number to think in.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: alpha bar
+
+`noising.alphas_cumprod` · easy · 3 minutes
+
+Turn a schedule's betas (T,) into all its $\bar\alpha_t$, (T,).
+"""
+
+
+# %% exercise="noising.alphas_cumprod"
+def alphas_cumprod(betas):
+    """The running product of 1 - beta. betas: (T,). Returns (T,)."""
+    ### BEGIN SOLUTION
+    return torch.cumprod(1 - betas, dim=0)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("noising.alphas_cumprod", alphas_cumprod)
+
+# %% [markdown]
+r"""
+### Exercise: the closed form
+
+`noising.q_sample` · medium · 10 minutes
+
+Jump from $x_0$ to $x_t$. A batch **mixes** timesteps: sample $i$ goes to `t[i]`. Pick each sample's $\bar\alpha_t$, and give it a shape that multiplies the sample as a whole.
+"""
+
+
+# %% exercise="noising.q_sample"
+def q_sample(x0, t, noise, alphas_cumprod):
+    """Noise clean samples up to step t in one go.
+
+    x0: (B, ...), t: (B,) integers, noise: shaped like x0, alphas_cumprod: (T,).
+    Returns x_t, shaped like x0.
+    """
+    ### BEGIN SOLUTION
+    alpha_bar_t = alphas_cumprod[t].reshape(-1, *[1] * (x0.ndim - 1))
+    return alpha_bar_t.sqrt() * x0 + (1 - alpha_bar_t).sqrt() * noise
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("noising.q_sample", q_sample)
+
+# %% [markdown]
+r"""
+Does the jump land where the walk lands? Take one number, $x_0 = 0.8$, walk 200 steps with it 20 000 times, and compare the mean and the spread with the closed form.
+"""
+
+# %% tags=["nbval-check-output"]
+alpha_bar = schedules.alphas_cumprod(betas)
+generator = torch.Generator().manual_seed(2)
+
+walked = torch.full((20_000, 1), 0.8)
+for t in range(200):
+    noise = torch.randn(walked.shape, generator=generator)
+    walked = process.q_step(walked, betas[t].expand(20_000), noise)
+
+mean, spread = 0.8 * alpha_bar[199].sqrt(), (1 - alpha_bar[199]).sqrt()
+print(f"200 steps:   mean {walked.mean():.2f}, standard deviation {walked.std():.2f}")
+print(f"closed form: mean {mean:.2f}, standard deviation {spread:.2f}")
+
+# %% [markdown]
+r"""
+## 5. Signal against noise
+
+How noisy is $x_t$? The signal has the variance share $\bar\alpha_t$, the noise $1-\bar\alpha_t$. Their ratio is the **signal-to-noise ratio**,
+
+$$\mathrm{SNR}_t = \frac{\bar\alpha_t}{1-\bar\alpha_t}.$$
+
+It is 1 where signal and noise are equal. It is usually drawn as a logarithm, for it runs over many powers of ten. Two schedules with the same SNR at each step are the same schedule: this curve is all there is to know.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: signal-to-noise ratio
+
+`noising.snr` · easy · 3 minutes
+
+A ratio of *variances*, for each timestep.
+"""
+
+
+# %% exercise="noising.snr"
+def snr(alphas_cumprod):
+    """Signal-to-noise ratio at every timestep. alphas_cumprod: (T,). Returns (T,)."""
+    ### BEGIN SOLUTION
+    return alphas_cumprod / (1 - alphas_cumprod)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("noising.snr", snr)
+
+# %% tags=["nbval-check-output"]
+snr_t = schedules.snr(alpha_bar)
+crossing = int((snr_t < 1).nonzero()[0])
+print(f"The linear schedule has more noise than signal from t = {crossing} on,")
+print(f"and spends {(snr_t < 0.01).float().mean():.0%} of its steps below SNR 0.01.")
+
+# %% [markdown]
+r"""
+A third of the steps are spent where less than a hundredth of the variance is signal: nearly nothing can be learned there. Can a schedule spend its steps better?
+
+## 6. Choosing a schedule
+
+Nichol and Dhariwal (2021) turn the question round: choose $\bar\alpha$ first, as a curve that falls gently at both ends, and read the betas off it. With $u = t/T$ from 0 to 1 and a small $s = 0.008$,
+
+$$\bar\alpha(u) = \cos^2\!\left(\frac{u+s}{1+s}\cdot\frac{\pi}{2}\right),\qquad \beta_t = \min\!\left(1 - \frac{\bar\alpha(u_{t+1})}{\bar\alpha(u_t)},\; 0.999\right),\qquad u_t = \frac tT.$$
+
+The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: the cosine schedule
+
+`noising.cosine_betas` · medium · 10 minutes
+
+Return the T betas. Work with T + 1 values of $\bar\alpha$, at $u = 0, 1/T, \dots, 1$: each beta needs two neighbours.
+"""
+
+
+# %% exercise="noising.cosine_betas"
+def cosine_betas(num_train_timesteps):
+    """The cosine schedule with s = 0.008, capped at 0.999. Returns (T,)."""
+    ### BEGIN SOLUTION
+    u = torch.linspace(0, 1, num_train_timesteps + 1, dtype=torch.float64)
+    alpha_bar = torch.cos((u + 0.008) / 1.008 * torch.pi / 2) ** 2
+    return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("noising.cosine_betas", cosine_betas)
+
+# %% [markdown]
+r"""
+Side by side, the same noise at the same timesteps: the linear schedule above, the cosine below. The cosine keeps the character for longer, and drowns it evenly.
+"""
+
+# %%
+cosine_alpha_bar = schedules.alphas_cumprod(schedules.cosine_betas(1000))
+
+shown = torch.tensor([0, 150, 300, 450, 600, 750, 900])
+batch = x0.expand(len(shown), -1, -1, -1)
+noise = torch.randn(x0.shape, generator=generator).expand_as(batch)
+both = [process.q_sample(batch, shown, noise, each) for each in (alpha_bar, cosine_alpha_bar)]
+labels = [f"{name}, t = {t}" for name in ("linear", "cosine") for t in shown]
+plots.picture_grid(
+    torch.cat(both),
+    labels,
+    columns=len(shown),
+    title="The cosine schedule, below, keeps the picture for longer",
+)
+
+# %%
+plots.curves(
+    range(1000),
+    {
+        "linear": schedules.snr(alpha_bar).log10(),
+        "cosine": schedules.snr(cosine_alpha_bar).log10(),
+    },
+    xlabel="timestep t",
+    ylabel="log10 SNR",
+    title="The cosine schedule loses its signal more slowly",
+)
+
+# %% [markdown]
+r"""
+## 7. Is the last step noise?
+
+Sampling will start from *pure* noise, as if that were $x_{T-1}$. Is it? In Stable Diffusion's schedule ("scaled linear") a little signal is left at the end: $\sqrt{\bar\alpha_{T-1}}$ is not 0.
+"""
+
+# %% tags=["nbval-check-output"]
+sd_alpha_bar = schedules.alphas_cumprod(schedules.scaled_linear_betas(1000))
+print(f"Stable Diffusion's last alpha bar: {sd_alpha_bar[-1]:.4f}")
+print(f"share of the picture left in the last x_t: {sd_alpha_bar[-1].sqrt():.3f}")
+
+# %% [markdown]
+r"""
+Seven percent of each pixel sounds like nothing. But a picture has $3 \cdot 64 \cdot 64 = 12\,288$ numbers, and averaging them averages the noise away, not the signal. Take an all-white and an all-black picture to the very last step and look at the mean of all pixels:
+"""
+
+# %% tags=["nbval-check-output"]
+generator = torch.Generator().manual_seed(3)
+last = torch.full((200,), 999)
+for name, value in (("white", 1.0), ("black", -1.0)):
+    pictures = torch.full((200, 3, 64, 64), value)
+    noise = torch.randn(pictures.shape, generator=generator)
+    means = process.q_sample(pictures, last, noise, sd_alpha_bar).mean(dim=(1, 2, 3))
+    print(f"{name}: mean of all pixels at t = 999: {means.mean():+.2f} ± {means.std():.2f}")
+
+# %% [markdown]
+r"""
+Seven standard deviations to either side: the *brightness* of the picture can be read from the "pure noise". A model trained this way learns to trust that leak. When sampling then starts from real noise, of mean 0, it concludes "medium brightness", always. This is why Stable Diffusion finds it hard to draw a very dark or a very light picture (Lin, Liu, Li and Yang 2024).
+
+The repair is to bend the schedule so that the last $\bar\alpha$ is exactly 0. In terms of $r_t = \sqrt{\bar\alpha_t}$, shift so that the end is 0, and stretch so that the start stays where it was:
+
+$$r_t \;\leftarrow\; (r_t - r_{T-1})\cdot\frac{r_0}{r_0 - r_{T-1}}.$$
+
+There is a price. At the new end $x_t = \epsilon$: to say what $\epsilon$ is, a model need only copy its input, and $x_0$ cannot be computed from it (a division by 0). Such a schedule is trained with another target, $v$, which lesson 02 explains.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: zero terminal SNR
+
+`noising.rescale_zero_terminal_snr` · hard · 15 minutes
+
+Betas in, betas out. The way: betas → $\bar\alpha$ → $\sqrt{\bar\alpha}$ → shift and stretch → $\bar\alpha$ → alphas (a ratio of neighbours; the first one is $\bar\alpha_0$ itself) → betas.
+"""
+
+
+# %% exercise="noising.rescale_zero_terminal_snr"
+def rescale_zero_terminal_snr(betas):
+    """Bend a schedule so that its last alpha bar is 0 and its first stays. (T,) to (T,)."""
+    ### BEGIN SOLUTION
+    roots = torch.cumprod(1 - betas, dim=0).sqrt()
+    roots = (roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])
+    alpha_bar = roots**2
+    alphas = torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
+    return 1 - alphas
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("noising.rescale_zero_terminal_snr", rescale_zero_terminal_snr)
+
+# %% [markdown]
+r"""
+## 8. Find the bug
+
+The mistakes of this lesson have all been published, in courses and in code that people copy, for none of them crashes. Here are three snippets, each with one faulty line.
+"""
+
+# %%
+snippets("noising.find_the_bug")
+
+# %% [markdown]
+r"""
+### Exercise: find the bug
+
+`noising.find_the_bug` · medium · 10 minutes
+
+For each snippet, return the number of the faulty line.
+"""
+
+
+# %% exercise="noising.find_the_bug"
+def find_the_bug(snippet):
+    """snippet: 1, 2 or 3. Returns the number of its faulty line."""
+    ### BEGIN SOLUTION
+    return {1: 4, 2: 3, 3: 3}[snippet]
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("noising.find_the_bug", find_the_bug)
+
+# %% [markdown]
+r"""
+## 9. Play
+
+Move the timestep, change the schedule, its ends and its length, and watch the curves and the picture together. Click the slider and use the arrow keys. Some things to find:
+
+1. Where does the linear schedule reach SNR 1? Where the cosine?
+2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `beta end` repairs it?
+3. Tick "zero terminal SNR" and look at the last timestep: what changes, and where does the curve hardly move?
+
+The same comparison as a still picture:
+
+![Five noise schedules compared: their betas, alpha bar and log SNR as curves, and the same picture noised by each at the same timesteps](figures/schedules.png)
+"""
+
+# %%
+schedule_explorer(picture)
+
+# %% [markdown]
+r"""
+## What to keep
+
+- One step: $x_t = \sqrt{\alpha_t}\,x_{t-1} + \sqrt{1-\alpha_t}\,\epsilon_t$. The roots keep the variance at 1.
+- All steps: $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon$, with $\bar\alpha_t$ the product of the alphas.
+- A schedule is its SNR curve. Linear spends many steps on almost pure noise; cosine spreads them; zero terminal SNR makes the end honest.
+
+**Read on** Ho, Jain, Abbeel, *Denoising Diffusion Probabilistic Models* (arXiv:2006.11239), section 2 · Nichol, Dhariwal, *Improved DDPM* (arXiv:2102.09672), section 3.2 · Lin and others, *Common Diffusion Noise Schedules and Sample Steps are Flawed* (arXiv:2305.08891).
+
+**Next** in [lesson 02](02_the_loss.ipynb): from this chain to the loss that trains every diffusion model, with each step of the derivation checked by a number.
+"""
+
+# %%
+progress()

@@ -1,0 +1,151 @@
+"""The command `tlab`."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import InputError
+
+app = typer.Typer(
+    help="TLab Diffusion: the course on diffusion models and DreamBooth.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Folder = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the pictures.")]
+Size = Annotated[int, typer.Option(help="Width and height in pixels.")]
+
+
+@app.command()
+def doctor(
+    file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the report there.")
+    ] = None,
+) -> None:
+    """Say what works on this machine; exit 1 if a lesson cannot run."""
+    from dataclasses import asdict
+
+    from .doctor import examine
+
+    if file is not None and not file.parent.is_dir():
+        raise InputError("--json", got=str(file), expected="a file in a folder that exists")
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        print(f"{finding.state:6}  {finding.name}: {finding.detail}", flush=True)
+        if finding.fix:
+            print(f"{'':8}{finding.fix}")
+    if file is not None:
+        file.write_text(json.dumps([asdict(f) for f in findings], indent=2) + "\n")
+    if any(finding.state == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    """Open the course in JupyterLab; further options go to JupyterLab."""
+    from .lab import copy_missing, find_course, open_lab
+
+    course = find_course()
+    for lesson in copy_missing(course):
+        print(f"new lesson: {lesson.relative_to(course)}")
+    open_lab(course, context.args)
+
+
+@app.command()
+def draw(
+    caption: Annotated[str, typer.Argument(metavar="CAPTION")],
+    size: Size = 512,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
+    num: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1,
+    out: Folder = Path(),
+) -> None:
+    """Draw scenes of the picture-book world from a caption."""
+    files = [out / f"{slug(caption)}-{seed + number}.png" for number in range(num)]
+    refuse_existing(files)
+    from .picturebook import draw_caption, parse
+
+    for word in parse(caption).unknown_words:
+        print(f"tlab: warning: the picture book does not know '{word}'", file=sys.stderr)
+    pictures = draw_caption(caption, size=size, seed=seed, num=num)
+    for number, (file, picture) in enumerate(zip(files, pictures, strict=True)):
+        save(picture, file, caption=caption, seed=seed + number, size=size)
+
+
+@app.command()
+def subject(
+    name: Annotated[str, typer.Argument(metavar="NAME")] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the pictures.")
+    ] = None,
+    size: Size = 64,
+    names: Annotated[bool, typer.Option("--list", help="Only list the subjects.")] = False,
+) -> None:
+    """Draw the reference pictures of a subject."""
+    from .picturebook import SUBJECTS, subject_pictures
+
+    if names:
+        print("\n".join(SUBJECTS))
+        return
+    if not name or out is None:
+        raise InputError(
+            "tlab subject",
+            got="no NAME" if not name else "no --out",
+            expected="tlab subject NAME --out DIR",
+            fix="See the names with: tlab subject --list",
+        )
+    pictures = subject_pictures(name, size=size)
+    files = [out / f"{name}-{number}.png" for number in range(len(pictures))]
+    refuse_existing(files)
+    for file, picture in zip(files, pictures, strict=True):
+        save(picture, file, subject=name, size=size)
+
+
+def slug(caption: str) -> str:
+    """Returns a caption as a file name: "A striped cat!" becomes "a-striped-cat"."""
+    return re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")[:80] or "scene"
+
+
+def refuse_existing(files: list[Path]) -> None:
+    for file in files:
+        if file.exists() or file.parent.is_file():
+            raise InputError(
+                "--out",
+                got=f"{file if file.exists() else file.parent}, which is there already",
+                expected="a folder without it",
+                fix="Choose another folder, or move the file away.",
+            )
+
+
+def save(pixels, file: Path, **settings: object) -> None:
+    """Writes pixels (H, W, 3) as PNG, with the settings that drew them in the file's own text."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    for key, value in settings.items():
+        text.add_text(key, str(value))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file, pnginfo=text)
+    print(file)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs `tlab`; returns 2 for bad input, after one line that says what was wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return app(arguments or ["--help"], prog_name="tlab", standalone_mode=False) or 0
+    except InputError as error:
+        print(f"tlab: {error}", file=sys.stderr)
+        return 2
+    except typer.TyperException as error:
+        print(f"tlab: {error.format_message()}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

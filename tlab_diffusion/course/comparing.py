@@ -1,0 +1,120 @@
+"""Is an answer the same as the right one, and if it cannot be: what is wrong with its form?"""
+
+import numbers
+
+import torch
+from torch import Tensor
+
+# Wide enough for an answer that computes in float32 or through Python numbers; a hundredth of
+# what separates the wrong variants from the right answer.
+RTOL, ATOL = 1e-4, 1e-5
+
+
+def complaint(got: object, expected: object) -> str | None:
+    """Say what is wrong with the form of an answer (type, shape, dtype, nan), if anything is.
+
+    Args:
+        got: what the learner's function returned.
+        expected: the right answer: a tensor, an integer, or a tuple of these.
+    """
+    if got is None:
+        return "Your function returns nothing. Did you forget `return`?"
+    if isinstance(expected, tuple):
+        return _tuple_complaint(got, expected)
+    if isinstance(expected, int):
+        return _integer_complaint(got)
+    if isinstance(got, numbers.Real) and expected.ndim == 0:
+        got = torch.tensor(float(got), dtype=torch.float64)
+    return _tensor_complaint(got, expected)
+
+
+def agrees(got: object, expected: object) -> bool:
+    """Whether an answer has the right form and, up to rounding, the right values."""
+    if complaint(got, expected):
+        return False
+    if isinstance(expected, tuple):
+        return all(agrees(g, e) for g, e in zip(got, expected, strict=True))
+    if isinstance(expected, int):
+        return int(got) == expected
+    return bool(torch.isclose(plain(got), plain(expected), rtol=RTOL, atol=ATOL).all())
+
+
+def difference(got: object, expected: object) -> str:
+    """Say where an answer of the right form departs from the right values."""
+    if isinstance(expected, tuple):
+        for number, (g, e) in enumerate(zip(got, expected, strict=True), start=1):
+            if not agrees(g, e):
+                return f"Of the {len(expected)} results, number {number}: {difference(g, e)}"
+    if isinstance(expected, int):
+        return f"{int(got)} is not the one."
+    got, expected = plain(got), plain(expected)
+    largest = f"Your values differ from the right ones by up to {(got - expected).abs().max():.2g}"
+    if got.ndim == 0:
+        return largest + "."
+    right = torch.isclose(got, expected, rtol=RTOL, atol=ATOL).flatten(1 if got.ndim > 1 else 0)
+    right = right.all(dim=1) if got.ndim > 1 else right
+    wrong = [str(index) for index, ok in enumerate(right.tolist()) if not ok]
+    if len(wrong) == len(right):
+        return largest + ", and all along the first axis."
+    return (
+        largest
+        + f". They are wrong at index {', '.join(wrong)} of the first axis, right elsewhere."
+    )
+
+
+def plain(value: object) -> Tensor:
+    """A number or tensor as a float64 tensor without a gradient."""
+    return torch.as_tensor(value).detach().cpu().double()
+
+
+def _tuple_complaint(got: object, expected: tuple) -> str | None:
+    if not isinstance(got, (tuple, list)):
+        return (
+            f"Your function returns {_kind(got)}; expected {len(expected)} things: `return a, b`."
+        )
+    if len(got) != len(expected):
+        return f"Your function returns {len(got)} things; expected {len(expected)}."
+    for number, (g, e) in enumerate(zip(got, expected, strict=True), start=1):
+        if said := ("It is None." if g is None else complaint(g, e)):
+            return f"Look at result number {number}. {said}"
+    return None
+
+
+def _integer_complaint(got: object) -> str | None:
+    if isinstance(got, Tensor) and got.ndim == 0 and not got.is_floating_point():
+        return None
+    if isinstance(got, numbers.Integral):
+        return None
+    return f"Your function returns {_kind(got)}; expected a whole number."
+
+
+def _tensor_complaint(got: object, expected: Tensor) -> str | None:
+    if not isinstance(got, Tensor):
+        wanted = "a torch tensor" if expected.ndim else "a tensor holding one number"
+        return f"Your function returns {_kind(got)}; expected {wanted}."
+    if got.layout != torch.strided or got.is_meta or got.is_quantized:
+        return "Your function returns an unusual kind of tensor; expected an ordinary one."
+    if got.shape != expected.shape:
+        return (
+            f"The shape is {tuple(got.shape)}; expected {tuple(expected.shape)}. "
+            "Print the shape after each line to see where it changes."
+        )
+    if not got.is_floating_point():
+        return f"The dtype is {got.dtype}; expected floating-point numbers."
+    if not torch.isfinite(plain(got)).all():
+        return (
+            "Some values are nan or infinite. Look for a division by 0, or for the root or "
+            "the logarithm of a negative number."
+        )
+    return None
+
+
+def _kind(value: object) -> str:
+    """A type in plain words, never a repr, which could be long or hold an address."""
+    words = {
+        "ndarray": "a numpy array",
+        "Tensor": "one tensor",
+        "generator": "a generator (`yield`)",
+    }
+    name = type(value).__name__
+    return words.get(name, f"{'an' if name[0] in 'aeiou' else 'a'} {name}")

@@ -1,0 +1,101 @@
+"""What several exercises need: inputs on which mistakes show, and mistakes made in many places.
+
+Batches are cubes (B = C = H = W): there a missing reshape goes unnoticed by torch, which is
+when it does its harm. Numbers are float64, timesteps differ from sample to sample, and betas
+are far larger than in use, so that wrong answers lie far from the right one.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tlab_diffusion.course.comparing import agrees
+from tlab_diffusion.course.exercise import Property
+from tlab_diffusion.diffusion import schedules
+
+PICTURES = ((4, 4, 4, 4), (3, 3, 3, 3))
+STEPS = 12
+
+
+def randn(generator: torch.Generator, *shape: int) -> Tensor:
+    """Standard normal numbers in float64."""
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def random_betas(generator: torch.Generator, steps: int = STEPS) -> Tensor:
+    """A schedule without a pattern, betas from 0.03 to 0.3."""
+    return 0.03 + 0.27 * torch.rand(steps, generator=generator, dtype=torch.float64)
+
+
+def random_alphas_cumprod(generator: torch.Generator) -> Tensor:
+    """A schedule without a pattern, as alpha_bar."""
+    return schedules.alphas_cumprod(random_betas(generator))
+
+
+def different_timesteps(generator: torch.Generator, batch: int) -> Tensor:
+    """Timesteps that differ, never the last one, so that a slip to t + 1 still finds a value."""
+    return torch.randperm(STEPS - 1, generator=generator)[:batch]
+
+
+def off_by_one(form: Callable, position: int = 1) -> tuple[Callable, ...]:
+    """Forms of an answer that reads the schedule one step early or late."""
+
+    def shifted(by: int) -> Callable:
+        def wrong(*arguments):
+            arguments = list(arguments)
+            arguments[position] = (arguments[position] + by) % STEPS
+            return form(*arguments)
+
+        return wrong
+
+    return shifted(-1), shifted(1)
+
+
+def same_t(form: Callable, position: int = 1) -> Callable:
+    """An answer that uses the first sample's timestep for the whole batch."""
+
+    def wrong(*arguments):
+        arguments = list(arguments)
+        arguments[position] = arguments[position][:1].expand_as(arguments[position])
+        return form(*arguments)
+
+    return wrong
+
+
+def misaligned(values: Tensor, trailing: int) -> Tensor:
+    """(B,) values with too few axes behind them: torch lines them up with the wrong axis."""
+    return values.reshape(-1, *[1] * trailing)
+
+
+T_BROADCAST = (
+    "Each sample must be scaled by its own value of the schedule, but yours are lined up with "
+    "another axis: torch matches shapes from the right, so (B,) times (B, C, H, W) scales the "
+    "columns of every picture. On most batches this is an error, on a square one it passes in "
+    "silence. Reshape the values to (B, 1, 1, 1) before you multiply: "
+    "`values.reshape(-1, *[1] * (x.ndim - 1))`."
+)
+
+
+def serves_points(right: Callable, arguments: Callable) -> Property:
+    """The answer also serves samples that are no pictures.
+
+    Args:
+        right: the reference.
+        arguments: `arguments(generator, shape)`, a tuple for `right`.
+    """
+
+    def remark(answer: Callable, generator: torch.Generator) -> str | None:
+        points = arguments(generator, (5, 2))
+        try:
+            got = answer(*points)
+        except Exception:  # whatever it is, it does not serve points
+            got = None
+        if agrees(got, right(*points)):
+            return None
+        return (
+            "It serves pictures (B, C, H, W), but not points (B, 2), which come in lesson 03. "
+            "`values.reshape(-1, *[1] * (x.ndim - 1))` serves any shape."
+        )
+
+    return remark

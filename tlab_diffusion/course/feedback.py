@@ -1,0 +1,79 @@
+"""How the course shows things: one calm box, in HTML for notebooks and as text anywhere else.
+
+Messages are written once, in a little markup: `code`, paragraphs between blank lines, and
+paragraphs indented by four spaces, which are shown as they stand.
+"""
+
+import html
+import re
+import sys
+
+
+class Shown:
+    """Something that shows itself: subclasses say how, as text and as HTML.
+
+    Neither face holds a time, an address or a random number, so that a notebook run again
+    shows the same.
+    """
+
+    def _text(self) -> str:
+        raise NotImplementedError
+
+    def _html(self) -> str:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self._text()
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/plain": self._text(), "text/html": self._html()}
+
+
+def show(shown: Shown) -> None:
+    """Show something now: in the cell's output in a notebook, else as text."""
+    if "IPython" in sys.modules:
+        from IPython.display import display
+
+        display(shown)
+    else:
+        print(shown)
+
+
+def box(heading: str, body: str, colour: str) -> str:
+    """A box with a coloured edge; the heading says in words what the colour says.
+
+    Text keeps the colour of the page and the tint is faint: it reads in light and dark themes.
+    """
+    return (
+        f'<div role="status" style="border-left: 5px solid {colour}; background: {colour}1a; '
+        'padding: 0.5em 1em; margin: 0.3em 0; max-width: 48em; line-height: 1.5">'
+        f"<strong>{html.escape(heading)}</strong>{body}</div>"
+    )
+
+
+def prose(message: str) -> str:
+    """Turn a message in the little markup into HTML."""
+    parts = []
+    for paragraph in message.strip("\n").split("\n\n"):
+        if paragraph.startswith("    "):
+            code = re.sub("(?m)^    ", "", paragraph)
+            parts.append(f'<pre style="margin: 0.4em 0">{html.escape(code)}</pre>')
+        else:
+            parts.append(f'<p style="margin: 0.3em 0">{inline(paragraph)}</p>')
+    return "".join(parts)
+
+
+def inline(text: str) -> str:
+    """Escape a line of text, with `code` between backticks set as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    """An HTML table; cells are in the little markup."""
+    style = 'style="text-align: left; padding: 0.2em 1em 0.2em 0"'
+    head = "".join(f'<th scope="col" {style}>{inline(cell)}</th>' for cell in headings)
+    body = "".join(
+        "<tr>" + "".join(f"<td {style}>{inline(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

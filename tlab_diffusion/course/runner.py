@@ -1,0 +1,90 @@
+"""The guarded call: run a learner's function so that nothing it does can stop the notebook.
+
+The function runs in a thread of its own, and the caller waits. A kernel interrupt reaches the
+caller, an endless loop is ended from outside; both on every system, for no signal is used.
+"""
+
+import contextlib
+import contextvars
+import ctypes
+import io
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LIMIT_S = 5.0  # how long an answer may take
+PATIENCE_S = 1.0  # how long we try to end one that does not
+POLL_S = 0.05  # a wait in slices, so that an interrupt is noticed on Windows too
+MOST_PRINTED = 2000  # characters kept of what an answer prints
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a call went: a value, or an error, or no end."""
+
+    value: object = None
+    error: BaseException | None = None
+    ended: bool = True
+    stopped: bool = True  # False where the endless answer could not even be stopped
+    printed: str = ""
+
+
+def call(function: Callable, *args) -> Call:
+    """Call `function(*args)` in a thread, for `LIMIT_S` seconds at most.
+
+    Whatever it raises, SystemExit and KeyboardInterrupt included, is caught and returned.
+    """
+    outcome = {}
+
+    def work() -> None:
+        try:
+            outcome["value"] = function(*args)
+        except BaseException as error:  # an answer may raise anything; nothing may escape
+            outcome["error"] = error
+
+    # With the caller's context, the kernel sends what is printed to the caller's cell.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True)
+    printed = _Printed()
+    with contextlib.redirect_stdout(printed):
+        thread.start()
+        try:
+            ended = _join(thread, LIMIT_S)
+        finally:  # on a kernel interrupt too
+            stopped = _stop(thread)
+    if not ended:
+        return Call(ended=False, stopped=stopped, printed=printed.getvalue())
+    return Call(outcome.get("value"), outcome.get("error"), printed=printed.getvalue())
+
+
+def _join(thread: threading.Thread, seconds: float) -> bool:
+    """Wait for the thread; False if it is still running after that time."""
+    deadline = time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(POLL_S)
+    return not thread.is_alive()
+
+
+def _stop(thread: threading.Thread) -> bool:
+    """Throw SystemExit into the thread until it is dead; False if it would not die.
+
+    Again and again, because a bare `except:` swallows those that arrive inside its `try`. A
+    thread stuck outside Python is left behind; being a daemon, it ends with the kernel.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while thread.is_alive() and time.monotonic() < deadline:
+        # SystemExit, for threading prints no traceback of it where nobody catches it.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+        )
+        thread.join(0.0001)
+    return not thread.is_alive()
+
+
+class _Printed(io.StringIO):
+    """Keeps the beginning of what is printed: an endless loop may print for ever."""
+
+    def write(self, text: str) -> int:
+        super().write(text[: max(0, MOST_PRINTED - self.tell())])
+        return len(text)

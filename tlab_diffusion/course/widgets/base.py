@@ -1,0 +1,118 @@
+"""What every widget of the course is: controls, a picture that follows them, and a line of words.
+
+A widget has two faces. In JupyterLab it is live; where nothing runs (GitHub, an HTML page, a
+notebook reopened) it is a picture. Its text is the same everywhere, so that a notebook's stored
+output can be compared, and no widget state is ever stored with it.
+"""
+
+import base64
+import html
+from collections.abc import Mapping
+
+import ipywidgets
+
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.plots import Picture
+from tlab_diffusion.plots.live import LiveFigure
+from tlab_diffusion.plots.style import SCREEN_DPI, WIDTH
+
+
+class LivePicture:
+    """A figure with controls: a subclass says what figure, and how settings are drawn on it.
+
+    The browser holds back a control's next value until the kernel has answered the last one, and
+    then sends only the newest (ipywidgets' throttle): fast hands cause no queue. So each event is
+    drawn at once.
+
+    Args:
+        name: class name of the whole, such as "schedule-explorer". The picture has NAME-picture,
+            the line of words NAME-words, and each control NAME-SETTING.
+        title: a phrase that tells what is shown: the alternative text.
+        controls: {setting: control}, in the order in which they are shown.
+    """
+
+    def __init__(self, name: str, title: str, controls: Mapping[str, ipywidgets.ValueWidget]):
+        self.title, self.controls = title, dict(controls)
+        self._figure = self.new_figure()
+        self._drawn: dict = {}  # the settings that the figure shows
+        self._settling = False
+        self.image = _named(f"{name}-picture", _picture_widget(title))
+        self.words = _named(f"{name}-words", ipywidgets.HTML())
+        for setting, control in self.controls.items():
+            _named(f"{name}-{setting.replace('_', '-')}", control)
+            control.observe(self._on_change, names="value")
+        self.widget = _named(name, ipywidgets.VBox([self.arrange(), self.words, self.image]))
+        self._redraw()
+
+    def new_figure(self) -> LiveFigure:
+        """An empty figure for `draw`."""
+        raise NotImplementedError
+
+    def draw(self, figure: LiveFigure, settings: dict, changed: set[str]) -> str:
+        """Bring the figure up to the settings, of which some have changed; return them in words."""
+        raise NotImplementedError
+
+    def settle(self, setting: str) -> None:
+        """Adapt other controls to the one just changed: a limit, a default, what is disabled."""
+
+    def arrange(self) -> ipywidgets.Widget:
+        """The controls as they are shown: in rows that wrap."""
+        layout = ipywidgets.Layout(flex_flow="row wrap", max_width=f"{WIDTH * SCREEN_DPI:.0f}px")
+        return ipywidgets.Box(list(self.controls.values()), layout=layout)
+
+    @property
+    def settings(self) -> dict:
+        """{setting: value}, as the controls stand."""
+        return {setting: control.value for setting, control in self.controls.items()}
+
+    def picture(self, **settings) -> Picture:
+        """The still picture at some settings; those left out are as the controls stand.
+
+        Raises:
+            InputError: on a setting that does not exist, or a value that cannot be drawn.
+        """
+        for setting in settings:
+            if setting not in self.controls:
+                expected = "one of " + ", ".join(self.controls)
+                raise InputError("setting", got=repr(setting), expected=expected)
+        figure = self.new_figure()
+        words = self.draw(figure, self.settings | settings, set(self.controls))
+        return Picture(figure.figure, f"{self.title}. {words}".replace("\n", " "))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.title}>"
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        png, metadata = self.picture()._repr_png_()
+        still = {"text/plain": repr(self), "image/png": base64.b64encode(png).decode()}
+        return self.widget._repr_mimebundle_() | still, {"image/png": metadata}
+
+    def _on_change(self, change) -> None:
+        if self._settling:  # a control moved by `settle`: the event that began it will draw
+            return
+        self._settling = True
+        try:
+            self.settle(next(s for s, c in self.controls.items() if c is change["owner"]))
+        finally:
+            self._settling = False
+        self._redraw()
+
+    def _redraw(self) -> None:
+        settings = self.settings
+        changed = {s for s in settings if s not in self._drawn or self._drawn[s] != settings[s]}
+        words = self.draw(self._figure, settings, changed)
+        self._drawn = settings
+        self.image.value = self._figure.png()
+        self.words.value = html.escape(words).replace("\n", "<br>")
+
+
+def _named(name: str, widget: ipywidgets.DOMWidget) -> ipywidgets.DOMWidget:
+    """Give a widget a class name, by which tests and style sheets find it."""
+    widget.add_class(name)
+    return widget
+
+
+def _picture_widget(title: str) -> ipywidgets.Image:
+    # Without a width the image would be stretched to the cell.
+    layout = ipywidgets.Layout(width=f"{WIDTH * SCREEN_DPI:.0f}px", max_width="100%")
+    return ipywidgets.Image(format="png", layout=layout, tooltip=title)

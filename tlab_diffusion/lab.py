@@ -1,0 +1,53 @@
+"""JupyterLab on the learner's own copies of the lessons."""
+
+import os
+import shutil
+from pathlib import Path
+
+from .errors import InputError
+
+
+def find_course() -> Path:
+    """Returns the folder with the lessons: the current one, else the package's checkout."""
+    for folder in (Path.cwd(), Path(__file__).resolve().parents[1]):
+        if (folder / "jupyter" / "jupyter_lab_config.py").exists():
+            return folder
+    raise InputError(
+        "tlab lab",
+        got="a folder without lessons",
+        expected="the checkout of the course",
+        fix="Change into it and try again.",
+    )
+
+
+def copy_missing(course: Path) -> list[Path]:
+    """Copies the lessons that `work/` lacks; what is there is the learner's and stays.
+
+    Returns:
+        The new files.
+    """
+    work = course / "work"
+    work.mkdir(exist_ok=True)
+    copied = []
+    for lesson in sorted((course / "lessons").glob("*.ipynb")):
+        own = work / lesson.name
+        if not own.exists():
+            shutil.copyfile(lesson, own)
+            copied.append(own)
+    return copied
+
+
+def open_lab(course: Path, extra: list[str]) -> None:
+    """Runs JupyterLab with the course's settings until the learner stops it.
+
+    Args:
+        course: the folder with `lessons/` and `jupyter/`.
+        extra: arguments that JupyterLab gets as they are.
+    """
+    os.environ["JUPYTER_CONFIG_DIR"] = str(course / "jupyter")
+    # The kernel of this environment, whatever else the user's own folder offers.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    from jupyterlab.labapp import LabApp
+
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    LabApp.launch_instance(["--allow-root", *extra] if is_root else extra)

@@ -1,0 +1,54 @@
+"""The picture-book world: scenes, their captions, and their pictures.
+
+A scene is a handful of words and numbers, and a function of its seed; `caption` and `parse` turn
+it into a sentence and back, `to_svg` and `render` into a picture.
+"""
+
+from .cast import SUBJECTS, Subject
+from .dataset import PicturebookDataset, draw_caption, draw_scenes, subject_pictures
+from .factors import (
+    ACCESSORIES,
+    CLASSES,
+    COLOURS,
+    EXPRESSIONS,
+    FACTORS,
+    IDENTIFIERS,
+    PATTERNS,
+    PLACES,
+    STYLES,
+    VIEWS,
+)
+from .grammar import Parsed, caption, parse, scene_from_caption
+from .render import render, to_svg
+from .scene import Scene, is_held_out, random_scene
+from .subjects import subject_scene, subject_scenes
+
+__all__ = [
+    "ACCESSORIES",
+    "CLASSES",
+    "COLOURS",
+    "EXPRESSIONS",
+    "FACTORS",
+    "IDENTIFIERS",
+    "PATTERNS",
+    "PLACES",
+    "STYLES",
+    "SUBJECTS",
+    "VIEWS",
+    "Parsed",
+    "PicturebookDataset",
+    "Scene",
+    "Subject",
+    "caption",
+    "draw_caption",
+    "draw_scenes",
+    "is_held_out",
+    "parse",
+    "random_scene",
+    "render",
+    "scene_from_caption",
+    "subject_pictures",
+    "subject_scene",
+    "subject_scenes",
+    "to_svg",
+]

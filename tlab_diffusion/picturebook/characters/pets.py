@@ -1,0 +1,174 @@
+"""Cat, dog, rabbit and bear: one build, told apart by ears, noses and tails."""
+
+from random import Random
+
+from ..look import Figure, Look
+from ..palette import INK
+from ..shapes import blob, curve, oval, path
+from .rig import Build, Part, button_nose, draw_furry, furry_build
+
+INNER_EAR = "#f6a5b0"
+
+
+def draw_cat(look: Look, view: str, rng: Random) -> Figure:
+    """Pointed ears, whiskers, a long curling tail."""
+    build = furry_build(rng, head=(20, 24), body=(13, 17))
+    ears = _pointed_ears(height=rng.uniform(14, 20), spread=rng.uniform(0.6, 0.78))
+    tail = _curled_tail(reach=rng.uniform(9, 16), lift=rng.uniform(22, 40))
+    return draw_furry(look, view, build, ears, tail, _whiskers)
+
+
+def draw_dog(look: Look, view: str, rng: Random) -> Figure:
+    """Hanging ears, a long snout with a big black nose, a wagging tail."""
+    build = furry_build(rng, head=(18, 21), body=(14, 18), snout=9, floppy=True)
+    ears = _hanging_ears(length=rng.uniform(18, 28), width=rng.uniform(6.5, 9))
+    tail = _wagging_tail(reach=rng.uniform(10, 15), lift=rng.uniform(16, 26))
+    return draw_furry(look, view, build, ears, tail, button_nose(INK, 4))
+
+
+def draw_rabbit(look: Look, view: str, rng: Random) -> Figure:
+    """Long upright ears, front teeth, a puff for a tail."""
+    build = furry_build(rng, head=(17, 20), body=(13, 17), snout=3)
+    ears = _long_ears(rng.uniform(23, 31), rng.uniform(4.6, 6.2), rng.uniform(1, 7))
+    puff = rng.uniform(5.5, 7.5)
+    return draw_furry(look, view, build, ears, _puff_tail(puff), button_nose("#ef7f92", 2.1))
+
+
+def draw_bear(look: Look, view: str, rng: Random) -> Figure:
+    """Round ears, a heavy body, a stump of a tail."""
+    build = furry_build(rng, head=(21, 24), body=(19, 23), snout=7)
+    ears = _round_ears(rng.uniform(6.5, 9.5))
+    tail = _puff_tail(rng.uniform(3.5, 4.5))
+    return draw_furry(look, view, build, ears, tail, button_nose(INK, 3.2))
+
+
+def _ear_sides(view: str) -> list[tuple[float, float]]:
+    """Where the two ears stand (-1 to 1 across the head) and which way they lean."""
+    return [(0.35, 0.6), (-0.5, -0.7)] if view == "side" else [(-1, -1), (1, 1)]
+
+
+def _pointed_ears(height: float, spread: float) -> Part:
+    def draw(look: Look, view: str, build: Build) -> str:
+        (width, tall), y = build.head, build.middle
+        parts = []
+        for side, lean in _ear_sides(view):
+            x = side * width * spread + (3 if view == "side" else 0)
+            foot, tip = y - tall * 0.35, (x + lean * 5.5, y - tall * 0.72 - height)
+            rise = ("M", x - 8.5, foot, "Q", x - 5 + lean, tip[1] + 5, *tip)
+            ear = path(*rise, "Q", x + 7 + lean, tip[1] + 7, x + 8.5, foot, "Z")
+            parts.append(look.brush.shape(ear, look.base))
+            if view != "back":
+                inner = [(x - 3, foot), (tip[0] - lean * 0.6, tip[1] + 5), (x + 4.5, foot)]
+                parts.append(look.brush.flat(blob(inner), INNER_EAR))
+        return "".join(parts)
+
+    return draw
+
+
+def _hanging_ears(length: float, width: float) -> Part:
+    def draw(look: Look, view: str, build: Build) -> str:
+        (half, tall), y = build.head, build.middle
+        top = y - tall * 0.78
+        if view == "side":
+            ear = [(-3, top), (1.5, top + 6), (2, top + length), (-5, top + length + 3)]
+            return look.brush.shape(
+                blob([*ear, (-11, top + length * 0.6), (-9, top + 3)]), look.deep
+            )
+        parts = []
+        for s in (-1, 1):
+            x = s * half * 0.72
+            ear = [
+                (x - s * 3, top),
+                (x + s * 5, top + 1),
+                (x + s * (width + 3), top + length * 0.7),
+            ]
+            ear += [(x + s * width * 0.8, top + length + 2), (x + s, top + length * 0.75)]
+            parts.append(look.brush.shape(blob(ear), look.deep))
+        return "".join(parts)
+
+    return draw
+
+
+def _long_ears(length: float, width: float, lean: float) -> Part:
+    def draw(look: Look, view: str, build: Build) -> str:
+        (half, tall), y = build.head, build.middle
+        foot = y - tall * 0.72
+        parts = []
+        for side, way in _ear_sides(view):
+            x = side * half * 0.45 + (1 if view == "side" else 0)
+            tip = x + way * lean + (-4 if view == "side" else 0)
+            for size, colour in ((1, look.base), (0.55, INNER_EAR)):
+                if size < 1 and view == "back":
+                    continue
+                w, top = width * size, foot - length * (0.5 + size / 2)
+                ear = blob([(x - w * 0.7, foot), (tip - w, top + 8), (tip, top), (tip + w, top + 8),
+                            (x + w * 0.7, foot)])  # fmt: skip
+                draw_ear = look.brush.shape if size == 1 else look.brush.flat
+                parts.append(draw_ear(ear, colour))
+        return "".join(parts)
+
+    return draw
+
+
+def _round_ears(radius: float) -> Part:
+    def draw(look: Look, view: str, build: Build) -> str:
+        half, y = build.head[0], build.middle - build.head[1] * 0.74
+        parts = []
+        for side, _ in _ear_sides(view):
+            x = side * half * 0.76 + (2 if view == "side" else 0)
+            parts.append(look.brush.shape(oval(x, y, radius, radius), look.base))
+            if view != "back":
+                parts.append(look.brush.flat(oval(x, y, radius * 0.55, radius * 0.55), look.deep))
+        return "".join(parts)
+
+    return draw
+
+
+def _curled_tail(reach: float, lift: float) -> Part:
+    def draw(look: Look, view: str, build: Build) -> str:
+        if view == "back":
+            line = curve((0, -5), (3, -14), (reach + 8, -8), (reach + 2, -lift * 0.7))
+        else:
+            x = build.body - 3
+            line = curve(
+                (-x, -5), (-x - reach * 1.5, -4), (-x - reach, -lift * 0.8), (-x - 3, -lift)
+            )
+        return look.brush.limb(line, look.deep if view == "back" else look.base, 6.5)
+
+    return draw
+
+
+def _wagging_tail(reach: float, lift: float) -> Part:
+    def draw(look: Look, view: str, build: Build) -> str:
+        x = 0 if view == "back" else -build.body + 3
+        way = 1 if view == "back" else -1
+        line = curve((x, -7), (x + way * reach, -8), (x + way * (reach + 2), -lift))
+        return look.brush.limb(line, look.deep if view == "back" else look.base, 6)
+
+    return draw
+
+
+def _puff_tail(radius: float) -> Part:
+    def draw(look: Look, view: str, build: Build) -> str:
+        if view == "front":
+            return ""
+        x = 0 if view == "back" else -build.body - 1
+        return look.brush.solid(oval(x, -8, radius, radius), look.light)
+
+    return draw
+
+
+def _whiskers(look: Look, view: str, build: Build) -> str:
+    nose = button_nose("#ef7f92", 2.2)(look, view, build)
+    y = build.middle + 7
+    ends = [(-1, 0), (1, 0)] if view == "front" else [(1, 0)]
+    lines = []
+    for s, _ in ends:
+        x = s * build.head[0] * (0.78 if view == "front" else 0.6)
+        for drop in (-1.5, 2.5):
+            lines.append(
+                look.brush.stroke(
+                    curve((x, y + drop * 0.6), (x + s * 10, y + drop * 1.8)), INK, 0.9
+                )
+            )
+    return nose + "".join(lines)

@@ -1,0 +1,26 @@
+"""The places: for each word, the function that draws one, arranged by a random generator."""
+
+from .country import (
+    draw_beach,
+    draw_desert,
+    draw_forest,
+    draw_meadow,
+    draw_rain,
+    draw_snow,
+)
+from .elsewhere import draw_city, draw_moon, draw_night, draw_room, draw_sea, draw_stage
+
+PLACE_DRAWERS = {
+    "meadow": draw_meadow,
+    "snow": draw_snow,
+    "beach": draw_beach,
+    "forest": draw_forest,
+    "desert": draw_desert,
+    "city": draw_city,
+    "night": draw_night,
+    "sea": draw_sea,
+    "moon": draw_moon,
+    "room": draw_room,
+    "stage": draw_stage,
+    "rain": draw_rain,
+}
