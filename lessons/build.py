@@ -125,7 +125,7 @@ def execute(notebook, folder: Path) -> None:
     """Runs a notebook in its folder and keeps of its outputs what every build repeats."""
     with tempfile.TemporaryDirectory() as scratch:
         # One thread, as in the tests: sums in another order print other last digits.
-        settings = {"TLAB_PROGRESS": f"{scratch}/progress.json", "OMP_NUM_THREADS": "1"}
+        settings = {"TLAB_PROGRESS": f"{scratch}/progress.jsonl", "OMP_NUM_THREADS": "1"}
         client = NotebookClient(
             notebook,
             timeout=600,

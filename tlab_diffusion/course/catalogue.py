@@ -7,27 +7,32 @@ from collections.abc import Callable
 from tlab_diffusion.course import journal
 from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import ALL, find
-from tlab_diffusion.course.feedback import Shown, box, prose, table
+from tlab_diffusion.course.feedback import Shown, box, image, prose, table
 from tlab_diffusion.errors import InputError
 
 CALM = "#0072b2"
 
 
 class Hint(Shown):
-    """A hint, and how to ask for the next one."""
+    """A hint, and how to ask for the next one; the last shows the expected figure too."""
 
     def __init__(self, exercise: Exercise, tier: int):
+        self.figure = None
         self.heading = f"Hint {tier} of {len(exercise.hints)}: {exercise.id}"
         following = f'`hint("{exercise.id}", {tier + 1})`'
         if tier == len(exercise.hints):
             following = f'`solution("{exercise.id}")`'
+            self.figure = exercise.expected_figure and exercise.expected_figure()
         self.message = f"{exercise.hints[tier - 1]}\n\nNext: {following}"
 
     def _text(self) -> str:
         return f"{self.heading}\n{self.message}"
 
     def _html(self) -> str:
-        return box(self.heading, prose(self.message), CALM)
+        body = prose(self.message)
+        if self.figure:
+            body += image(self.figure.png(), self.figure.title)
+        return box(self.heading, body, CALM)
 
 
 class Source(str):

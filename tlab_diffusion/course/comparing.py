@@ -24,7 +24,7 @@ def complaint(got: object, expected: object) -> str | None:
     if isinstance(expected, int):
         return _integer_complaint(got)
     if isinstance(got, numbers.Real) and expected.ndim == 0:
-        got = torch.tensor(float(got), dtype=torch.float64)
+        got = plain(got)
     return _tensor_complaint(got, expected)
 
 
@@ -55,16 +55,25 @@ def difference(got: object, expected: object) -> str:
     right = right.all(dim=1) if got.ndim > 1 else right
     wrong = [str(index) for index, ok in enumerate(right.tolist()) if not ok]
     if len(wrong) == len(right):
-        return largest + ", and all along the first axis."
-    return (
-        largest
-        + f". They are wrong at index {', '.join(wrong)} of the first axis, right elsewhere."
-    )
+        return f"{largest}, at every index of the first axis."
+    return f"{largest}. They are wrong at index {', '.join(wrong)} of the first axis only."
 
 
 def plain(value: object) -> Tensor:
     """A number or tensor as a float64 tensor without a gradient."""
-    return torch.as_tensor(value).detach().cpu().double()
+    if isinstance(value, Tensor):
+        return value.detach().cpu().double()
+    try:
+        return torch.tensor(float(value), dtype=torch.float64)
+    except OverflowError:  # a whole number beyond every float
+        return torch.tensor(torch.inf, dtype=torch.float64)
+
+
+def normalised(got: object, expected: object) -> object:
+    """An answer of the right form as the right answer would come: comparable to others."""
+    if isinstance(expected, tuple):
+        return tuple(normalised(g, e) for g, e in zip(got, expected, strict=True))
+    return int(got) if isinstance(expected, int) else plain(got)
 
 
 def _tuple_complaint(got: object, expected: tuple) -> str | None:

@@ -57,7 +57,8 @@ class Exercise:
         hints: an idea, the formula in terms of code, nearly the code.
         remarks: properties that a passed answer may lack; what it lacks is mentioned.
         snippets: faulty code to show, for a find-the-bug exercise.
-        expected_figure: draws what a right answer looks like, for the last hint.
+        expected_figure: draws what a right answer looks like, a `plots.Picture`, for the last
+            hint.
     """
 
     id: str

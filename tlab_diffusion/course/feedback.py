@@ -1,9 +1,10 @@
 """How the course shows things: one calm box, in HTML for notebooks and as text anywhere else.
 
-Messages are written once, in a little markup: `code`, paragraphs between blank lines, and
-paragraphs indented by four spaces, which are shown as they stand.
+Messages are written once, in a little markup: `code`, *stress*, paragraphs between blank lines,
+and paragraphs indented by four spaces, which are shown as they stand.
 """
 
+import base64
 import html
 import re
 import sys
@@ -64,8 +65,20 @@ def prose(message: str) -> str:
 
 
 def inline(text: str) -> str:
-    """Escape a line of text, with `code` between backticks set as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    """Escape a line of text and set its `code` and *stress*."""
+    parts = html.escape(text, quote=False).split("`")
+    for number, part in enumerate(parts):
+        if number % 2:  # between two backticks
+            parts[number] = f"<code>{part}</code>"
+        else:
+            parts[number] = re.sub(r"\*(\w[^*]*)\*", r"<em>\1</em>", part)
+    return "".join(parts)
+
+
+def image(png: bytes, alt: str) -> str:
+    """A picture with its alternative text."""
+    data = base64.b64encode(png).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" width="640">'
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course import journal, runner
-from tlab_diffusion.course.comparing import agrees, complaint, difference
-from tlab_diffusion.course.exercise import Exercise, Variant
+from tlab_diffusion.course.comparing import agrees, complaint, difference, normalised
+from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import find
 from tlab_diffusion.course.feedback import Shown, box, prose, show
 from tlab_diffusion.course.tracebacks import is_stub, learners_traceback
@@ -83,6 +83,7 @@ def check(id: str, function: Callable) -> Result:
 
 
 def _grade(exercise: Exercise, function: Callable) -> Result:
+    """Run the answer on every input, and judge what it returns."""
     inputs = exercise.make_inputs(exercise.generator())
     if said := _call_complaint(exercise, function, inputs[0]):
         return Result(exercise.id, "failed", said)
@@ -97,24 +98,15 @@ def _grade(exercise: Exercise, function: Callable) -> Result:
         answers.append(call.value)
         changed = changed or _changed(exercise, arguments, copies)
     expected = [exercise.reference(*_copy(arguments)) for arguments in inputs]
-    if _all_agree(answers, expected):
-        return _mutated(exercise, changed) if changed else _passed(exercise, function)
-    if variant := _matching_variant(exercise, inputs, answers):
-        return Result(exercise.id, "failed", variant.why, variant.name)
-    for got, right in zip(answers, expected, strict=True):
-        if said := complaint(got, right):
-            return Result(exercise.id, "failed", said)
+    if not _all_agree(answers, expected) and (
+        wrong := _named(exercise, inputs, answers) or _malformed(exercise, answers, expected)
+    ):
+        return wrong
     if changed:
         return _mutated(exercise, changed)
-    again = runner.call(function, *_copy(inputs[0])).value
-    if not agrees(again, answers[0]):
-        said = "Called twice with the same inputs, your function gives two answers: it draws "
-        return Result(exercise.id, "failed", said + "random numbers. Use only its arguments.")
-    said = _first_failing(exercise, function, exercise.invariants)
-    if not said:
-        wrong = next(i for i, a in enumerate(answers) if not agrees(a, expected[i]))
-        said = difference(answers[wrong], expected[wrong])
-    return Result(exercise.id, "failed", said)
+    if _all_agree(answers, expected):
+        return _passed(exercise, function)
+    return Result(exercise.id, "failed", _unnamed(exercise, function, inputs, answers, expected))
 
 
 def _call_complaint(exercise: Exercise, function: object, arguments: tuple) -> str | None:
@@ -162,14 +154,38 @@ def _interruption(exercise: Exercise, call: runner.Call) -> Result | None:
     return Result(exercise.id, "raised", learners_traceback(call.error))
 
 
-def _matching_variant(exercise: Exercise, inputs: list, answers: list) -> Variant | None:
-    """The known wrong answer that fits on all inputs, if exactly one does."""
+def _named(exercise: Exercise, inputs: list, answers: list) -> Result | None:
+    """The result where exactly one known wrong answer fits on all inputs."""
 
     def fits(form: Callable) -> bool:
         return _all_agree(answers, [form(*_copy(arguments)) for arguments in inputs])
 
     matching = [v for v in exercise.variants if any(fits(form) for form in v.forms)]
-    return matching[0] if len(matching) == 1 else None
+    if len(matching) != 1:
+        return None
+    return Result(exercise.id, "failed", matching[0].why, matching[0].name)
+
+
+def _malformed(exercise: Exercise, answers: list, expected: list) -> Result | None:
+    """The result where an answer has the wrong type, shape or dtype, or is not finite."""
+    said = next(filter(None, map(complaint, answers, expected)), None)
+    return Result(exercise.id, "failed", said) if said else None
+
+
+def _unnamed(
+    exercise: Exercise, function: Callable, inputs: list, answers: list, expected: list
+) -> str:
+    """What can be said of a wrong answer that nobody foresaw, without guessing."""
+    again = runner.call(function, *_copy(inputs[0])).value
+    if not agrees(again, normalised(answers[0], expected[0])):
+        return (
+            "Called twice with the same inputs, your function gives two answers: it draws "
+            "random numbers. Use only its arguments."
+        )
+    if said := _first_failing(exercise, function, exercise.invariants):
+        return said
+    wrong = next(i for i, got in enumerate(answers) if not agrees(got, expected[i]))
+    return difference(answers[wrong], expected[wrong])
 
 
 def _passed(exercise: Exercise, function: Callable) -> Result:

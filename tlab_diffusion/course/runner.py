@@ -35,35 +35,40 @@ def call(function: Callable, *args) -> Call:
 
     Whatever it raises, SystemExit and KeyboardInterrupt included, is caught and returned.
     """
-    outcome = {}
+    outcome, done = {}, threading.Event()
 
     def work() -> None:
         try:
             outcome["value"] = function(*args)
         except BaseException as error:  # an answer may raise anything; nothing may escape
             outcome["error"] = error
+        finally:
+            done.set()
 
     # With the caller's context, the kernel sends what is printed to the caller's cell.
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(work,), daemon=True)
     printed = _Printed()
     with contextlib.redirect_stdout(printed):
-        thread.start()
         try:
-            ended = _join(thread, LIMIT_S)
+            thread.start()
+            ended = _wait(done, LIMIT_S)
         finally:  # on a kernel interrupt too
-            stopped = _stop(thread)
+            stopped = done.is_set() or _stop(thread)
     if not ended:
         return Call(ended=False, stopped=stopped, printed=printed.getvalue())
     return Call(outcome.get("value"), outcome.get("error"), printed=printed.getvalue())
 
 
-def _join(thread: threading.Thread, seconds: float) -> bool:
-    """Wait for the thread; False if it is still running after that time."""
+def _wait(done: threading.Event, seconds: float) -> bool:
+    """Wait for the answer; False if it is still running after that time.
+
+    Not by `thread.join`: interrupted, it takes the thread for dead (Python 3.11).
+    """
     deadline = time.monotonic() + seconds
-    while thread.is_alive() and time.monotonic() < deadline:
-        thread.join(POLL_S)
-    return not thread.is_alive()
+    while not done.is_set() and time.monotonic() < deadline:
+        done.wait(POLL_S)
+    return done.is_set()
 
 
 def _stop(thread: threading.Thread) -> bool:
@@ -78,7 +83,7 @@ def _stop(thread: threading.Thread) -> bool:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
         )
-        thread.join(0.0001)
+        time.sleep(0.001)
     return not thread.is_alive()
 
 

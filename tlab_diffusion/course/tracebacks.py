@@ -7,6 +7,8 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).parent
+LONGEST = 4000  # characters of a traceback: an error's message may hold a whole tensor
+READ_IT = "The last line says what went wrong, the lines above it where in your code:"
 
 
 def is_stub(error: BaseException) -> bool:
@@ -31,23 +33,28 @@ def learners_traceback(error: BaseException) -> str:
     drawing depends on Python's version.
     """
     report = traceback.TracebackException.from_exception(error)
-    _keep_learners_frames(report)
-    text = "".join(report.format()).strip("\n")
-    text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x...", text)
-    text = re.sub(r"(?m)^\s*$", "", text).replace("\n\n", "\n")
-    return "Your function raised an error:\n\n" + textwrap.indent(text, "    ")
+    for part in _chain(report):
+        part.stack = traceback.StackSummary.from_list(
+            traceback.FrameSummary(_name(f.filename), f.lineno, f.name, line=f.line)
+            for f in part.stack
+            if HERE not in Path(f.filename).parents
+        )
+    text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x...", "".join(report.format()))
+    text = "\n".join(line for line in text.splitlines() if line.strip())
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]}\n...\n{text[-LONGEST // 2 :]}"
+    return READ_IT + "\n\n" + textwrap.indent(text, "    ")
 
 
-def _keep_learners_frames(report: traceback.TracebackException | None) -> None:
-    if report is None:
-        return
-    report.stack = traceback.StackSummary.from_list(
-        traceback.FrameSummary(_name(f.filename), f.lineno, f.name, line=f.line, lookup_line=False)
-        for f in report.stack
-        if HERE not in Path(f.filename).parents
-    )
-    _keep_learners_frames(report.__cause__)
-    _keep_learners_frames(report.__context__)
+def _chain(report: traceback.TracebackException) -> list[traceback.TracebackException]:
+    """The error, those that led to it, and those grouped within it."""
+    chain, left = [], [report]
+    while left:
+        part = left.pop()
+        chain.append(part)
+        linked = [part.__cause__, part.__context__, *(part.exceptions or ())]
+        left += [other for other in linked if other is not None]
+    return chain
 
 
 def _name(filename: str) -> str:

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from .brush import Brush
 from .look import Figure
-from .palette import CREAM, INK
+from .palette import CREAM, GOLD, INK, RED
 from .shapes import blob, box, curve, oval, path, polygon
-
-GOLD, RED = "#ffc928", "#e0383f"
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,8 @@ def _glasses(brush: Brush, figure: Figure, view: str) -> Worn:
 def _scarf(brush: Brush, figure: Figure, view: str) -> Worn:
     x, y, width = figure.neck
     half = width / 2
-    upper = ("M", x - half, y - 3, "Q", x, y + 3, x + half, y - 3)
-    lower = ("L", x + half, y + 3.5, "Q", x, y + 10, x - half, y + 3.5)
+    upper = ("M", x - half, y - 2.5, "Q", x, y + 2.5, x + half, y - 2.5)
+    lower = ("L", x + half, y + 3, "Q", x, y + 8.5, x - half, y + 3)
     band = path(*upper, *lower, "Z")
     end = x + half * (0.5 if view != "side" else -0.2)
     low = min(y + 20, 2)  # the end of the scarf does not trail on the ground
@@ -80,8 +78,8 @@ def _scarf(brush: Brush, figure: Figure, view: str) -> Worn:
     svg = brush.shape(tail, RED) + brush.flat(box(end - 3.4, low - 6.4, 8.2, 3), CREAM)
     svg += brush.shape(band, RED)
     for side in (-0.62, 0, 0.62):
-        top = y - 2.4 + 2.6 * (1 - side * side)
-        svg += brush.flat(box(x + side * half - 1.5, top, 3, 6.2), CREAM)
+        top = y - 2 + 2.2 * (1 - side * side)
+        svg += brush.flat(box(x + side * half - 1.5, top, 3, 5.2), CREAM)
     return Worn(svg)
 
 
@@ -89,9 +87,8 @@ def _balloon(brush: Brush, figure: Figure, view: str) -> Worn:
     x, y = figure.hand
     way = 1 if x >= 0 else -1
     top = way * min(abs(x) + 8, 27)
-    string = brush.stroke(
-        curve((x, y), (x + way * 9, y - 14), (top - way * 5, -46), (top, -56)), CREAM, 1.3
-    )
+    line = curve((x, y), (x + way * 9, y - 14), (top - way * 5, -46), (top, -56))
+    string = brush.stroke(line, CREAM, 1.3)
     skin = blob([(top, -80), (top + 10, -70), (top, -55.5), (top - 10, -70)])
     knot = polygon([(top, -57), (top + 2.4, -53), (top - 2.4, -53)])
     svg = brush.shape(knot, RED) + brush.solid(skin, RED)

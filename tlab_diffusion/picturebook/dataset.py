@@ -38,10 +38,8 @@ def draw_scenes(
 
     from tqdm.auto import tqdm
 
-    seeds = list(seeds)
+    seeds = [check_seed(seed) for seed in seeds]
     check_size(size)
-    for seed in seeds:
-        check_seed(seed)
     _check_count(processes, "processes")
     pictures = np.empty((len(seeds), size, size, 3), np.uint8)
     jobs = [(seeds[i : i + CHUNK], size) for i in range(0, len(seeds), CHUNK)]
@@ -87,9 +85,8 @@ class PicturebookDataset:
 
     def __init__(self, length: int, seed: int = 0, size: int = 64):
         _check_count(length, "length")
-        check_seed(seed)
         check_size(size)
-        self.length, self.seed, self.size = length, seed, size
+        self.length, self.seed, self.size = length, check_seed(seed), size
 
     def __len__(self) -> int:
         return self.length

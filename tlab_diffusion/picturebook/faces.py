@@ -37,7 +37,7 @@ def draw_face(brush: Brush, face: Face, expression: str) -> str:
     mouth = 5.6 if face.side else 0
     cheeks = (-1.6,) if face.side else (-face.gap - 3.6, face.gap + 3.6)
     parts = [brush.flat(oval(x, 5.6, 3.1, 2.3), BLUSH, 0.75) for x in cheeks]
-    parts += [_EYES[expression](brush, x, 1 if x > 0 else -1) for x in eyes]
+    parts += [_EYES[expression](brush, x, -1 if x < 0 or face.side else 1) for x in eyes]
     parts.append(_MOUTHS[expression](brush, mouth, 6.4))
     move = f"translate({face.x:.2f} {face.y:.2f}) scale({face.scale:.3f})"
     return f'<g transform="{move}">{"".join(parts)}</g>'

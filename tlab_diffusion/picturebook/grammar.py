@@ -2,7 +2,7 @@ r"""Captions: from a scene to a sentence, and from a sentence back to factors.
 
 A caption is built in one order,
 
-    a STYLE of a IDENTIFIER EXPRESSION PATTERN COLOUR CLASS ACCESSORY PLACE, VIEW
+    a STYLE of a EXPRESSION PATTERN COLOUR IDENTIFIER CLASS ACCESSORY PLACE, VIEW
 
 with any part but the class left out: "a watercolour of a happy striped purple cat wearing a crown
 in the snow, seen from the side". `parse` looks for the telling words alone, so it takes them in
@@ -118,8 +118,7 @@ def caption(
     if seed is not None:
         if mention is not None:
             raise InputError("caption", got="both mention and seed", expected="one of them")
-        check_seed(seed)
-        rng = random.Random(f"caption {seed}")
+        rng = random.Random(f"caption {check_seed(seed)}")
         mention = [name for name in visible if rng.random() < _mention_share(name, visible[name])]
         if identifier is None and rng.random() < IDENTIFIER_SHARE:
             identifier = rng.choice(IDENTIFIERS)
@@ -140,8 +139,8 @@ def _mention_share(name: str, value: str) -> float:
 
 
 def _sentence(named: dict[str, str], identifier: str | None) -> str:
-    words = [identifier, *(named.get(name) for name in ("expression", "pattern", "colour"))]
-    noun = " ".join(word for word in [*words, named["class_noun"]] if word)
+    adjectives = [named.get(name) for name in ("expression", "pattern", "colour")]
+    noun = " ".join(word for word in [*adjectives, identifier, named["class_noun"]] if word)
     article = "an" if noun[0] in "aeiou" else "a"
     parts = [
         STYLE_PHRASES.get(named.get("style"), ""),
@@ -169,12 +168,14 @@ def parse(text: str) -> Parsed:
     while words:
         phrase = tuple(words[:2]) if tuple(words[:2]) in TELLING else tuple(words[:1])
         words = words[len(phrase) :]
-        name, value = TELLING.get(phrase, (None, None))
-        if name and name not in factors:
-            factors[name] = value
+        if phrase in TELLING:
+            name, value = TELLING[phrase]
+            understood = factors.setdefault(name, value) == value
         elif phrase[0] in IDENTIFIERS and identifier is None:
-            identifier = phrase[0]
-        elif phrase[0] not in FILLERS and factors.get(name) != value:
+            identifier, understood = phrase[0], True
+        else:
+            understood = phrase[0] in FILLERS
+        if not understood:
             unknown.append(" ".join(phrase))
     return Parsed(factors, identifier, unknown)
 

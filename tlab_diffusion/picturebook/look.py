@@ -1,10 +1,10 @@
 """What a character is made of: its colours and the pattern on its coat."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .brush import Brush
 from .faces import Face
-from .palette import CREAM, INK, MARKS, PAINTS, lightness, mix
+from .palette import CREAM, INK, MARKS, PAINTS, SPOTS, lightness, mix
 from .shapes import box, oval
 
 
@@ -35,6 +35,11 @@ class Look:
         if lightness(self.base) < 0.25:
             return mix(self.base, CREAM, 0.16)
         return mix(self.base, INK, 0.24)
+
+    def patch(self, x: float, y: float, rx: float, ry: float) -> str:
+        """The pale oval under a face, with a rim that keeps the pattern away from it."""
+        rim = self.brush.flat(oval(x, y, rx + 0.5, ry + 0.5), self.base)
+        return rim + self.brush.flat(oval(x, y, rx - 0.8, ry - 0.8), self.light)
 
     @property
     def marks(self) -> str:
@@ -67,10 +72,15 @@ class Figure:
     hand: tuple[float, float]
     width: float
 
+    def dressed(self, behind: str = "", before: str = "") -> "Figure":
+        """The same figure with more parts behind and before its body."""
+        return replace(self, svg=behind + self.svg + before)
+
 
 def look_of(brush: Brush, colour: str, pattern: str) -> Look:
     """The look that two words of a caption name."""
-    return Look(brush, PAINTS[colour], MARKS[colour], pattern)
+    marks = SPOTS if pattern == "spotted" else MARKS
+    return Look(brush, PAINTS[colour], marks[colour], pattern)
 
 
 def _stripes() -> str:
@@ -82,13 +92,13 @@ def _stripes() -> str:
 
 
 def _spots() -> str:
-    rows = [(x + 6.5 * (row % 2), -84 + 9 * row) for row in range(11) for x in range(-45, 46, 13)]
-    return "".join(oval(x, y, 3.3, 3.3) for x, y in rows)
+    rows = [(x + 7 * (row % 2), -84 + 11 * row) for row in range(9) for x in range(-49, 50, 14)]
+    return "".join(oval(x, y, 3.9, 3.9) for x, y in rows)
 
 
 def _checks() -> str:
-    cells = [(col * 7, -84 + 7 * row) for row in range(14) for col in range(-7, 7)]
-    return "".join(box(x, y, 7, 7) for x, y in cells if (x + y) // 7 % 2 == 0)
+    cells = [(col * 8, -88 + 8 * row) for row in range(13) for col in range(-6, 6)]
+    return "".join(box(x, y, 8, 8) for x, y in cells if (x + y) // 8 % 2 == 0)
 
 
 _STRIPES, _SPOTS, _CHECKS = _stripes(), _spots(), _checks()

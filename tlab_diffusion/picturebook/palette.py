@@ -16,11 +16,11 @@ PAINTS = {
     "black": "#35333f",
     "white": "#f7f4ee",
 }
-# Stripes, spots and checks: darker than the body where that shows, else lighter.
+# Stripes and checks: darker than the body where that shows, else lighter.
 MARKS = {
-    "red": "#8c1f33",
+    "red": "#7d1730",
     "orange": "#b04a17",
-    "yellow": "#c4801b",
+    "yellow": "#b8720f",
     "green": "#1f6a3c",
     "turquoise": "#0f7f88",
     "blue": "#9cc4ff",
@@ -30,8 +30,12 @@ MARKS = {
     "black": "#a3a0ae",
     "white": "#8f9bb3",
 }
+# Spots are cream, as on a toadstool, but where that would not show. That they differ from the
+# checks in tone too makes both legible on the smallest body.
+SPOTS = dict.fromkeys(PAINTS, "#fff6e0") | {"yellow": "#8f5a14", "white": "#5f667c"}
 INK = "#2b2438"  # the darkest tone: eyes, mouths, the start of every outline
 CREAM = "#fffaf0"  # the lightest tone: paper, faces, highlights
+GOLD, RED, PINK, SKY = "#ffcb2e", "#e0383f", "#ff6fa5", "#4f9be8"  # accents
 
 
 @lru_cache(maxsize=65536)

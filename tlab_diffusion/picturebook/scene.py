@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from numbers import Integral
 
 from tlab_diffusion.errors import InputError
 
@@ -91,10 +92,11 @@ class Scene:
         return factors
 
 
-def check_seed(seed: object, name: str = "seed") -> None:
-    """Refuses what is not an integer, counted from 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+def check_seed(seed: object, name: str = "seed") -> int:
+    """Gives back an integer, counted from 0 (NumPy's too), and refuses anything else."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise InputError(name, got=repr(seed), expected="an integer from 0 up")
+    return int(seed)
 
 
 def random_pose(rng: random.Random) -> dict:
@@ -122,10 +124,9 @@ def random_scene(seed: int, held_out: bool | None = False, **factors: str | None
     Raises:
         InputError: an unknown factor or value, or fixed factors that leave no such scene.
     """
-    check_seed(seed)
+    rng = random.Random(check_seed(seed))
     for name, value in factors.items():
         check_factor(name, value)
-    rng = random.Random(seed)
     for _ in range(2000):
         drawn = {name: _draw(name, rng) for name in FACTORS} | factors
         if held_out is None or is_held_out_combination(drawn) == held_out:

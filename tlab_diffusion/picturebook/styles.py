@@ -6,10 +6,11 @@ bodies, and what is laid over the finished picture (paper, leads).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle, pairwise
 
 from .brush import Brush
 from .palette import INK, lightness, mix
-from .shapes import blob, oval, polygon
+from .shapes import blob, curve, oval, polygon
 
 PAPER = "#fbf7ec"
 GRAPHITE = "#4a4850"
@@ -51,7 +52,7 @@ def _same(colour: str) -> str:
 
 
 def _dark_edge(colour: str) -> str:
-    """A deep tone of the colour itself; black gets a lighter edge, to stand out at night."""
+    """A deep tone of the colour itself; what is dark already gets an almost black one."""
     return mix(colour, INK, 0.72) if lightness(colour) > 0.24 else "#17151f"
 
 
@@ -97,20 +98,19 @@ def _pigment() -> str:
 def _hatching() -> str:
     """Slanting strokes of a coloured pencil, which leave some paper between them."""
     lines = "".join(f"M{x} 5L{x + 50} -80" for x in range(-80, 45, 9))
-    return f'<path d="{lines}" stroke="{PAPER}" stroke-width="2.6" opacity=".26"/>'
+    return f'<path d="{lines}" stroke="{PAPER}" stroke-width="2.6" opacity=".18"/>'
 
 
 def _facets() -> str:
     """Panes that meet behind the character, some lighter and some darker, set in lead."""
     middle = (50, 58)
-    rim = [(8, 0), (38, 0), (70, 0), (100, 12), (100, 46), (100, 78), (0, 82), (0, 50), (0, 20)]
-    panes, leads = "", ""
-    for i, corner in enumerate(rim):
-        tone = ("#ffffff", LEAD, "#ffffff")[i % 3]
-        opacity = (0.2, 0.1, 0.07)[i % 3]
-        pane = polygon([middle, corner, rim[(i + 1) % len(rim)]])
-        panes += f'<path d="{pane}" fill="{tone}" opacity="{opacity}"/>' if i != 5 else ""
-        leads += f"M{middle[0]} {middle[1]}L{corner[0]} {corner[1]}"
+    rim = [(0, 82), (0, 50), (0, 20), (8, 0), (38, 0), (70, 0), (100, 12), (100, 46), (100, 78)]
+    tints = cycle((("#ffffff", 0.2), (LEAD, 0.1), ("#ffffff", 0.07)))
+    panes = "".join(
+        f'<path d="{polygon([middle, *corners])}" fill="{tint}" opacity="{opacity}"/>'
+        for corners, (tint, opacity) in zip(pairwise(rim), tints, strict=False)
+    )
+    leads = "".join(curve(middle, corner) for corner in rim)
     return panes + f'<path d="{leads}" stroke="{LEAD}" stroke-width="1.5"/>'
 
 

@@ -25,10 +25,9 @@ def subject_scene(name: str, seed: int = 0, **factors: str | None) -> Scene:
         InputError: an unknown subject, factor or value, or another class than the subject's.
     """
     subject = check_subject(name)
-    check_seed(seed)
     for factor, value in factors.items():
         check_factor(factor, value)
-    rng = Random(f"{name} {seed}")
+    rng = Random(f"{name} {check_seed(seed)}")
     own = {
         "class_noun": subject.class_noun,
         "colour": subject.colour,

@@ -24,7 +24,7 @@ def find(id: str) -> Exercise:
         close = difflib.get_close_matches(str(id), _BY_ID, n=3, cutoff=0.4)
         raise InputError(
             "id",
-            got=repr(id)[:80],
+            got=repr(id) if isinstance(id, str) else type(id).__name__,
             expected="the id of an exercise" + (f", such as {', '.join(close)}" if close else ""),
             fix="`exercises()` lists them all.",
         )

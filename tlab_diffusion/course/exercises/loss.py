@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
+from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import (
     PICTURES,
     T_BROADCAST,
@@ -425,6 +426,7 @@ EXERCISES = (
         ),
         invariants=(first_step_back_is_certain, posterior_is_bayes),
         remarks=(serves_points(process.posterior, _posterior_arguments),),
+        expected_figure=_figures.posterior,
         hints=(
             "Two Gaussians speak about x_{t-1}: one says where it is, coming from x0; the other "
             "how well it explains x_t. Their product is a Gaussian again, and its mean lies "

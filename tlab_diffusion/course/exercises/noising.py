@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
+from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import (
     PICTURES,
     T_BROADCAST,
@@ -476,6 +477,7 @@ EXERCISES = (
             ),
         ),
         invariants=(alpha_bar_starts_right, alpha_bar_multiplies),
+        expected_figure=_figures.alphas_cumprod,
         hints=(
             "If the first step keeps 90 % of the variance, and the second 80 % of that, how much "
             "is left after both?",
@@ -572,6 +574,7 @@ EXERCISES = (
         ),
         invariants=(jump_matches_the_steps,),
         remarks=(serves_points(process.q_sample, _sample_arguments),),
+        expected_figure=_figures.q_sample,
         hints=(
             "A Gaussian step after a Gaussian step is one Gaussian step. So all t steps together "
             "look like a single one, in which alpha_bar_t takes the place of alpha.",
@@ -636,6 +639,7 @@ EXERCISES = (
             ),
         ),
         invariants=(snr_of_known_shares,),
+        expected_figure=_figures.snr,
         hints=(
             "In x_t there are two parts, picture and noise. How large is the variance of each, "
             "if the picture had variance 1?",
@@ -686,7 +690,8 @@ EXERCISES = (
             ),
             Variant(
                 "ALPHA_FOR_BETA",
-                "You return the ratios, which are the alphas. `beta = 1 - alpha`.",
+                "You return the ratios, which are the alphas, what each step keeps. The betas are "
+                "asked for: `beta = 1 - alpha`.",
                 (
                     lambda n: 1 - _cosine(cap=1.0)(n),
                     lambda n: 1 - _cosine()(n),
@@ -701,6 +706,7 @@ EXERCISES = (
             ),
         ),
         invariants=(cosine_betas_in_range, cosine_product_is_the_curve),
+        expected_figure=_figures.cosine_betas,
         hints=(
             "This schedule starts from the end: it says how alpha_bar should fall, and the betas "
             "follow. T betas lie between T + 1 points of the curve.",
@@ -767,11 +773,13 @@ EXERCISES = (
             ),
             Variant(
                 "ALPHA_FOR_BETA",
-                "You return the new alphas. `beta = 1 - alpha`.",
+                "You return the new alphas, what each step keeps. The betas are asked for, what "
+                "each step takes: `beta = 1 - alpha`.",
                 (lambda betas: 1 - rescale_zero_terminal_snr(betas),),
             ),
         ),
         invariants=(nothing_left_at_the_end, first_beta_stays),
+        expected_figure=_figures.rescale_zero_terminal_snr,
         hints=(
             "Draw `sqrt(alpha_bar)` against t. Slide the curve down until its end is at 0, then "
             "stretch it until its start is where it was.",

@@ -16,6 +16,9 @@ from tlab_diffusion.plots import Picture
 from tlab_diffusion.plots.live import LiveFigure
 from tlab_diffusion.plots.style import SCREEN_DPI, WIDTH
 
+# Without a width a picture would be stretched to the cell; with it, a narrow cell shrinks it.
+LAYOUT = {"width": f"{WIDTH * SCREEN_DPI:.0f}px", "max_width": "100%"}
+
 
 class LivePicture:
     """A figure with controls: a subclass says what figure, and how settings are drawn on it.
@@ -36,8 +39,10 @@ class LivePicture:
         self._figure = self.new_figure()
         self._drawn: dict = {}  # the settings that the figure shows
         self._settling = False
-        self.image = _named(f"{name}-picture", _picture_widget(title))
-        self.words = _named(f"{name}-words", ipywidgets.HTML())
+        self.image = _named(
+            f"{name}-picture", ipywidgets.Image(format="png", layout=ipywidgets.Layout(**LAYOUT))
+        )
+        self.words = _named(f"{name}-words", ipywidgets.HTML(layout=ipywidgets.Layout(**LAYOUT)))
         for setting, control in self.controls.items():
             _named(f"{name}-{setting.replace('_', '-')}", control)
             control.observe(self._on_change, names="value")
@@ -56,9 +61,12 @@ class LivePicture:
         """Adapt other controls to the one just changed: a limit, a default, what is disabled."""
 
     def arrange(self) -> ipywidgets.Widget:
-        """The controls as they are shown: in rows that wrap."""
-        layout = ipywidgets.Layout(flex_flow="row wrap", max_width=f"{WIDTH * SCREEN_DPI:.0f}px")
-        return ipywidgets.Box(list(self.controls.values()), layout=layout)
+        """The controls as they are shown: three in a row, the timestep over the full width."""
+        for setting, control in self.controls.items():
+            control.layout.width = "auto"
+            control.layout.grid_column = "1 / -1" if setting in self.wide else "auto"
+        layout = ipywidgets.Layout(grid_template_columns="repeat(3, 1fr)", **LAYOUT)
+        return ipywidgets.GridBox(list(self.controls.values()), layout=layout)
 
     @property
     def settings(self) -> dict:
@@ -103,16 +111,11 @@ class LivePicture:
         words = self.draw(self._figure, settings, changed)
         self._drawn = settings
         self.image.value = self._figure.png()
-        self.words.value = html.escape(words).replace("\n", "<br>")
+        lines = html.escape(words).replace("\n", "<br>")
+        self.words.value = f'<div style="line-height: 1.5">{lines}</div>'
 
 
 def _named(name: str, widget: ipywidgets.DOMWidget) -> ipywidgets.DOMWidget:
     """Give a widget a class name, by which tests and style sheets find it."""
     widget.add_class(name)
     return widget
-
-
-def _picture_widget(title: str) -> ipywidgets.Image:
-    # Without a width the image would be stretched to the cell.
-    layout = ipywidgets.Layout(width=f"{WIDTH * SCREEN_DPI:.0f}px", max_width="100%")
-    return ipywidgets.Image(format="png", layout=layout, tooltip=title)

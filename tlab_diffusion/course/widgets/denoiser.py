@@ -136,10 +136,7 @@ def _check_one_dimensional(mixture: GaussianMixture) -> None:
 
 
 def _controls(steps: int) -> dict[str, ipywidgets.ValueWidget]:
-    common = {"layout": {"width": "100%"}, "style": {"description_width": "9em"}}
     return {
-        "t": ipywidgets.IntSlider(steps // 2, 0, steps - 1, description="timestep t", **common),
-        "x_t": ipywidgets.FloatSlider(
-            0.2, min=-3, max=3, step=0.05, description="noisy value x_t", **common
-        ),
+        "t": ipywidgets.IntSlider(steps // 2, 0, steps - 1, description="timestep t"),
+        "x_t": ipywidgets.FloatSlider(0.2, min=-3, max=3, step=0.05, description="noisy x_t"),
     }

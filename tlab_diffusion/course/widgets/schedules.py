@@ -163,37 +163,21 @@ def _in_words(name: str, t: int, betas: Tensor) -> str:
 
 
 def _controls() -> dict[str, ipywidgets.ValueWidget]:
-    words = {"style": {"description_width": "initial"}}
     compared = [name + suffix for suffix in ("", ZERO_SNR) for name in SCHEDULES]
     start, end = SCHEDULES["linear"][1]
+    beta = {"step": 0.05, "readout_format": ".2g"}
     return {
-        "schedule": ipywidgets.Dropdown(options=list(SCHEDULES), description="schedule", **words),
-        "zero_terminal_snr": ipywidgets.Checkbox(description="zero terminal SNR", indent=False),
+        "schedule": ipywidgets.Dropdown(options=list(SCHEDULES), description="schedule"),
+        "zero_terminal_snr": ipywidgets.Checkbox(description="zero terminal SNR"),
         "compare_with": ipywidgets.Dropdown(
-            options=compared, value="cosine", description="compare with", **words
+            options=compared, value="cosine", description="compare with"
         ),
-        "num_train_timesteps": ipywidgets.IntSlider(
-            1000, 10, 1000, 10, description="steps T", **words
-        ),
+        "num_train_timesteps": ipywidgets.IntSlider(1000, 10, 1000, 10, description="steps T"),
         "beta_start": ipywidgets.FloatLogSlider(
-            start,
-            min=-5,
-            max=-2.5,
-            step=0.05,
-            readout_format=".2g",
-            description="first beta",
-            **words,
+            start, min=-5, max=-2.5, description="first beta", **beta
         ),
         "beta_end": ipywidgets.FloatLogSlider(
-            end,
-            min=-2.5,
-            max=-0.5,
-            step=0.05,
-            readout_format=".2g",
-            description="last beta",
-            **words,
+            end, min=-2.5, max=-0.5, description="last beta", **beta
         ),
-        "t": ipywidgets.IntSlider(
-            300, 0, 999, description="timestep t", layout={"width": "100%"}, **words
-        ),
+        "t": ipywidgets.IntSlider(300, 0, 999, description="timestep t"),
     }

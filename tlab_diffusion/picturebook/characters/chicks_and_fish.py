@@ -26,12 +26,12 @@ class Bird:
 def draw_bird(look: Look, view: str, rng: Random) -> Figure:
     """A round chick: beak, folded wings, a tuft on the head, thin legs."""
     bird = Bird(
-        width=rng.uniform(18.5, 23.5),
-        top=-rng.uniform(50, 58),
+        width=rng.uniform(17.5, 24.5),
+        top=-rng.uniform(47, 59),
         waist=rng.uniform(-26, -20),
         gap=rng.uniform(6.6, 8.4),
         beak=rng.uniform(0.85, 1.3),
-        tuft=rng.uniform(6, 13),
+        tuft=rng.uniform(4, 14),
         wing=rng.uniform(0.8, 1.15),
     )
     w, top, y = bird.width, bird.top, bird.top + 17
@@ -75,7 +75,7 @@ def _profile(look: Look, bird: Bird, y: float) -> str:
     fold = [(-w * 0.75, -29), (-1, -30), (2, -22), (-6, -13), (-w * 0.9, -17)]
     beak = [(w * 0.72, y - 1), (w + 9 * bird.beak, y + 4), (w * 0.82, y + 8)]
     return (
-        brush.flat(oval(w * 0.5, y + 2, w * 0.42, 10.5), look.light)
+        look.patch(w * 0.5, y + 2, w * 0.42, 10.5)
         + brush.shape(blob([(x * bird.wing, py) for x, py in fold]), look.deep)
         + brush.shape(polygon(beak), BEAK)
     )
@@ -91,7 +91,7 @@ def _wings(look: Look, bird: Bird, back: bool, y: float) -> str:
         return wings + brush.shape(tail, look.deep)
     b = 4.2 * bird.beak
     beak = polygon([(-b, y + 2.2), (b, y + 2.2), (0, y + 2.8 + b)])
-    return brush.flat(oval(0, y + 2, w * 0.76, 12), look.light) + wings + brush.shape(beak, BEAK)
+    return look.patch(0, y + 2, w * 0.76, 12) + wings + brush.shape(beak, BEAK)
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ MIDDLE = -29  # the height at which a fish floats
 def draw_fish(look: Look, view: str, rng: Random) -> Figure:
     """A plump fish that floats a little above the ground."""
     fish = Fish(
-        length=rng.uniform(23, 28),
-        height=rng.uniform(17, 22),
+        length=rng.uniform(21.5, 28.5),
+        height=rng.uniform(15.5, 23),
         gap=rng.uniform(7, 9),
         tail=rng.uniform(11, 16),
-        fin=rng.uniform(0.8, 1.3),
-        crest=rng.uniform(7, 12),
+        fin=rng.uniform(0.7, 1.35),
+        crest=rng.uniform(4, 14),
     )
     w, h, y = fish.length, fish.height, MIDDLE
     if view == "side":
@@ -132,9 +132,9 @@ def draw_fish(look: Look, view: str, rng: Random) -> Figure:
     r = (w + h) / 2 - 1.5
     return Figure(
         svg=_fish_ahead(look, fish, r, view == "back"),
-        face=Face(0, y - 2, 1.08, fish.gap),
+        face=Face(0, y - 1.5, 0.95, fish.gap),
         head=(0, y - r + 1.5, 17),
-        neck=(0, y + r * 0.6, r * 1.5),
+        neck=(0, y + r * 0.76, r * 1.2),
         hand=(r + 4, y + 4),
         width=r * 1.9,
     )
@@ -153,7 +153,7 @@ def _fish_side(look: Look, fish: Fish) -> str:
         brush.shape(polygon(tail), look.deep)
         + brush.shape(blob(crest), look.deep)
         + brush.solid(blob(over + under), look.base, look.marks)
-        + brush.flat(oval(w * 0.52, y - 1, w * 0.42, h * 0.68), look.light)
+        + look.patch(w * 0.52, y - 1, w * 0.42, h * 0.68)
         + brush.shape(blob(fin), look.deep)
     )
 
@@ -162,13 +162,15 @@ def _fish_ahead(look: Look, fish: Fish, r: float, back: bool) -> str:
     """A fish that swims towards us, or away: a disc of radius r with fins."""
     y, fin, brush = MIDDLE, fish.fin, look.brush
     half = [(r - 4, y + 2), (r + 11 * fin, y - 3), (r + 9 * fin, y + 9), (r - 3, y + 9)]
-    svg = "".join(brush.shape(blob([(s * x, py) for x, py in half]), look.deep) for s in (-1, 1))
+    svg = "".join(
+        brush.solid(blob([(s * x, py) for x, py in half]), look.deep, look.marks) for s in (-1, 1)
+    )
     ridge = y - r - fish.crest
     crest = [(-6, y - r + 3), (-3, ridge), (3, ridge), (6, y - r + 3)]
     body = [(0, y - r), (r * 0.75, y - r * 0.72), (r, y + 1), (r * 0.7, y + r * 0.75)]
-    svg += brush.shape(blob(crest), look.deep)
+    svg += brush.solid(blob(crest), look.deep, look.marks)
     svg += brush.solid(blob(mirrored([*body, (0, y + r * 0.97)])), look.base, look.marks)
     if back:
         tail = [(0, y - 13), (4.5, y - 15), (3.4, y), (4.5, y + 17), (0, y + 15)]
         return svg + brush.shape(blob(mirrored(tail)), look.deep)
-    return svg + brush.flat(oval(0, y + 1, r * 0.74, r * 0.6), look.light)
+    return svg + look.patch(0, y + 1.5, r * 0.68, r * 0.55)

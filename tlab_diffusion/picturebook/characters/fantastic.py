@@ -13,8 +13,8 @@ HORN = "#fff0c9"
 
 def draw_ghost(look: Look, view: str, rng: Random) -> Figure:
     """A floating sheet with a wavy hem and stubby arms."""
-    w, top = rng.uniform(18, 23), -rng.uniform(54, 62)
-    gap, wave, arm = rng.uniform(7, 9.2), rng.uniform(3, 6), rng.uniform(-32, -24)
+    w, top = rng.uniform(17, 24), -rng.uniform(52, 63)
+    gap, wave, arm = rng.uniform(7, 9.2), rng.uniform(2, 7), rng.uniform(-34, -20)
     brush = look.brush
     lean = -6 if view == "side" else 0
     hem = [(w * 1.06 * (1 - 0.4 * i) + lean * 1.6, -5 - (wave if i % 2 else 0)) for i in range(6)]
@@ -23,7 +23,7 @@ def draw_ghost(look: Look, view: str, rng: Random) -> Figure:
     body = blob(hem + head)
     if view == "side":
         svg = brush.solid(body, look.base, look.marks)
-        svg += brush.flat(oval(w * 0.42, -40, w * 0.5, 13), look.light)
+        svg += look.patch(w * 0.42, -40, w * 0.5, 13)
         svg += brush.limb(curve((w * 0.2, -21), (w * 0.9, -22), (w + 4, arm)), look.base, 8)
         face = Face(w * 0.22, -42, 1.1, gap, True)
         return Figure(
@@ -35,7 +35,7 @@ def draw_ghost(look: Look, view: str, rng: Random) -> Figure:
     )
     svg = brush.solid(body, look.base, look.marks)
     if view == "front":
-        svg += brush.flat(oval(0, -40, w * 0.8, 13.5), look.light)
+        svg += look.patch(0, -40, w * 0.8, 13.5)
     svg = arms + svg if view == "back" else svg + arms
     face = Face(0, -42, 1.12, gap)
     return Figure(svg, face, (0, top + 1.5, w * 0.85), (0, -25, w * 1.95), (w + 5, arm), w * 1.9)
@@ -43,9 +43,9 @@ def draw_ghost(look: Look, view: str, rng: Random) -> Figure:
 
 def draw_dragon(look: Look, view: str, rng: Random) -> Figure:
     """Horns, spikes, a pair of wings and a tail with a point."""
-    build = furry_build(rng, head=(19, 22.5), body=(15, 19), snout=9)
-    horns = _horns(rng.uniform(11, 16), rng.uniform(2, 7))
-    tail = _wings_and_tail(rng.uniform(0.85, 1.2), rng.uniform(14, 20))
+    build = furry_build(rng, head=(18, 23.5), body=(14, 20), snout=9)
+    horns = _horns(rng.uniform(9, 17), rng.uniform(0, 9))
+    tail = _wings_and_tail(rng.uniform(0.75, 1.2), rng.uniform(12, 20))
     return draw_furry(look, view, build, horns, tail, _nostrils)
 
 

@@ -13,9 +13,9 @@ LAMP, FLAME = "#ffdf6b", "#ff9d2e"
 
 def draw_robot(look: Look, view: str, rng: Random) -> Figure:
     """A box on a box: screen for a face, one aerial, bolts for ears, claws."""
-    w, h = rng.uniform(18, 22.5), rng.uniform(24, 30)
-    body, corner, gap = rng.uniform(12.5, 17), rng.uniform(3, 9), rng.uniform(7, 8.6)
-    aerial, hand = rng.uniform(7, 13), rng.uniform(-14, -8)
+    w, h = rng.uniform(17, 23.5), rng.uniform(23, 31)
+    body, corner, gap = rng.uniform(11.5, 18.5), rng.uniform(2, 11), rng.uniform(7, 8.8)
+    aerial, hand = rng.uniform(5, 14), rng.uniform(-16, -7)
     brush, side = look.brush, view == "side"
     if side:
         w, body = w * 0.86, body * 0.8
@@ -54,9 +54,9 @@ def draw_robot(look: Look, view: str, rng: Random) -> Figure:
 
 def draw_car(look: Look, view: str, rng: Random) -> Figure:
     """A little car: a smiling bonnet in front, round wheels, tail lamps behind."""
-    long, roof = rng.uniform(28, 32), -rng.uniform(46, 54)
+    long, roof = rng.uniform(27, 32), -rng.uniform(48, 58)
     wheel, gap = rng.uniform(6, 7.6), rng.uniform(7, 8.6)
-    cabin, wide = rng.uniform(0.5, 0.62), rng.uniform(20, 24)
+    cabin, wide = rng.uniform(0.48, 0.66), rng.uniform(19.5, 25)
     if view == "side":
         return _car_side(look, long, roof, wheel, cabin, gap)
     brush = look.brush
@@ -64,11 +64,11 @@ def draw_car(look: Look, view: str, rng: Random) -> Figure:
     for x in (-wide + 5, wide - 5):
         svg += brush.shape(box(x - 5, -12, 10, 12, 4), RUBBER)
     top = wide * (cabin + 0.24)
-    cab = [(-wide + 1, -31), (-top, roof), (top, roof), (wide - 1, -31)]
+    cab = [(-wide + 1, -34), (-top, roof), (top, roof), (wide - 1, -34)]
     svg += brush.solid(_soft(cab), look.base, look.marks)
-    pane = [(-wide + 6, -32), (-top + 3.5, roof + 4), (top - 3.5, roof + 4), (wide - 6, -32)]
+    pane = [(-wide + 6, -36), (-top + 3.5, roof + 4), (top - 3.5, roof + 4), (wide - 6, -36)]
     svg += brush.shape(_soft(pane), GLASS)
-    svg += brush.solid(box(-wide - 1, -34, 2 * wide + 2, 29, 9), look.base, look.marks)
+    svg += brush.solid(box(-wide - 1, -39, 2 * wide + 2, 34, 10), look.base, look.marks)
     lamp = "#f0342f" if view == "back" else LAMP
     for x in (-wide + 3.5, wide - 3.5):
         svg += brush.shape(oval(x, -22, 4, 4.4), lamp)
@@ -77,9 +77,9 @@ def draw_car(look: Look, view: str, rng: Random) -> Figure:
         svg += brush.stroke(curve((-wide + 9, -26), (wide - 9, -26)), look.deep, 1.8)
         svg += brush.shape(oval(-wide * 0.5, -5, 3, 2), STEEL)
     else:
-        svg += brush.flat(box(-wide + 8.2, -32, 2 * wide - 16.4, 24.5, 9), look.light)
-    face = Face(0, -23.5, 0.95, gap)
-    return Figure(svg, face, (0, roof + 0.5, 18), (0, -9, wide * 1.9), (wide - 1, -26), wide * 2.2)
+        svg += look.patch(0, -18.5, wide * 0.6, 11)
+    face = Face(0, -21, 0.88, gap)
+    return Figure(svg, face, (0, roof + 0.5, 18), (0, -6, wide * 1.9), (wide - 1, -26), wide * 2.2)
 
 
 def _car_side(
@@ -88,31 +88,27 @@ def _car_side(
     brush = look.brush
     cab = [(-long * 0.76, -26), (-long * cabin, roof), (long * 0.14, roof), (long * 0.4, -30)]
     svg = brush.solid(_soft(cab), look.base, look.marks)
-    pane = [
-        (-long * 0.62, -29),
-        (-long * cabin + 2, roof + 4),
-        (long * 0.09, roof + 4),
-        (long * 0.28, -29),
-    ]
+    upper = [(-long * cabin + 2, roof + 4), (long * 0.09, roof + 4)]
+    pane = [(-long * 0.62, -29), *upper, (long * 0.28, -29)]
     svg += brush.shape(_soft(pane), GLASS)
     svg += brush.stroke(curve((-long * 0.17, roof + 4), (-long * 0.17, -28)), look.deep, 2.4)
     bonnet = [(long * 0.5, -35), (long * 0.93, -31), (long + 1, -15), (long * 0.8, -6)]
     hull = [*bonnet, (-long * 0.8, -6), (-long - 1, -13), (-long, -25), (-long * 0.7, -32)]
     svg += brush.solid(blob(hull), look.base, look.marks)
-    svg += brush.flat(oval(long * 0.6, -22.5, long * 0.36, 10.5), look.light)
+    svg += look.patch(long * 0.6, -22.5, long * 0.36, 10.5)
     svg += brush.shape(oval(-long + 1, -20, 2.2, 3), "#f0342f")
     for x in (-long * 0.54, long * 0.46):
         svg += brush.shape(oval(x, -wheel + 1, wheel, wheel), RUBBER)
         svg += brush.flat(oval(x, -wheel + 1, wheel * 0.45, wheel * 0.45), STEEL)
     face = Face(long * 0.48, -25.5, 1.02, gap, True)
-    neck = (long * 0.05, -12, long * 1.2)
+    neck = (long * 0.05, -9, long * 1.2)
     return Figure(svg, face, (-long * 0.15, roof + 0.5, 17), neck, (-long * 0.8, -26), long * 2.1)
 
 
 def draw_rocket(look: Look, view: str, rng: Random) -> Figure:
     """Fins, a pointed nose, a face in the porthole and a flame below."""
-    w, tip = rng.uniform(15.5, 19), -rng.uniform(64, 70)
-    fin, gap, flame = rng.uniform(8, 13), rng.uniform(6.8, 8.2), rng.uniform(0.8, 1.2)
+    w, tip = rng.uniform(14.5, 20), -rng.uniform(61, 70)
+    fin, gap, flame = rng.uniform(6, 15), rng.uniform(6.8, 8.2), rng.uniform(0.8, 1.2)
     brush, side = look.brush, view == "side"
     fire = blob([(-7, -9), (0, -11), (7, -9), (3.4, -4), (0, 0.5 * flame), (-3.4, -4)])
     svg = brush.shape(fire, FLAME) + brush.flat(oval(0, -6.5, 3, 3.4), LAMP)
@@ -123,12 +119,12 @@ def draw_rocket(look: Look, view: str, rng: Random) -> Figure:
     svg += brush.solid(blob(mirrored(half)), look.base, look.marks)
     rise = ("M", -w * 0.64, tip + 16, "Q", -w * 0.3, tip + 2, 0, tip - 1)
     fall = ("Q", w * 0.3, tip + 2, w * 0.64, tip + 16, "Q", 0, tip + 21, -w * 0.64, tip + 16)
-    svg += brush.shape(path(*rise, *fall, "Z"), look.deep)
+    svg += brush.solid(path(*rise, *fall, "Z"), look.deep, look.marks)
     y = tip + 31
     svg += _porthole(look, view, w, y)
     face = Face(w * 0.2 if side else 0, y - 2.5, 1 if side else w / 20.5, gap, side)
     hand = ((-1 if side else 1) * (w + fin * 0.4), -20)
-    return Figure(svg, face, (0, tip + 7, 17), (0, -22, w * 1.95), hand, w * 2)
+    return Figure(svg, face, (0, tip + 7, 17), (0, -15, w * 1.75), hand, w * 2)
 
 
 def _porthole(look: Look, view: str, w: float, y: float) -> str:

@@ -12,32 +12,32 @@ INNER_EAR = "#f6a5b0"
 
 def draw_cat(look: Look, view: str, rng: Random) -> Figure:
     """Pointed ears, whiskers, a long curling tail."""
-    build = furry_build(rng, head=(20, 24), body=(13, 17))
-    ears = _pointed_ears(height=rng.uniform(14, 20), spread=rng.uniform(0.6, 0.78))
+    build = furry_build(rng, head=(18.5, 24.5), body=(12, 18.5))
+    ears = _pointed_ears(height=rng.uniform(9, 17), spread=rng.uniform(0.56, 0.78))
     tail = _curled_tail(reach=rng.uniform(9, 16), lift=rng.uniform(22, 40))
     return draw_furry(look, view, build, ears, tail, _whiskers)
 
 
 def draw_dog(look: Look, view: str, rng: Random) -> Figure:
     """Hanging ears, a long snout with a big black nose, a wagging tail."""
-    build = furry_build(rng, head=(18, 21), body=(14, 18), snout=9, floppy=True)
-    ears = _hanging_ears(length=rng.uniform(18, 28), width=rng.uniform(6.5, 9))
+    build = furry_build(rng, head=(17, 22), body=(12.5, 19), snout=9, floppy=True)
+    ears = _hanging_ears(length=rng.uniform(15, 30), width=rng.uniform(5.5, 9.5))
     tail = _wagging_tail(reach=rng.uniform(10, 15), lift=rng.uniform(16, 26))
     return draw_furry(look, view, build, ears, tail, button_nose(INK, 4))
 
 
 def draw_rabbit(look: Look, view: str, rng: Random) -> Figure:
-    """Long upright ears, front teeth, a puff for a tail."""
-    build = furry_build(rng, head=(17, 20), body=(13, 17), snout=3)
-    ears = _long_ears(rng.uniform(23, 31), rng.uniform(4.6, 6.2), rng.uniform(1, 7))
+    """Long upright ears, a short nose, a puff for a tail."""
+    build = furry_build(rng, head=(16, 21), body=(12, 18), snout=3)
+    ears = _long_ears(rng.uniform(19, 27), rng.uniform(4.2, 6.6), rng.uniform(0, 9))
     puff = rng.uniform(5.5, 7.5)
     return draw_furry(look, view, build, ears, _puff_tail(puff), button_nose("#ef7f92", 2.1))
 
 
 def draw_bear(look: Look, view: str, rng: Random) -> Figure:
     """Round ears, a heavy body, a stump of a tail."""
-    build = furry_build(rng, head=(21, 24), body=(19, 23), snout=7)
-    ears = _round_ears(rng.uniform(6.5, 9.5))
+    build = furry_build(rng, head=(20, 25), body=(18, 24), snout=7)
+    ears = _round_ears(rng.uniform(5.8, 10.5))
     tail = _puff_tail(rng.uniform(3.5, 4.5))
     return draw_furry(look, view, build, ears, tail, button_nose(INK, 3.2))
 
@@ -67,24 +67,17 @@ def _pointed_ears(height: float, spread: float) -> Part:
 
 def _hanging_ears(length: float, width: float) -> Part:
     def draw(look: Look, view: str, build: Build) -> str:
-        (half, tall), y = build.head, build.middle
-        top = y - tall * 0.78
+        top = build.middle - build.head[1] * 0.78
         if view == "side":
-            ear = [(-3, top), (1.5, top + 6), (2, top + length), (-5, top + length + 3)]
-            return look.brush.shape(
-                blob([*ear, (-11, top + length * 0.6), (-9, top + 3)]), look.deep
-            )
-        parts = []
-        for s in (-1, 1):
-            x = s * half * 0.72
-            ear = [
-                (x - s * 3, top),
-                (x + s * 5, top + 1),
-                (x + s * (width + 3), top + length * 0.7),
-            ]
-            ear += [(x + s * width * 0.8, top + length + 2), (x + s, top + length * 0.75)]
-            parts.append(look.brush.shape(blob(ear), look.deep))
-        return "".join(parts)
+            front = [(-3, top), (1.5, top + 6), (2, top + length)]
+            back = [(-5, top + length + 3), (-11, top + length * 0.6), (-9, top + 3)]
+            return look.brush.shape(blob(front + back), look.deep)
+        x = build.head[0] * 0.72
+        outer = [(x - 3, top), (x + 5, top + 1), (x + width + 3, top + length * 0.7)]
+        ear = [*outer, (x + width * 0.8, top + length + 2), (x + 1, top + length * 0.75)]
+        return "".join(
+            look.brush.shape(blob([(s * px, py) for px, py in ear]), look.deep) for s in (-1, 1)
+        )
 
     return draw
 
@@ -101,8 +94,8 @@ def _long_ears(length: float, width: float, lean: float) -> Part:
                 if size < 1 and view == "back":
                     continue
                 w, top = width * size, foot - length * (0.5 + size / 2)
-                ear = blob([(x - w * 0.7, foot), (tip - w, top + 8), (tip, top), (tip + w, top + 8),
-                            (x + w * 0.7, foot)])  # fmt: skip
+                rise = [(x - w * 0.7, foot), (tip - w, top + 8), (tip, top)]
+                ear = blob([*rise, (tip + w, top + 8), (x + w * 0.7, foot)])
                 draw_ear = look.brush.shape if size == 1 else look.brush.flat
                 parts.append(draw_ear(ear, colour))
         return "".join(parts)
@@ -130,9 +123,8 @@ def _curled_tail(reach: float, lift: float) -> Part:
             line = curve((0, -5), (3, -14), (reach + 8, -8), (reach + 2, -lift * 0.7))
         else:
             x = build.body - 3
-            line = curve(
-                (-x, -5), (-x - reach * 1.5, -4), (-x - reach, -lift * 0.8), (-x - 3, -lift)
-            )
+            bend, end = (-x - reach, -lift * 0.8), (-x - 3, -lift)
+            line = curve((-x, -5), (-x - reach * 1.5, -4), bend, end)
         return look.brush.limb(line, look.deep if view == "back" else look.base, 6.5)
 
     return draw
@@ -161,14 +153,9 @@ def _puff_tail(radius: float) -> Part:
 def _whiskers(look: Look, view: str, build: Build) -> str:
     nose = button_nose("#ef7f92", 2.2)(look, view, build)
     y = build.middle + 7
-    ends = [(-1, 0), (1, 0)] if view == "front" else [(1, 0)]
-    lines = []
-    for s, _ in ends:
+    hairs = ""
+    for s in (-1, 1) if view == "front" else (1,):
         x = s * build.head[0] * (0.78 if view == "front" else 0.6)
         for drop in (-1.5, 2.5):
-            lines.append(
-                look.brush.stroke(
-                    curve((x, y + drop * 0.6), (x + s * 10, y + drop * 1.8)), INK, 0.9
-                )
-            )
-    return nose + "".join(lines)
+            hairs += curve((x, y + drop * 0.6), (x + s * 10, y + drop * 1.8))
+    return nose + look.brush.stroke(hairs, INK, 0.9)

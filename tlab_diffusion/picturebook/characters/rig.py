@@ -44,8 +44,8 @@ Part = Callable[[Look, str, Build], str]  # draws one part of an animal for a vi
 
 def furry_build(
     rng: Random,
-    head: tuple[float, float] = (19.5, 23),
-    body: tuple[float, float] = (14, 19),
+    head: tuple[float, float],
+    body: tuple[float, float],
     snout: float = 5,
     floppy: bool = False,
 ) -> Build:
@@ -95,10 +95,10 @@ def _head(look: Look, view: str, build: Build) -> str:
         head = look.brush.solid(blob(mirrored(outline)), look.base, look.marks)
         if view == "back":
             return head
-        return head + look.brush.flat(oval(0, y + 3.6, width * 0.76, height * 0.7), look.light)
+        return head + look.patch(0, y + 3.6, width * 0.76, height * 0.7)
     head = blob([(x * 0.94 + 2, py) for x, py in mirrored(outline)])
     svg = look.brush.solid(head, look.base, look.marks)
-    svg += look.brush.flat(oval(width * 0.56, y + 1, width * 0.44, height * 0.66), look.light)
+    svg += look.patch(width * 0.56, y + 1, width * 0.44, height * 0.66)
     return svg + look.brush.shape(_muzzle(build), look.light)
 
 

@@ -5,13 +5,13 @@ from random import Random
 
 from ..faces import Face
 from ..look import Figure, Look
-from ..palette import CREAM, INK
+from ..palette import CREAM, GOLD, INK, PINK, RED, SKY
 from ..shapes import blob, box, curve, heart, mirrored, oval, star
 from .chicks_and_fish import draw_bird
 from .fantastic import draw_dragon
 from .pets import draw_bear, draw_cat
 
-GOLD, PINK, SKY, PETAL, HORN = "#ffcf33", "#ff6fa5", "#4f9be8", "#ff9436", "#d9a56b"
+PETAL, HORN = "#ff9436", "#d9a56b"
 
 
 def draw_pip(look: Look, view: str, rng: Random) -> Figure:
@@ -58,16 +58,18 @@ def draw_mochi(look: Look, view: str, rng: Random) -> Figure:
     way = 1 if view == "back" else -1
     start = 2 if view == "back" else -8
     tails = ""
-    for reach, lift in ((16, 50), (26, 36), (26, 15)):
+    for reach, lift in ((17, 54), (28, 40), (29, 17)):
         end = (start + way * reach, -lift)
-        tails += brush.limb(curve((start, -5), (start + way * reach * 1.1, -5), end), look.base, 7)
-        tails += brush.shape(oval(end[0], end[1], 5.4, 5.4), SKY)
+        tails += brush.limb(
+            curve((start, -5), (start + way * reach * 1.1, -5), end), look.base, 7.5
+        )
+        tails += brush.shape(oval(end[0], end[1], 6.2, 6.2), SKY)
     if view == "back":
-        return _dressed(figure, "", tails)
+        return figure.dressed(before=tails)
     x, y, _ = figure.head
     x += 4 if view == "side" else 0
     moon = f"M{x - 5} {y + 2}a6.4 6.4 0 1 0 10 0a5 4.6 0 1 1 -10 0Z"
-    return _dressed(figure, tails, brush.shape(moon, GOLD))
+    return figure.dressed(tails, brush.shape(moon, GOLD))
 
 
 def draw_petal(look: Look, view: str, rng: Random) -> Figure:
@@ -80,8 +82,8 @@ def draw_petal(look: Look, view: str, rng: Random) -> Figure:
         mane += oval(x, y + dy, 7, 7)
     spots = ""
     if view != "side":
-        spots = "".join(brush.flat(oval(x, -31, 3, 3), "#e0383f") for x in (-25, 25))
-    return _dressed(figure, brush.shape(mane, PETAL), spots)
+        spots = "".join(brush.flat(oval(x, -31, 3, 3), RED) for x in (-25, 25))
+    return figure.dressed(brush.shape(mane, PETAL), spots)
 
 
 def draw_antler(look: Look, view: str, rng: Random) -> Figure:
@@ -94,7 +96,7 @@ def draw_antler(look: Look, view: str, rng: Random) -> Figure:
         tine = curve((x + s * 5, y - 6), (x + s * 4, y - 11), (x + s * 3, y - 17))
         horns += brush.limb(beam + tine, HORN, 4.6)
     badge = heart(6 if view == "side" else 0, -14, 7)
-    return _dressed(figure, horns, brush.shape(badge, "#ffffff"))
+    return figure.dressed(horns, brush.shape(badge, "#ffffff"))
 
 
 def draw_tock(look: Look, view: str, rng: Random) -> Figure:
@@ -102,18 +104,13 @@ def draw_tock(look: Look, view: str, rng: Random) -> Figure:
     figure, brush = draw_bird(look, view, rng), look.brush
     y = figure.head[1]
     spin = brush.limb(curve((0, y + 2), (0, y - 9)), INK, 3)
-    spin += brush.solid(oval(-10, y - 10, 10, 3.6), "#e0383f") + brush.solid(
-        oval(10, y - 10, 10, 3.6), "#ffffff"
+    spin += brush.solid(oval(-12, y - 10, 12, 4.2), RED) + brush.solid(
+        oval(12, y - 10, 12, 4.2), "#ffffff"
     )
     spin += brush.shape(oval(0, y - 10, 3, 3), GOLD)
     if view == "back":
-        return _dressed(figure, "", spin)
-    x, half = (12, 5) if view == "side" else (0, 8.4)
-    dial = brush.shape(oval(x, -16, half, 8.4), CREAM)
+        return figure.dressed(before=spin)
+    x, half = (12, 5.4) if view == "side" else (0, 9.6)
+    dial = brush.shape(oval(x, -16.5, half, 9.4), CREAM)
     dial += brush.stroke(f"M{x} -21V-16L{x + half * 0.5:.1f} -13.5", INK, 1.9)
-    return _dressed(figure, "", spin + dial)
-
-
-def _dressed(figure: Figure, behind: str, before: str) -> Figure:
-    """The figure with more parts behind and before its body."""
-    return Figure(**(vars(figure) | {"svg": behind + figure.svg + before}))
+    return figure.dressed(before=spin + dial)

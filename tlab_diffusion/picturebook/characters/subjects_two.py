@@ -4,12 +4,11 @@ from random import Random
 
 from ..faces import Face
 from ..look import Figure, Look
-from ..palette import INK
+from ..palette import GOLD, INK, PINK, SKY
 from ..shapes import blob, curve, heart, oval
 from .chicks_and_fish import draw_fish
 from .machines import draw_car
 from .pets import draw_rabbit
-from .subjects_one import GOLD, PINK, SKY, _dressed
 from .things import draw_house, draw_teapot
 
 WING = "#e3f4ff"
@@ -19,17 +18,17 @@ def draw_lumi(look: Look, view: str, rng: Random) -> Figure:
     """A lantern on a stalk, a zigzag around the body."""
     figure, brush = draw_fish(look, view, rng), look.brush
     x, y, _ = figure.head
-    ahead = 26 if view == "side" else 13
+    tip = x + (26 if view == "side" else 13)
     stalk = brush.limb(
-        curve((x, y + 2), (x + 2, y - 22), (x + ahead, y - 20), (x + ahead, y - 9)), look.deep, 3
+        curve((x, y + 2), (x + 2, y - 22), (tip, y - 20), (tip, y - 9)), look.deep, 3
     )
-    lamp = f'<circle cx="{x + ahead:.1f}" cy="{y - 6:.1f}" r="9" fill="#fff6b0" opacity=".55"/>'
-    lamp += brush.solid(oval(x + ahead, y - 6, 5.6, 5.6), "#ffe95c")
+    lamp = f'<circle cx="{tip:.1f}" cy="{y - 6:.1f}" r="9" fill="#fff6b0" opacity=".55"/>'
+    lamp += brush.solid(oval(tip, y - 6, 5.6, 5.6), "#ffe95c")
     if view == "side":
         belt = brush.stroke("M-8 -45l5 6l-6 6l6 6l-6 6l5 6", "#ffe23d", 4.4)
     else:
         belt = brush.stroke("M-16 -19l6 5l5 -5l5 5l5 -5l5 5l6 -5", "#ffe23d", 4)
-    return _dressed(figure, "", belt + stalk + lamp)
+    return figure.dressed(before=belt + stalk + lamp)
 
 
 def draw_humphrey(look: Look, view: str, rng: Random) -> Figure:
@@ -43,22 +42,23 @@ def draw_humphrey(look: Look, view: str, rng: Random) -> Figure:
             ears += brush.flat(oval(s * 25, -38, 6, 8), PINK)
     belt = brush.stroke(curve((-16.5, -11.5), (0, -7), (16.5, -11.5)), GOLD, 5.4)
     beads = "".join(brush.flat(oval(x, -9.4, 2, 2), "#2f6fe0") for x in (-12, -4, 4, 12))
-    return _dressed(figure, ears, belt + beads)
+    return figure.dressed(ears, belt + beads)
 
 
 def draw_dash(look: Look, view: str, rng: Random) -> Figure:
     """A snail's shell on the back, larger than a rabbit's back should bear."""
     figure, brush = draw_rabbit(look, view, rng), look.brush
-    x = {"front": 0, "side": -15, "back": 0}[view]
-    shell = brush.solid(oval(x, -18, 23 if view == "front" else 16, 17), SKY)
     if view == "front":
+        shell = brush.solid(oval(0, -26, 29, 24), SKY)
         rings = "".join(
-            brush.stroke(curve((s * 21, -25), (s * 15, -18), (s * 21, -10)), PINK, 3)
+            brush.stroke(curve((s * 26, -36), (s * 19, -24), (s * 26, -13)), PINK, 3)
             for s in (-1, 1)
         )
-        return _dressed(figure, shell + rings, "")
-    spiral = f"M{x} -17c3 -3 7 1 4 5s-12 3 -12 -4s8 -12 15 -8s8 13 2 19"
-    return _dressed(figure, "", shell + brush.stroke(spiral, PINK, 3.2))
+        return figure.dressed(behind=shell + rings)
+    x = -15 if view == "side" else 0
+    shell = brush.solid(oval(x, -20, 19, 19), SKY)
+    spiral = f"M{x} -19c3 -3 7 1 4 5s-13 3 -13 -5s9 -13 17 -8s8 15 1 21"
+    return figure.dressed(before=shell + brush.stroke(spiral, PINK, 3.2))
 
 
 def draw_yaga(look: Look, view: str, rng: Random) -> Figure:
@@ -92,20 +92,14 @@ def draw_buzz(look: Look, view: str, rng: Random) -> Figure:
     wings, feelers = "", ""
     for s in (-0.5, -1) if view == "side" else (-1, 1):
         lift = -8 if s == -0.5 else 0
-        wing = [
-            (x + s * 3, y + 5),
-            (x + s * 16, y - 15 + lift),
-            (x + s * 29, y - 7 + lift),
-            (x + s * 20, y + 6),
-        ]
-        wings += brush.shape(blob(wing), WING)
+        tip = [(x + s * 16, y - 15 + lift), (x + s * 29, y - 7 + lift)]
+        wings += brush.shape(blob([(x + s * 3, y + 5), *tip, (x + s * 20, y + 6)]), WING)
     for s in (0.4, 1) if view == "side" else (-1, 1):
-        feelers += brush.limb(
-            curve((x + s * 4, y + 2), (x + s * 5, y - 8), (x + s * 10, y - 11)), INK, 2.4
-        )
+        stalk = curve((x + s * 4, y + 2), (x + s * 5, y - 8), (x + s * 10, y - 11))
+        feelers += brush.limb(stalk, INK, 2.4)
         feelers += brush.shape(oval(x + s * 10, y - 11, 3, 3), GOLD)
     if view == "side":
         bands = "M-20 -27Q-23 -18 -20 -8M-9 -28Q-11 -18 -9 -8M2 -28Q0 -18 2 -8"
     else:
         bands = "M-15 -28Q-19 -18 -15 -8M15 -28Q19 -18 15 -8"
-    return _dressed(figure, wings + feelers, brush.stroke(bands, "#ffd21f", 4))
+    return figure.dressed(wings + feelers, brush.stroke(bands, "#ffd21f", 4))

@@ -4,7 +4,7 @@ from random import Random
 
 from ..brush import Brush
 from ..shapes import box, curve, oval, polygon, star
-from .setting import FRAME, Setting, cloud, ridge
+from .setting import FRAME, Setting, cloud, ridge, scatter
 
 
 def draw_meadow(brush: Brush, rng: Random) -> Setting:
@@ -30,27 +30,21 @@ def _fir(brush: Brush, x: float, y: float, size: float, colour: str, tip: str) -
     for low, high, half in ((-4, -18, 10), (-12, -25, 8), (-20, -33, 6)):
         tier = [(x - half * size, y + low * size), (x, y + high * size)]
         svg += brush.shape(polygon([*tier, (x + half * size, y + low * size)]), colour)
-    snow = [
-        (x - 3.4 * size, y - 25.5 * size),
-        (x, y - 33 * size),
-        (x + 3.4 * size, y - 25.5 * size),
-    ]
-    return svg + brush.flat(polygon(snow), tip)
+    half, low = 3.4 * size, y - 25.5 * size
+    snow = polygon([(x - half, low), (x, y - 33 * size), (x + half, low)])
+    return svg + brush.flat(snow, tip)
 
 
 def draw_snow(brush: Brush, rng: Random) -> Setting:
     """White slopes, firs with snowy tips, big falling flakes."""
-    sky = brush.fade(FRAME, "#8fb0dc", "#dfe9f8", "sky")
+    sky = brush.fade(FRAME, "#7fa8e0", "#d3e4fb", "sky")
     peaks = [(-5, 66), (12, 40), (26, 56), (rng.uniform(40, 60), 32), (76, 55), (90, 42), (105, 66)]
     land = brush.shape(polygon(peaks), "#b3c6e6")
     land += brush.shape(ridge(rng, 64, 3), "#dbe6f7")
     for x in (rng.uniform(5, 14), rng.uniform(86, 95)):
         land += _fir(brush, x, rng.uniform(72, 76), rng.uniform(0.9, 1.15), "#4f8b83", "#ffffff")
     land += brush.fade(ridge(rng, 74, 3), "#f6f9ff", "#c9d8f0", "near")
-    flakes = ""
-    for i in range(12):
-        x, y = (i * 37 + rng.uniform(0, 12)) % 100, (i * 23 + rng.uniform(0, 9)) % 78
-        flakes += oval(x, y, 1.7, 1.7)
+    flakes = "".join(oval(x, y, 1.7, 1.7) for x, y in scatter(rng, 14, 80))
     return Setting(sky + land + brush.flat(flakes, "#ffffff"))
 
 
@@ -69,9 +63,8 @@ def draw_beach(brush: Brush, rng: Random) -> Setting:
     palm = brush.stroke(curve((px - 4, 80), (px - 3, 55), (px + 3, top)), "#a9744a", 4.2)
     for dx, dy, lift in ((-16, 8, -7), (18, 7, -7), (-12, 17, 2), (13, 18, 2), (3, -9, -8)):
         leaf = [(px + 3, top), (px + 3 + dx * 0.6, top + dy * 0.3 + lift), (px + 3 + dx, top + dy)]
-        palm += brush.flat(
-            polygon([*leaf, (px + 3 + dx * 0.5, top + dy * 0.6 + lift * 0.1)]), "#3f9d5c"
-        )
+        under = (px + 3 + dx * 0.5, top + dy * 0.6 + lift * 0.1)
+        palm += brush.flat(polygon([*leaf, under]), "#3f9d5c")
     shell = brush.flat(star(rng.uniform(78, 92), rng.uniform(87, 93), 4.6), "#f4815f")
     return Setting(sky + sea + foam + sand + palm + shell)
 
@@ -93,9 +86,8 @@ def draw_forest(brush: Brush, rng: Random) -> Setting:
     ferns = ""
     for x in (rng.uniform(4, 14), rng.uniform(84, 96)):
         for dx in (-9, -4, 0, 4, 9):
-            ferns += brush.stroke(
-                curve((x, 99), (x + dx * 0.4, 90), (x + dx, 90 + abs(dx) * 0.4)), "#7fbf5a", 2.4
-            )
+            frond = curve((x, 99), (x + dx * 0.4, 90), (x + dx, 90 + abs(dx) * 0.4))
+            ferns += brush.stroke(frond, "#7fbf5a", 2.4)
     return Setting(wood, ferns)
 
 
@@ -111,9 +103,8 @@ def draw_desert(brush: Brush, rng: Random) -> Setting:
         body = f"M{cx} 84V{84 - 34 * size:.1f}"
         arms = f"M{cx} {84 - 12 * size:.1f}h{-7 * size:.1f}v{-9 * size:.1f}"
         arms += f"M{cx} {84 - 17 * size:.1f}h{7 * size:.1f}v{-9 * size:.1f}"
-        land += brush.stroke(body, "#4c8a56", 5.5 * size) + brush.stroke(
-            arms, "#4c8a56", 3.6 * size
-        )
+        land += brush.stroke(body, "#4c8a56", 5.5 * size)
+        land += brush.stroke(arms, "#4c8a56", 3.6 * size)
     land += brush.fade(ridge(rng, 77, 3), "#f6c87f", "#d9944f", "near")
     land += brush.stroke("M4 92q12 -4 24 0M64 95q14 -4 28 0", "#c98345", 1.2)
     return Setting(sky + land)
@@ -128,14 +119,8 @@ def draw_rain(brush: Brush, rng: Random) -> Setting:
         land += brush.shape(oval(x, y, 15, 4), "#a9c4da")
         land += brush.stroke(oval(x, y, 7, 1.7), "#dcebf6", 1)
     clouds = ""
-    for x, y, size, colour in (
-        (14, 8, 1.6, "#4f5b72"),
-        (84, 9, 1.6, "#4f5b72"),
-        (48, 4, 1.8, "#5d6a82"),
-    ):
+    for x, y, size in ((14, 8, 1.6), (84, 9, 1.6), (48, 4, 1.8)):
+        colour = "#5d6a82" if x == 48 else "#4f5b72"
         clouds += cloud(brush, x + rng.uniform(-5, 5), y, size, colour)
-    drops = ""
-    for i in range(22):
-        x, y = (i * 29 + rng.uniform(0, 9)) % 104, (i * 17 + rng.uniform(0, 9)) % 86
-        drops += f"M{x:.1f} {y:.1f}l-2.6 9"
+    drops = "".join(f"M{x:.1f} {y:.1f}l-2.6 9" for x, y in scatter(rng, 22, 88))
     return Setting(sky + land + clouds + brush.stroke(drops, "#dfeefa", 1.2))

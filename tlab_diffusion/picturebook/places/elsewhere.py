@@ -4,12 +4,12 @@ from random import Random
 
 from ..brush import Brush
 from ..shapes import blob, box, curve, oval, polygon
-from .setting import FRAME, Setting, ridge
+from .setting import FRAME, Setting, ridge, scatter
 
 
 def draw_city(brush: Brush, rng: Random) -> Setting:
     """A skyline with lit windows, a pavement and a road."""
-    sky = brush.fade(FRAME, "#b9b6dd", "#fbe3d3", "sky")
+    sky = brush.fade(FRAME, "#dfa6d8", "#ffe8dc", "sky")
     far, near, lights = "", "", ""
     for i in range(6):
         far += box(i * 17 + rng.uniform(-3, 3), rng.uniform(18, 36), 15, 60)
@@ -19,9 +19,9 @@ def draw_city(brush: Brush, rng: Random) -> Setting:
         for row in range(int(top) + 5, 68, 8):
             lights += box(x + 3, row, 2.8, 3.8) + box(x + wide - 6, row, 2.8, 3.8)
     town = (
-        brush.shape(far, "#b7aec9") + brush.shape(near, "#77759b") + brush.flat(lights, "#ffe08a")
+        brush.shape(far, "#cfa5c6") + brush.shape(near, "#7d6699") + brush.flat(lights, "#ffe08a")
     )
-    street = brush.shape(box(-2, 74, 104, 30), "#c9c3cb")
+    street = brush.shape(box(-2, 74, 104, 30), "#d3c5c6")
     street += brush.shape(box(-2, 89, 104, 14), "#6a6878")
     dash = rng.uniform(-8, 4)
     street += brush.flat("".join(box(dash + 22 * i, 94, 12, 2.4) for i in range(6)), "#fff3c9")
@@ -34,10 +34,7 @@ def draw_night(brush: Brush, rng: Random) -> Setting:
     sky = brush.fade(FRAME, "#1d2560", "#6468b8", "sky") + brush.glow(x, y, 30, "#a5a8f0", "halo")
     sky += brush.shape(oval(x, y, 12, 12), "#fff2b5")
     sky += brush.flat(oval(x - 4, y - 2, 2.6, 2.6) + oval(x + 3, y + 4, 2, 2), "#ecd88a")
-    stars = ""
-    for i in range(13):
-        sx, sy = (i * 41 + rng.uniform(0, 14)) % 100, (i * 13 + rng.uniform(0, 8)) % 52
-        stars += oval(sx, sy, 1.1, 1.1)
+    stars = "".join(oval(sx, sy, 1.1, 1.1) for sx, sy in scatter(rng, 14, 54))
     land = brush.shape(ridge(rng, 63, 6), "#3d478f")
     hx = rng.uniform(8, 14) if x > 50 else rng.uniform(86, 92)
     land += brush.flat(polygon([(hx - 8, 62), (hx, 53), (hx + 8, 62)]), "#1b2257")
@@ -64,19 +61,16 @@ def draw_sea(brush: Brush, rng: Random) -> Setting:
     coral = f"M{x} 92V74M{x} 84l-6 -8M{x} 80l6 -9M{x} 88l7 -6"
     water += brush.stroke(coral, "#f2708a", 3.4)
     bubbles = ""
-    for i in range(8):
-        bx, by, r = (i * 43 + rng.uniform(0, 16)) % 100, rng.uniform(6, 70), rng.uniform(1.6, 3.2)
+    for bx, by in scatter(rng, 9, 70):
+        r = rng.uniform(1.6, 3.2)
         bubbles += oval(bx, by, r, r)
     return Setting(water + brush.stroke(bubbles, "#d6fbff", 1.1))
 
 
 def draw_moon(brush: Brush, rng: Random) -> Setting:
     """Grey ground with craters under a black sky; the Earth and a ringed planet."""
-    sky = brush.fade(FRAME, "#171226", "#3d2f63", "sky")
-    stars = ""
-    for i in range(16):
-        x, y = (i * 39 + rng.uniform(0, 14)) % 100, (i * 11 + rng.uniform(0, 8)) % 66
-        stars += oval(x, y, 1, 1)
+    sky = brush.fade(FRAME, "#1d1636", "#5b4a8e", "sky")
+    stars = "".join(oval(x, y, 1, 1) for x, y in scatter(rng, 17, 66))
     sky += brush.flat(stars, "#ffffff")
     left = rng.random() < 0.5
     x, y = (rng.uniform(14, 24) if left else rng.uniform(76, 86)), rng.uniform(17, 25)
@@ -87,11 +81,8 @@ def draw_moon(brush: Brush, rng: Random) -> Setting:
     sky += brush.flat(oval(px, py, 4.5, 4.5), "#e8a86a")
     sky += brush.stroke(oval(px, py, 9, 2.4), "#f3d6a6", 1.3)
     ground = brush.fade(ridge(rng, 72, 4), "#d9d6df", "#97939f", "near")
-    for cx, cy, r in (
-        (rng.uniform(8, 18), 83, 8),
-        (rng.uniform(80, 92), 81, 7),
-        (rng.uniform(60, 80), 94, 9),
-    ):
+    for nearest, cy, r in ((8, 83, 8), (80, 81, 7), (64, 94, 9)):
+        cx = nearest + rng.uniform(0, 12)
         ground += brush.shape(oval(cx, cy, r, r * 0.36), "#8b8794")
     return Setting(sky + ground)
 
@@ -107,9 +98,8 @@ def draw_room(brush: Brush, rng: Random) -> Setting:
     wall += brush.flat(box(x + 12.4, 14, 2.2, 32) + box(x, 29, 27, 2.2), "#ffffff")
     px = 100 - x - rng.uniform(20, 24)
     wall += brush.shape(box(px, 14, 17, 15, 1), "#a66a3f")
-    wall += brush.flat(box(px + 2, 16, 13, 11), "#fdf4df") + brush.flat(
-        oval(px + 8.5, 22, 3.6, 3.6), "#e98a6d"
-    )
+    wall += brush.flat(box(px + 2, 16, 13, 11), "#fdf4df")
+    wall += brush.flat(oval(px + 8.5, 22, 3.6, 3.6), "#e98a6d")
     floor = brush.shape(box(-2, 70, 104, 34), "#b97a4b")
     floor += brush.flat(box(-2, 68, 104, 3.4), "#fff1d8")
     floor += brush.stroke("M-2 79H102M-2 89H102M22 71V79M64 71V79M40 79V89M84 79V89", "#99602f", 1)

@@ -26,6 +26,14 @@ def ridge(rng: Random, y: float, swing: float) -> str:
     )
 
 
+def scatter(rng: Random, number: int, height: float) -> list[tuple[float, float]]:
+    """Points spread over the upper part of the frame, evenly but not in rows."""
+    return [
+        ((i * 39 + rng.uniform(0, 13)) % 102, (i + rng.random()) * height / number)
+        for i in range(number)
+    ]
+
+
 def cloud(brush: Brush, x: float, y: float, size: float, colour: str = "#ffffff") -> str:
     """A puffy cloud around (x, y), about 30 units wide at size 1."""
     puffs = [(-9, 1.5, 6), (0, -2, 9), (9, 1.5, 6)]

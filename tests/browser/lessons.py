@@ -1,0 +1,7 @@
+"""The lessons that the browser tests run, so that nothing else needs to."""
+
+# Lesson: (its widget's class name, the slider that is moved).
+IN_THE_BROWSER = {
+    "01_noising.ipynb": ("schedule-explorer", "t"),
+    "02_the_loss.ipynb": ("denoiser-explorer", "t"),
+}

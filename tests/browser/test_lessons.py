@@ -1,0 +1,71 @@
+"""A learner opens a lesson in a real JupyterLab, runs it and plays with its widget."""
+
+import json
+import urllib.request
+
+import pytest
+
+from .browsers import find_browser
+from .jupyter import (
+    TOKEN,
+    browser_page,
+    errors,
+    jupyterlab,
+    move_slider,
+    open_lesson,
+    picture_bytes,
+    run_all,
+    wait_for_another_picture,
+)
+from .lessons import IN_THE_BROWSER
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    return tmp_path_factory.mktemp("course")
+
+
+@pytest.fixture(scope="module")
+def address(course):
+    with jupyterlab(course) as address:
+        yield address
+
+
+@pytest.fixture
+def page():
+    executable = find_browser()
+    if executable is None:
+        pytest.skip("no browser")
+    with browser_page(executable) as page:
+        yield page
+
+
+@pytest.mark.parametrize(("lesson", "moved"), IN_THE_BROWSER.items())
+def test_a_lesson_runs_and_its_widget_answers(course, address, page, tmp_path, lesson, moved):
+    open_lesson(page, address, lesson)
+    cells = run_all(page, course / "work" / lesson)
+    page.screenshot(path=tmp_path / "lesson.png")
+    assert errors(cells) == []
+    assert all(cell["execution_count"] for cell in cells)
+
+    widget, slider = moved
+    before = picture_bytes(page, widget)
+    move_slider(page, f"{widget}-{slider}")
+    wait_for_another_picture(page, widget, before)
+    page.screenshot(path=tmp_path / "widget.png")
+
+    assert page.locator(".Toastify__toast", has_text="news").count() == 0
+
+
+def test_preferences_are_kept_beside_the_learners_notebooks(course, address):
+    plugin = "@jupyterlab/apputils-extension:themes"
+    request = urllib.request.Request(
+        f"{address}/lab/api/settings/{plugin}?token={TOKEN}",
+        data=json.dumps({"raw": '{"theme": "JupyterLab Dark"}'}).encode(),
+        method="PUT",
+    )
+    assert urllib.request.urlopen(request).status == 204
+    kept = course / "work/.jupyter/user-settings/@jupyterlab/apputils-extension"
+    assert "Dark" in (kept / "themes.jupyterlab-settings").read_text()

@@ -1,0 +1,101 @@
+"""The guarded call: values, errors, loops, interrupts."""
+
+import _thread
+import contextvars
+import threading
+import time
+
+import pytest
+
+from tlab_diffusion.course import runner
+
+
+@pytest.fixture(autouse=True)
+def short_limit(monkeypatch):
+    monkeypatch.setattr(runner, "LIMIT_S", 0.2)
+    monkeypatch.setattr(runner, "PATIENCE_S", 0.5)
+
+
+def test_a_value_comes_back_with_what_was_printed():
+    def answer(a, b):
+        print("adding")
+        return a + b
+
+    assert runner.call(answer, 1, 2) == runner.Call(value=3, printed="adding\n")
+
+
+def test_an_error_comes_back_as_it_was():
+    error = ValueError("no")
+
+    def answer():
+        raise error
+
+    assert runner.call(answer).error is error
+
+
+def test_an_answer_is_given_its_full_time():
+    began = time.monotonic()
+    assert runner.call(time.sleep, 0.1).ended
+    assert not runner.call(time.sleep, 0.5).ended
+    assert time.monotonic() - began > 0.3
+
+
+def loop_around(body) -> None:
+    while True:
+        try:
+            body()
+        except:  # noqa: E722
+            body = list
+
+
+@pytest.mark.parametrize("round", range(10))
+def test_a_loop_is_stopped_even_if_it_swallows_everything(round, capfd):
+    call = runner.call(loop_around, list)
+    assert (call.ended, call.stopped) == (False, True)
+    assert capfd.readouterr().err == ""
+
+
+def test_printing_without_end_keeps_the_beginning():
+    def answer():
+        while True:
+            print("again")
+
+    call = runner.call(answer)
+    assert not call.ended
+    assert call.printed.startswith("again\nagain\n")
+    assert len(call.printed) <= runner.MOST_PRINTED
+
+
+def test_output_is_back_in_place_afterwards(capsys):
+    runner.call(print, "inside")
+    print("outside")
+    assert capsys.readouterr().out == "outside\n"
+
+
+def test_the_caller_may_interrupt_and_the_answer_ends(monkeypatch, capsys):
+    monkeypatch.setattr(runner, "LIMIT_S", 30.0)
+    seen = []
+
+    def answer():
+        while True:
+            seen.append(time.monotonic())
+            time.sleep(0.001)
+
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runner.call(answer)
+    assert time.monotonic() - began < 5
+    count = len(seen)
+    time.sleep(0.05)
+    assert len(seen) == count
+    print("back")
+    assert capsys.readouterr().out == "back\n"
+
+
+def test_the_answer_runs_in_the_callers_context():
+    """Jupyter finds the cell that printed by a context variable."""
+    cell = contextvars.ContextVar("cell")
+    cell.set("the seventh")
+    assert runner.call(cell.get).value == "the seventh"

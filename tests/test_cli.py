@@ -1,0 +1,195 @@
+"""The command `tlab`: what it writes, what it refuses, and how it says so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlab_diffusion import doctor, lab
+from tlab_diffusion.cli import main
+from tlab_diffusion.picturebook import SUBJECTS
+
+
+def one_line(capsys) -> str:
+    """Returns what stands on stderr, which must be a single line."""
+    message = capsys.readouterr().err
+    assert message.startswith("tlab: ")
+    assert message.endswith("\n")
+    assert message.count("\n") == 1
+    return message
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_lists_the_commands(capsys, arguments):
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    for command in ("doctor", "lab", "draw", "subject"):
+        assert f"  {command} " in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["paint"], "No such command 'paint'"),
+        (["draw"], "Missing argument 'CAPTION'"),
+        (["draw", "a cat", "--colour", "red"], "No such option: --colour"),
+        (["draw", "a cat", "--size", "big"], "--size"),
+        (["draw", "a cat", "--size", "0"], "size"),
+        (["draw", "a cat", "--num", "0"], "--num"),
+        (["draw", "a cat", "--seed", "-1"], "--seed"),
+        (["subject"], "tlab subject --list"),
+        (["subject", "pip"], "tlab subject NAME --out DIR"),
+        (["subject", "nobody", "--out", "."], "nobody"),
+        (["doctor", "--json", "no/such/folder/report.json"], "--json"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert words in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_draw_writes_pictures_that_tell_how_they_were_made(tmp_path, capsys):
+    out = tmp_path / "new" / "folder"
+    caption = "A striped cat!"
+    assert (
+        main(["draw", caption, "--size", "48", "--seed", "3", "--num", "2", "--out", f"{out}"]) == 0
+    )
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a-striped-cat-3.png",
+        "a-striped-cat-4.png",
+    ]
+    first, second = (Image.open(out / f"a-striped-cat-{seed}.png") for seed in (3, 4))
+    assert first.size == (48, 48)
+    assert {"caption": caption, "seed": "3", "size": "48"}.items() <= first.text.items()
+    assert not np.array_equal(np.asarray(first), np.asarray(second))
+    assert capsys.readouterr().out.split() == [str(out / f"a-striped-cat-{s}.png") for s in (3, 4)]
+
+
+def test_a_picture_can_be_drawn_again_from_its_own_text(tmp_path):
+    main(["draw", "a blue robot in the snow", "--size", "48", "--num", "3", "--out", f"{tmp_path}"])
+    last = Image.open(tmp_path / "a-blue-robot-in-the-snow-2.png")
+    again = tmp_path / "again"
+    text = last.text
+    main(
+        [
+            "draw",
+            text["caption"],
+            "--size",
+            text["size"],
+            "--seed",
+            text["seed"],
+            "--out",
+            f"{again}",
+        ]
+    )
+    redrawn = Image.open(again / "a-blue-robot-in-the-snow-2.png")
+    assert np.array_equal(np.asarray(last), np.asarray(redrawn))
+
+
+def test_an_unknown_word_is_a_warning(tmp_path, capsys):
+    assert main(["draw", "a quixotic cat", "--size", "48", "--out", f"{tmp_path}"]) == 0
+    assert "quixotic" in one_line(capsys)
+    assert (tmp_path / "a-quixotic-cat-0.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["draw", "a cat", "--num", "2"], "a-cat-1.png"),
+        (["subject", next(iter(SUBJECTS))], f"{next(iter(SUBJECTS))}-4.png"),
+    ],
+)
+def test_nothing_is_overwritten(tmp_path, capsys, command, name):
+    mine = tmp_path / name
+    mine.write_text("mine")
+    assert main([*command, "--out", f"{tmp_path}"]) == 2
+    assert name in one_line(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert mine.read_text() == "mine"
+
+
+def test_a_file_is_no_folder(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["draw", "a cat", "--out", f"{tmp_path / 'file'}"]) == 2
+    assert "--out" in one_line(capsys)
+
+
+def test_subject_writes_the_reference_pictures(tmp_path):
+    name = next(iter(SUBJECTS))
+    assert main(["subject", name, "--out", f"{tmp_path}"]) == 0
+    pictures = [Image.open(path) for path in sorted(tmp_path.glob(f"{name}-*.png"))]
+    assert [picture.size for picture in pictures] == [(64, 64)] * 5
+    assert pictures[0].text["subject"] == name
+
+
+def test_subjects_are_listed(capsys):
+    assert main(["subject", "--list"]) == 0
+    assert capsys.readouterr().out.split() == list(SUBJECTS)
+
+
+def test_doctor_finds_this_machine_fit(tmp_path, capsys):
+    report = tmp_path / "report.json"
+    assert main(["doctor", "--json", f"{report}"]) == 0
+    shown = capsys.readouterr().out
+    findings = {finding["name"]: finding for finding in json.loads(report.read_text())}
+    assert {
+        "python",
+        "packages",
+        "lessons",
+        "devices",
+        "memory",
+        "disk",
+        "kernel",
+    } <= findings.keys()
+    for finding in findings.values():
+        assert finding["detail"] in shown
+    assert findings["kernel"]["state"] == "ok"
+
+
+def broken_kernel(monkeypatch):
+    monkeypatch.setattr("nbclient.NotebookClient.execute", lambda self: 1 / 0)
+
+
+def missing_package(monkeypatch):
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["nosuch==1.0"])
+
+
+def full_disk(monkeypatch):
+    monkeypatch.setattr(doctor, "DISK_NEEDED", 2**80)
+
+
+def no_lessons(monkeypatch):
+    monkeypatch.setattr(lab, "__file__", "/elsewhere/tlab_diffusion/lab.py")
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (broken_kernel, "kernel"),
+        (missing_package, "nosuch"),
+        (full_disk, "disk"),
+        (no_lessons, "lessons"),
+    ],
+)
+def test_doctor_says_how_to_mend_what_stops_a_lesson(monkeypatch, tmp_path, capsys, damage, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nbclient.NotebookClient.execute", lambda self: None)
+    damage(monkeypatch)
+    assert main(["doctor", "--json", "report.json"]) == 1
+    findings = {finding["name"]: finding for finding in json.loads(Path("report.json").read_text())}
+    assert findings[name]["state"] == "failed"
+    assert findings[name]["fix"] in capsys.readouterr().out
+    assert findings[name]["fix"]
+
+
+def test_doctor_mentions_another_version_and_goes_on(monkeypatch):
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda name: ["torch==0.1", "pytest==0; extra == 'test'"]
+    )
+    torch, packages = doctor.packages()
+    assert (torch.name, torch.state) == ("torch", "note")
+    assert packages.detail == "0 of 1 at the tested version"
