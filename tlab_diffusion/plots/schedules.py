@@ -1,6 +1,6 @@
 r"""Noise schedules: what each step adds, what is left, and how signal compares with noise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,19 +48,24 @@ def schedule_figure(schedules: Mapping, *, title: str) -> Picture:
     Raises:
         InputError: on betas that are no schedule.
     """
-    check_mapping("schedules", schedules)
     figure = new_figure(3.3, title=title)
     panels = figure.subplots(1, 3)
+    draw_schedules(panels, schedules)
+    legend(panels[0], loc="upper left")
+    return Picture(figure, title)
+
+
+def draw_schedules(panels: Sequence[Axes], schedules: Mapping) -> None:
+    """Draw schedules {name: betas (T,)} into three axes."""
+    check_mapping("schedules", schedules)
     all_curves = [schedule_curves(betas) for betas in schedules.values()]
     for name, curves, (colour, dash) in zip(schedules, all_curves, line_styles(), strict=False):
         for axes, values in zip(panels, curves, strict=True):
             axes.plot(values, color=colour, linestyle=dash, linewidth=2, label=name)
     frame_panels(panels, all_curves)
-    legend(panels[0], loc="upper left")
-    return Picture(figure, title)
 
 
-def frame_panels(panels: list[Axes], all_curves: list[ScheduleCurves]) -> None:
+def frame_panels(panels: Sequence[Axes], all_curves: Sequence[ScheduleCurves]) -> None:
     """Title the three panels and give them limits that suit their curves."""
     for axes, title in zip(panels, PANELS, strict=True):
         style_axes(axes, title=title, xlabel="timestep $t$")

@@ -27,6 +27,7 @@ PALETTE = {
 }
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), "-", (0, (5, 1.5)))
 INK = "#222222"  # text
+SOFT_INK = "#666666"  # side remarks
 GREY = "#8A8A8A"  # what matters less
 PALE = "#E4E4E4"  # grids
 

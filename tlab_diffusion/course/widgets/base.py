@@ -34,6 +34,8 @@ class LivePicture:
         controls: {setting: control}, in the order in which they are shown.
     """
 
+    wide: tuple[str, ...] = ("t",)  # settings that deserve a long slider
+
     def __init__(self, name: str, title: str, controls: Mapping[str, ipywidgets.ValueWidget]):
         self.title, self.controls = title, dict(controls)
         self._figure = self.new_figure()
@@ -61,12 +63,14 @@ class LivePicture:
         """Adapt other controls to the one just changed: a limit, a default, what is disabled."""
 
     def arrange(self) -> ipywidgets.Widget:
-        """The controls as they are shown: three in a row, the timestep over the full width."""
-        for setting, control in self.controls.items():
+        """The controls as they are shown: three in a row, the `wide` ones each in its own."""
+        for control in self.controls.values():
             control.layout.width = "auto"
-            control.layout.grid_column = "1 / -1" if setting in self.wide else "auto"
-        layout = ipywidgets.Layout(grid_template_columns="repeat(3, 1fr)", **LAYOUT)
-        return ipywidgets.GridBox(list(self.controls.values()), layout=layout)
+        wide = [self.controls[setting] for setting in self.wide]
+        narrow = [control for control in self.controls.values() if control not in wide]
+        columns = ipywidgets.Layout(grid_template_columns="repeat(3, 1fr)", width="100%")
+        rows = [ipywidgets.GridBox(narrow, layout=columns), *wide] if narrow else wide
+        return ipywidgets.VBox(rows, layout=ipywidgets.Layout(**LAYOUT))
 
     @property
     def settings(self) -> dict:

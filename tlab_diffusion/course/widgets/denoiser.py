@@ -79,8 +79,16 @@ def normal(x: np.ndarray, mean: float, variance: float) -> np.ndarray:
     return np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))
 
 
+def two_bumps() -> GaussianMixture:
+    """The clean data of lesson 02: near -1.2 with probability 0.4, else near 0.8."""
+    numbers = [0.4, 0.6], [[-1.2], [0.8]], [[[0.03]], [[0.08]]]
+    return GaussianMixture(*(torch.tensor(part, dtype=torch.float64) for part in numbers))
+
+
 class DenoiserExplorer(LivePicture):
     """The exact denoiser of a one-dimensional mixture; see `denoiser_explorer`."""
+
+    wide = ("t", "x_t")
 
     def __init__(self, mixture: GaussianMixture, alphas_cumprod: Tensor):
         _check_one_dimensional(mixture)
@@ -119,11 +127,7 @@ def denoiser_explorer(
         InputError: on a mixture of more dimensions, or alphas_cumprod that is no schedule.
     """
     if mixture is None:
-        mixture = GaussianMixture(
-            weights=torch.tensor([0.4, 0.6], dtype=torch.float64),
-            means=torch.tensor([[-1.2], [0.8]], dtype=torch.float64),
-            covariances=torch.tensor([[[0.03]], [[0.08]]], dtype=torch.float64),
-        )
+        mixture = two_bumps()
     if alphas_cumprod is None:
         alphas_cumprod = schedules.alphas_cumprod(schedules.cosine_betas(100))
     return DenoiserExplorer(mixture, alphas_cumprod)

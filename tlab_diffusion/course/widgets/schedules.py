@@ -170,7 +170,7 @@ def _controls() -> dict[str, ipywidgets.ValueWidget]:
         "schedule": ipywidgets.Dropdown(options=list(SCHEDULES), description="schedule"),
         "zero_terminal_snr": ipywidgets.Checkbox(description="zero terminal SNR"),
         "compare_with": ipywidgets.Dropdown(
-            options=compared, value="cosine", description="compare with"
+            options=compared, value="cosine", description="against"
         ),
         "num_train_timesteps": ipywidgets.IntSlider(1000, 10, 1000, 10, description="steps T"),
         "beta_start": ipywidgets.FloatLogSlider(
