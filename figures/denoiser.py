@@ -11,7 +11,7 @@ from tlab_diffusion.plots.denoiser_panels import DenoiserView
 from tlab_diffusion.plots.style import GREY, INK, new_figure, style_axes
 
 TITLE = "The exact denoiser at low, middle and high noise: its prediction is a mean"
-MOMENTS = {"low noise": (12, 0.05), "middle noise": (45, 0.05), "high noise": (85, 0.05)}
+MOMENTS = {"low noise": (12, -0.7), "middle noise": (55, -0.7), "high noise": (85, -0.7)}
 
 
 def draw() -> Picture:

@@ -2,7 +2,7 @@
 r"""
 # 00 · Start here
 
-Welcome. Over the next lessons you will take a diffusion model apart, derive the one line that trains it, build it, and in the end teach one a subject of your own with **DreamBooth**. Everything runs on this computer: no account, no download, no GPU needed.
+Welcome. Here you will take a diffusion model apart, derive the one line that trains it, build it, and, in lessons that are being written, teach one a subject of your own with **DreamBooth**. Everything runs on this computer: no account, no download, no GPU needed.
 
 **After this lesson you can**
 
@@ -39,11 +39,11 @@ r"""
 
 Take a picture and add a little noise. Again, and again, a thousand times, until nothing but noise is left. That direction is easy: it needs no learning at all.
 
-Now run the film backwards. If some machine could take *one* such step back, from a picture to a slightly less noisy one, then a thousand of its steps would turn pure noise into a picture that nobody has ever seen. A **diffusion model** is that machine: a neural network that looks at a noisy picture and says which part of it is noise.
+Now run the film backwards. If some machine could take *one* such step back, from a picture to a slightly less noisy one, then a thousand of its steps would turn pure noise into a picture that nobody has ever seen. A **diffusion model** is that machine: a neural network that looks at a noisy picture and says which part of it is noise, so that a little of it can be taken away.
 
 ![The two chains of a diffusion model. Above, noise is added step by step until a picture has become pure noise. Below, a network removes it step by step. Both equations stand beside their arrows.](figures/chains.png)
 
-The two equations and the loss in this picture are the heart of the course. Lesson 01 takes the upper one apart, lesson 02 derives the lower one and the loss. For now, see the upper chain happen:
+(Steps are counted from 1 here, as papers do.) The two equations and the loss in this picture are the heart of the course. Lesson 01 takes the upper one apart, lesson 02 derives the lower one and the loss. For now, see the upper chain happen:
 """
 
 # %%
@@ -63,7 +63,7 @@ plots.picture_strip(
 r"""
 **Why steps?** Drawing a picture in one go means choosing among all pictures at once. Taking a little noise away is a small, well-posed question, and a network can learn to answer it from examples. The long way round is the easy one.
 
-**And text?** Give the network a caption along with the noisy picture while it learns, and it learns to remove noise *towards that caption*. That is text-to-image (lesson 05).
+**And text?** Give the network a caption along with the noisy picture while it learns, and it learns to remove noise *towards that caption*. That is text-to-image.
 
 ## Where such models work
 
@@ -73,13 +73,13 @@ Anything that can be written as numbers can be noised and denoised.
 |---|---|---|---|
 | pictures | an image | a caption | DALL-E 2 (arXiv:2204.06125), Imagen (arXiv:2205.11487), Stable Diffusion (arXiv:2112.10752) |
 | video | a short clip | a caption | Make-A-Video (arXiv:2209.14792) |
-| speech | a waveform | a spectrogram or text | DiffWave (arXiv:2009.09761) |
+| speech | a waveform | a spectrogram | DiffWave (arXiv:2009.09761) |
 | regression | not one answer but a distribution of answers: uncertainty | the inputs | CARD (arXiv:2206.07275) |
 | classification | the label under which the noise is best predicted | an image | Diffusion Classifier (arXiv:2303.16203) |
 | molecules | atoms in space | wanted properties | equivariant diffusion (arXiv:2203.17003) |
-| materials | a crystal that could exist | a composition | CDVAE (arXiv:2110.06197) |
-| astronomy | a galaxy's spectrum | its images | galaxy spectra without spectroscopy (arXiv:2406.18175) |
-| cosmology | the dark matter nobody can see | the galaxies that we do | dark matter from galaxies (arXiv:2403.10648) |
+| materials | a stable crystal | nothing, or a wanted property | CDVAE (arXiv:2110.06197) |
+| astronomy | a galaxy's spectrum | its images | galaxy spectroscopy without spectra (arXiv:2406.18175) |
+| cosmology | the dark matter nobody can see | the galaxies that we do (in simulations) | debiasing with diffusion (arXiv:2403.10648) |
 
 In science the point is seldom one beautiful sample. It is *many*: when data leave several answers open, a diffusion model can show them all, with their odds.
 """
@@ -118,24 +118,24 @@ Here a **program** draws, and it knows what a cat is because we told it. A diffu
 
 ## Meet Pip
 
-Some characters live in the world but on none of its pages: no caption can describe them. Pip is one. These five pictures are all that a model will ever see of Pip:
+Some characters live in the world but on none of its pages: no caption of the book describes them. Pip is one. These five pictures are all that a model will ever see of Pip:
 """
 
 # %%
 references = subject_scenes("pip")
 plots.picture_strip(
     [render(scene, size=192) for scene in references],
-    [f"in place: {scene.place}" for scene in references],
+    [scene.place for scene in references],
     title=f"Pip: {SUBJECTS['pip'].description}",
 )
 
 # %% [markdown]
 r"""
-Can a model that has never met Pip learn from five pictures to draw Pip on the moon, in watercolour, wearing a crown? And can it do so *without forgetting* what all the other characters of Pip's kind look like? The first question is what **DreamBooth** (arXiv:2208.12242) answers, and the second is what makes it clever. Later lessons do both, in minutes on this computer, and the same code tunes Stable Diffusion on photographs where there is a GPU.
+Can a model that has never met Pip learn from five pictures to draw Pip on the moon, in watercolour, wearing a crown? And can it do so *without forgetting* what all the other characters of Pip's kind look like? The first question is what **DreamBooth** (arXiv:2208.12242) answers, and the second is what makes it clever. Both are what this course is heading for.
 
 ## How exercises work
 
-You learn this by writing it. An exercise is a function with its body missing. Here is the first, and it is one that you will really use: pictures come as whole numbers from 0 to 255, and a model wants numbers from $-1$ to $1$, colours first.
+You learn this by writing it. An exercise is a function with its body missing. Here is the first, and it is one that you will really use: pictures come as whole numbers from 0 to 255, and a model wants numbers from $-1$ to $1$, colour channels first.
 """
 
 # %% [markdown]
@@ -144,15 +144,15 @@ r"""
 
 `start.to_model_range` · easy · 5 minutes
 
-`pixels` is a tensor of shape (H, W, 3) with `dtype=torch.uint8`. Return a `float32` tensor of shape (3, H, W), where 0 has become $-1$ and 255 has become $1$.
+`pixels` is a tensor of shape (H, W, 3) with `dtype=torch.uint8`. Return a floating-point tensor of shape (3, H, W), where 0 has become $-1$ and 255 has become $1$.
 
-Replace the line `raise NotImplementedError(...)` with your code, run the cell, then run the check below it. Before you start, run the check once as it is, to see what "not attempted" looks like.
+First run the next two cells as they are, to see what "not attempted" looks like. Then replace the line `raise NotImplementedError(...)` with your code, run the cell, and run the check below it again.
 """
 
 
 # %% exercise="start.to_model_range"
 def to_model_range(pixels):
-    """Pixels (H, W, 3), uint8 from 0 to 255, to (3, H, W), float32 from -1 to 1."""
+    """Pixels (H, W, 3), uint8 from 0 to 255, to (3, H, W), floating point from -1 to 1."""
     ### BEGIN SOLUTION
     return pixels.permute(2, 0, 1).float() / 127.5 - 1
     ### END SOLUTION
@@ -163,7 +163,7 @@ check("start.to_model_range", to_model_range)
 
 # %% [markdown]
 r"""
-A check runs your function on inputs that you have not seen. It has four answers: **passed**; **failed**, with the mistake named if it is one that we know; **raised**, with the traceback of your own code; and **not attempted**.
+A check runs your function on inputs that you have not seen. It has four answers: **passed**; **not yet**, with the mistake named if it is one that we know; **it raised an error**, with the traceback of your own code; and **not attempted**.
 
 Stuck? Ask for a hint. Each hint has tiers, from a nudge to nearly the code:
 """

@@ -11,7 +11,7 @@ A diffusion model learns to undo something. Before it can learn that, we must kn
 - read a noise schedule: where it spends its steps, and whether its last step is really noise;
 - build the cosine schedule and repair a schedule's end.
 
-**Time** about 70 minutes, 7 exercises. **You need** Python, a little torch, and the variance of a sum of independent numbers. Symbols are collected in `NOTATION.md`.
+**Time** about 70 minutes, 7 exercises. **You need** Python, a little torch, and the variance of a sum of independent numbers. Symbols are collected in [NOTATION.md](NOTATION.md).
 """
 
 # %%
@@ -49,7 +49,7 @@ One noising step makes $x_t$ from $x_{t-1}$:
 
 $$x_t = \sqrt{\alpha_t}\; x_{t-1} + \sqrt{1-\alpha_t}\;\epsilon_t, \qquad \epsilon_t \sim \mathcal N(0, I).$$
 
-- $\epsilon_t$ is fresh noise: one standard normal number for each number of the picture;
+- $\epsilon_t \sim \mathcal N(0, I)$ is fresh noise: for each number of the picture one normal number, all independent, of mean 0 and variance 1;
 - $\alpha_t$, a number just below 1, is the share of the variance that the step keeps;
 - $\beta_t = 1 - \alpha_t$ is the variance of the noise that it adds. Schedules are usually given as betas.
 
@@ -57,7 +57,7 @@ So a step does **two** things: it shrinks the picture a little, and it adds a li
 
 $$\operatorname{Var}[x_t] = \alpha_t \operatorname{Var}[x_{t-1}] + (1 - \alpha_t) = \alpha_t + 1 - \alpha_t = 1.$$
 
-The step trades signal for noise at constant variance. That keeps the numbers in the range that a network likes, for ever.
+The step trades signal for noise at constant variance. (Data of another variance drift towards 1.) That keeps the numbers in the range that a network likes, for ever. We write $q$ for the distributions that noising makes, hence the name `q_step` below.
 """
 
 # %% [markdown]
@@ -119,17 +119,17 @@ plots.curves(
 
 # %% tags=["nbval-check-output"]
 for name, values in variances.items():
-    print(f"after 300 steps: variance {values[-1]:.1f}   {name}")
+    print(f"after 300 steps: variance {values[-1]:.2f}   {name}")
 
 # %% [markdown]
 r"""
-Without shrinking, the variance grows without end ($1 + 300 \cdot 0.02 = 7$); without the roots, the numbers fade to almost nothing. Both mistakes are common in published code, and both still produce pictures that look noisy. That is why we check numbers, not looks.
+Without shrinking, the variance grows without end ($1 + 300 \cdot 0.02 = 7$); without the roots, the numbers fade to almost nothing. Both are easy to make, and neither raises an error. That is why we check numbers, not looks.
 
 ## 3. The chain
 
 Now take many steps. A **schedule** says how large each one is: $\beta_0, \beta_1, \dots, \beta_{T-1}$. The classic one (Ho, Jain and Abbeel 2020) has $T = 1000$ steps and grows on a straight line from 0.0001 to 0.02.
 
-> **Counting.** Papers count steps from 1 to $T$. Code counts from 0 to $T-1$, and so do we from here on: `betas[0]` belongs to the first step, `t = 0` is the sample after it, and "before the first step" is the clean picture.
+> **Counting.** Papers count steps from 1 to $T$. Code counts from 0 to $T-1$, and so do we from here on: `betas[0]` belongs to the first step, `t = 0` is the sample after it, and "before the first step" is the clean picture. $x_0$ always means that clean picture, never the sample at index 0; in formulas at `t = 0`, read $x_{t-1}$ as $x_0$.
 """
 
 # %%
@@ -179,7 +179,7 @@ $\bar\alpha_t$ ("alpha bar") is the share of the picture's variance that is left
 r"""
 ### Exercise: alpha bar
 
-`noising.alphas_cumprod` · easy · 3 minutes
+`noising.alphas_cumprod` · easy · 5 minutes
 
 Turn a schedule's betas (T,) into all its $\bar\alpha_t$, (T,).
 """
@@ -237,25 +237,27 @@ for t in range(200):
     walked = process.q_step(walked, betas[t].expand(20_000), noise)
 
 mean, spread = 0.8 * alpha_bar[199].sqrt(), (1 - alpha_bar[199]).sqrt()
-print(f"200 steps:   mean {walked.mean():.2f}, standard deviation {walked.std():.2f}")
-print(f"closed form: mean {mean:.2f}, standard deviation {spread:.2f}")
+print(f"200 steps:   mean {walked.mean():.3f}, standard deviation {walked.std():.3f}")
+print(f"closed form: mean {mean:.3f}, standard deviation {spread:.3f}")
 
 # %% [markdown]
 r"""
+They agree, but for the chance in 20 000 draws.
+
 ## 5. Signal against noise
 
 How noisy is $x_t$? The signal has the variance share $\bar\alpha_t$, the noise $1-\bar\alpha_t$. Their ratio is the **signal-to-noise ratio**,
 
 $$\mathrm{SNR}_t = \frac{\bar\alpha_t}{1-\bar\alpha_t}.$$
 
-It is 1 where signal and noise are equal. It is usually drawn as a logarithm, for it runs over many powers of ten. Two schedules with the same SNR at each step are the same schedule: this curve is all there is to know.
+It is 1 where signal and noise are equal, the picture's own variance being counted as 1. (Real pictures have less, Pip's about 0.2, so noise wins sooner; it is the convention everybody uses.) It is usually drawn as a logarithm, for it runs over many powers of ten. Two schedules with the same SNR at each step are the same schedule: this curve is all there is to know.
 """
 
 # %% [markdown]
 r"""
 ### Exercise: signal-to-noise ratio
 
-`noising.snr` · easy · 3 minutes
+`noising.snr` · easy · 5 minutes
 
 A ratio of *variances*, for each timestep.
 """
@@ -280,7 +282,7 @@ print(f"and spends {(snr_t < 0.01).float().mean():.0%} of its steps below SNR 0.
 
 # %% [markdown]
 r"""
-A third of the steps are spent where less than a hundredth of the variance is signal: nearly nothing can be learned there. Can a schedule spend its steps better?
+A third of the steps are spent where less than a hundredth of the variance is signal. Only the coarsest things, such as overall brightness, can still be learned there. Can a schedule spend its steps better?
 
 ## 6. Choosing a schedule
 
@@ -288,7 +290,7 @@ Nichol and Dhariwal (2021) turn the question round: choose $\bar\alpha$ first, a
 
 $$\bar\alpha(u) = \cos^2\!\left(\frac{u+s}{1+s}\cdot\frac{\pi}{2}\right),\qquad \beta_t = \min\!\left(1 - \frac{\bar\alpha(u_{t+1})}{\bar\alpha(u_t)},\; 0.999\right),\qquad u_t = \frac tT.$$
 
-The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail.
+The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail. (Mind the index: the curve's value at $u_{t+1}$, after step $t$, is what we call $\bar\alpha_t$, but for a factor $\bar\alpha(0)$ very close to 1.)
 """
 
 # %% [markdown]
@@ -350,37 +352,38 @@ plots.curves(
 r"""
 ## 7. Is the last step noise?
 
-Sampling will start from *pure* noise, as if that were $x_{T-1}$. Is it? In Stable Diffusion's schedule ("scaled linear") a little signal is left at the end: $\sqrt{\bar\alpha_{T-1}}$ is not 0.
+Sampling will start from *pure* noise, as if that were $x_{T-1}$. Is it? How much of the picture is left in the last $x_t$ is the factor $\sqrt{\bar\alpha_{T-1}}$. Here it is for the linear schedule, and for Stable Diffusion's, which is called "scaled linear":
 """
 
 # %% tags=["nbval-check-output"]
 sd_alpha_bar = schedules.alphas_cumprod(schedules.scaled_linear_betas(1000))
-print(f"Stable Diffusion's last alpha bar: {sd_alpha_bar[-1]:.4f}")
-print(f"share of the picture left in the last x_t: {sd_alpha_bar[-1].sqrt():.3f}")
+schedules_to_test = {"linear": alpha_bar, "scaled linear": sd_alpha_bar}
+for name, values in schedules_to_test.items():
+    print(f"{name}: factor of the picture in the last x_t: {values[-1].sqrt():.4f}")
 
 # %% [markdown]
 r"""
-Seven percent of each pixel sounds like nothing. But a picture has $3 \cdot 64 \cdot 64 = 12\,288$ numbers, and averaging them averages the noise away, not the signal. Take an all-white and an all-black picture to the very last step and look at the mean of all pixels:
+Seven per cent of each pixel's value sounds like nothing. But a picture has $3 \cdot 64 \cdot 64 = 12\,288$ numbers, and averaging them averages the noise away, not the signal. Take an all-white picture to the very last step, 200 times, and look at the mean of all its pixels. (An all-black one gives the same with a minus.)
 """
 
 # %% tags=["nbval-check-output"]
 generator = torch.Generator().manual_seed(3)
 last = torch.full((200,), 999)
-for name, value in (("white", 1.0), ("black", -1.0)):
-    pictures = torch.full((200, 3, 64, 64), value)
-    noise = torch.randn(pictures.shape, generator=generator)
-    means = process.q_sample(pictures, last, noise, sd_alpha_bar).mean(dim=(1, 2, 3))
-    print(f"{name}: mean of all pixels at t = 999: {means.mean():+.2f} ± {means.std():.2f}")
+white = torch.ones(200, 3, 64, 64)
+for name, values in schedules_to_test.items():
+    noise = torch.randn(white.shape, generator=generator)
+    means = process.q_sample(white, last, noise, values).mean(dim=(1, 2, 3))
+    print(f"{name}: mean of all pixels {means.mean():+.3f}, standard deviation {means.std():.3f}")
 
 # %% [markdown]
 r"""
-Seven standard deviations to either side: the *brightness* of the picture can be read from the "pure noise". A model trained this way learns to trust that leak. When sampling then starts from real noise, of mean 0, it concludes "medium brightness", always. This is why Stable Diffusion finds it hard to draw a very dark or a very light picture (Lin, Liu, Li and Yang 2024).
+In our linear schedule the trace is smaller than the noise: hardly anything is left. In Stable Diffusion's it stands about seven standard deviations out: the *brightness* of the picture can be read from the "pure noise". (Stable Diffusion noises latents, which lesson 06 will explain, not pixels; the argument is the same.) A model trained this way learns to trust that leak. When sampling then starts from real noise, of mean 0, it concludes "medium brightness", always. This is why Stable Diffusion finds it hard to draw a very dark or a very light picture (Lin, Liu, Li and Yang 2024).
 
 The repair is to bend the schedule so that the last $\bar\alpha$ is exactly 0. In terms of $r_t = \sqrt{\bar\alpha_t}$, shift so that the end is 0, and stretch so that the start stays where it was:
 
 $$r_t \;\leftarrow\; (r_t - r_{T-1})\cdot\frac{r_0}{r_0 - r_{T-1}}.$$
 
-There is a price. At the new end $x_t = \epsilon$: to say what $\epsilon$ is, a model need only copy its input, and $x_0$ cannot be computed from it (a division by 0). Such a schedule is trained with another target, $v$, which lesson 02 explains.
+There is a price. At the new end $x_t = \epsilon$: to say what $\epsilon$ is, a model need only copy its input, and $x_0$ cannot be computed from it (a division by 0). Such a schedule is trained with another target, $v$: lesson 02, section 9.
 """
 
 # %% [markdown]
@@ -412,7 +415,7 @@ check("noising.rescale_zero_terminal_snr", rescale_zero_terminal_snr)
 r"""
 ## 8. Find the bug
 
-The mistakes of this lesson have all been published, in courses and in code that people copy, for none of them crashes. Here are three snippets, each with one faulty line.
+The mistakes of this lesson raise no error, and so they live on in code that people copy. Here are three snippets, each with one faulty line.
 """
 
 # %%
@@ -445,8 +448,8 @@ r"""
 
 Move the timestep, change the schedule, its ends and its length, and watch the curves and the picture together. Click the slider and use the arrow keys. Some things to find:
 
-1. Where does the linear schedule reach SNR 1? Where the cosine?
-2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `beta end` repairs it?
+1. The linear schedule reaches SNR 1 at $t = 259$. Where does the cosine?
+2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `last beta` repairs it?
 3. Tick "zero terminal SNR" and look at the last timestep: what changes, and where does the curve hardly move?
 
 The same comparison as a still picture:

@@ -6,7 +6,7 @@ How do you teach a network to run a chain backwards, when many pasts lead to the
 
 $$\lVert x_{t-1} - \hat x_{t-1}\rVert^2 \;\sim\; \lVert \epsilon - \epsilon_\theta(x_t, t)\rVert^2,$$
 
-and this lesson derives it from the likelihood of the data. Each step of the derivation is followed by a cell that checks it with numbers.
+and this lesson derives it from the likelihood of the data. The "$\sim$" says: equal on average, up to a factor and a constant that depend on $t$ alone. The main steps of the derivation are each followed by a cell that checks them with numbers.
 
 **After this lesson you can**
 
@@ -15,7 +15,7 @@ and this lesson derives it from the likelihood of the data. Each step of the der
 - say what a perfect model would answer, and why its answer looks blurry;
 - move between $\epsilon$, $x_0$, $v$ and the score, and say what each does to the loss.
 
-**Time** about 80 minutes, 4 exercises. **You need** lesson 01, Bayes' rule, and the Kullback-Leibler divergence (a distance from one distribution to another).
+**Time** about 80 minutes, 4 exercises. **You need** lesson 01, Bayes' rule, Jensen's inequality (the logarithm of a mean is at least the mean of the logarithms), and the Kullback-Leibler divergence $D_{KL}$ (how far one distribution is from another).
 """
 
 # %%
@@ -33,7 +33,7 @@ torch.set_default_dtype(torch.float64)  # we compare formulas here: give them ro
 r"""
 ## 1. A world where everything is known
 
-With pictures we could never tell whether a model is right. So we work with single numbers, drawn from a **mixture** of two normal distributions: with probability 0.4 near $-1.2$, else near $0.8$. Noising keeps a mixture a mixture (each bump shrinks towards 0 and widens), so every quantity of this lesson has an exact value to compare with.
+With pictures we could never tell whether a model is right. So we work with single numbers, drawn from a **mixture** of two normal distributions: with probability 0.4 near $-1.2$, else near $0.8$. Noising keeps a mixture a mixture (each bump moves towards 0 and widens), so every quantity of this lesson has an exact value to compare with.
 """
 
 # %%
@@ -97,7 +97,7 @@ with $\sigma_t$ a constant chosen beforehand, and only the mean $\hat x_{t-1}$ l
 
 ## 3. The step back when $x_0$ is known
 
-Suppose somebody tells us $x_0$. Then the past is no longer ambiguous at all: both factors of Bayes' rule are normal in $x_{t-1}$,
+Suppose somebody tells us $x_0$. Then the past is a single bump, whatever the size of the step. A noising step looks only at $x_{t-1}$, so knowing $x_0$ as well adds nothing: $q(x_t\mid x_{t-1}, x_0) = q(x_t\mid x_{t-1})$. The denominator of Bayes' rule, $q(x_t\mid x_0)$, does not contain $x_{t-1}$ and drops out. What is left is a product of two factors, both normal in $x_{t-1}$:
 
 $$q(x_{t-1}\mid x_t, x_0)\;\propto\;
 \underbrace{\exp\left(-\frac{(x_t-\sqrt{\alpha_t}\,x_{t-1})^2}{2\beta_t}\right)}_{q(x_t\mid x_{t-1})}\;
@@ -120,7 +120,7 @@ A weighted sum of where we come from and where we are. At $t=0$ the step before 
 r"""
 ### Exercise: the posterior
 
-`loss.posterior` · medium · 15 minutes
+`loss.posterior` · hard · 20 minutes
 
 Return mean and variance for a batch of mixed `t`. The care goes into $\bar\alpha_{t-1}$: it is 1 for samples with `t = 0`.
 """
@@ -171,11 +171,15 @@ for t in (5, 50, 95):
 r"""
 ## 4. The bound
 
-We want $\theta$ under which the data are likely: large $\log p_\theta(x_0)$. But $p_\theta(x_0)$ is an integral over all chains $x_{0:T}$ that end in $x_0$, which nobody can compute. So we average only over chains that the forward process would draw, and pay with an inequality (Jensen's):
+We want $\theta$ under which the data are likely: large $\log p_\theta(x_0)$. But $p_\theta(x_0)$ is an integral over all chains that end in $x_0$, which nobody can compute. So we average only over chains that the forward process would draw, and pay with an inequality (Jensen's):
 
 $$\log p_\theta(x_0) = \log \mathbb E_q\!\left[\frac{p_\theta(\text{chain})}{q(\text{chain}\mid x_0)}\right] \;\ge\; \mathbb E_q\!\left[\log\frac{p_\theta(\text{chain})}{q(\text{chain}\mid x_0)}\right].$$
 
-The right side is the evidence lower bound, **ELBO**. Both $p_\theta$ and $q$ are products over steps, so its logarithm is a sum. Writing each forward step backwards with Bayes' rule, $q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t,x_0)\,q(x_t\mid x_0)/q(x_{t-1}\mid x_0)$, most factors cancel, and minus the bound becomes
+The right side is the evidence lower bound, **ELBO**. Both chains are products over steps: sampling starts from pure noise and goes back, noising starts from the picture and goes forward,
+
+$$p_\theta(\text{chain}) = \mathcal N(x_{T-1}; 0, I)\;\prod_{t=0}^{T-1} p_\theta(x_{t-1}\mid x_t),\qquad q(\text{chain}\mid x_0) = \prod_{t=0}^{T-1} q(x_t\mid x_{t-1}).$$
+
+Write each forward step but the first backwards with Bayes' rule, $q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t,x_0)\;\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)}$. In the product over $t$ the fractions cancel one another like the links of a telescope: each step's denominator is the numerator of the step before, and only the last numerator, $q(x_{T-1}\mid x_0)$, survives. The logarithm of the quotient is then a sum, and minus the bound becomes
 
 $$
 L \;=\;
@@ -184,9 +188,9 @@ L \;=\;
 + \underbrace{\mathbb E_q\big[-\log p_\theta(x_0\mid x_{t=0})\big]}_{\text{the last step}} .
 $$
 
-Section 3 was worth its trouble: the known-$x_0$ step is the target of every term.
+Section 3 was worth its trouble: the known-$x_0$ step is the target of every term of the sum.
 
-**Check.** For the mixture we can compute the true $-\mathbb E\log q(x_0)$ and compare. The model is the best one there is (the exact denoiser, section 8), with $\sigma_t^2=\tilde\beta_t$. The bound must lie above the truth, and more steps must bring it closer: steps become "nearly normal", as section 2 showed. (The schedule here is even in log SNR, so that more steps make *every* step smaller.)
+**Check.** For the mixture we can compute the true $-\mathbb E\log q(x_0)$ and compare. The model's mean is the best there is (the exact denoiser, section 8), with $\sigma_t^2=\tilde\beta_t$. Minus the bound must lie above the truth, and more steps must bring it closer: steps become "nearly normal", as section 2 showed. (The schedule here is even in log SNR: with more steps, all but the tiny first one shrink. The last step of a cosine schedule never gets small.)
 """
 
 
@@ -229,7 +233,7 @@ print(f"truth: -log q(x0) = {-mixture.log_prob(samples).mean():.2f} on average")
 for steps in (20, 100, 500):
     schedule = even_in_log_snr(steps)
     exact = mixture.denoiser(schedules.alphas_cumprod(schedule))
-    print(f"bound with {steps:3} steps: {negative_bound(exact, samples, schedule, generator):.2f}")
+    print(f"minus the bound, {steps:3} steps: {negative_bound(exact, samples, schedule, generator):.2f}")
 
 # %% [markdown]
 r"""
@@ -239,9 +243,13 @@ Each term compares two normal distributions. We gave the model the same variance
 
 $$D_{KL}\big(\mathcal N(\tilde\mu_t,\sigma_t^2 I)\,\Vert\,\mathcal N(\hat x_{t-1},\sigma_t^2 I)\big) = \frac{1}{2\sigma_t^2}\,\lVert \tilde\mu_t - \hat x_{t-1}\rVert^2 .$$
 
-And since $x_{t-1}$ is $\tilde\mu_t$ plus noise that no model can foresee, being close to $\tilde\mu_t$ and being close to $x_{t-1}$ is the same thing, up to a constant. So every term says: **make $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$ small.** That is the left side of the line at the top.
+And $x_{t-1}$ itself is $\tilde\mu_t$ plus noise that no model can foresee. Given $x_t$ and $x_0$, with $d$ numbers in a sample,
 
-**Check.** The divergence by its definition (an average of a log ratio over samples) against the distance:
+$$\mathbb E\,\lVert x_{t-1}-\hat x_{t-1}\rVert^2 = \lVert\tilde\mu_t-\hat x_{t-1}\rVert^2 + d\,\tilde\beta_t ,$$
+
+and the last term does not depend on $\theta$. So every term of the bound says: **make $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$ small.** That is the left side of the line at the top.
+
+**Check.** The divergence by its definition (an average of a log ratio over samples) against the distance; and the distance to $x_{t-1}$ against the distance to its mean:
 """
 
 # %% tags=["nbval-check-output"]
@@ -251,6 +259,8 @@ torch.manual_seed(0)
 draws = target.sample((400_000,))
 print(f"by definition: {(target.log_prob(draws) - guess.log_prob(draws)).mean():.2f}")
 print(f"by distance:   {(0.5 - 0.9) ** 2 / (2 * sigma**2):.2f}")
+print(f"to the samples:          {(draws - 0.9).square().mean():.2f}")
+print(f"to their mean, plus var: {(0.5 - 0.9) ** 2 + sigma**2:.2f}")
 
 # %% [markdown]
 r"""
@@ -267,7 +277,7 @@ So let the network guess the noise, $\epsilon_\theta(x_t,t)$; the guess implies 
 r"""
 ### Exercise: the clean sample behind a noise
 
-`loss.x0_from_eps` · easy · 5 minutes
+`loss.x0_from_eps` · medium · 10 minutes
 
 Solve the closed form for $x_0$, for a batch of mixed `t`.
 """
@@ -289,13 +299,15 @@ check("loss.x0_from_eps", x0_from_eps)
 r"""
 Now put $\hat x_0$ into the posterior mean of section 3. The two terms with $x_t$ add up to exactly $x_t/\sqrt{\alpha_t}$ (try it: use $\bar\alpha_t=\alpha_t\bar\alpha_{t-1}$), and there it is, the **denoising step**:
 
-$$\hat x_{t-1} = \frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right) \quad\big(+\;\sigma_t z\ \text{ when we sample; } z\sim\mathcal N(0,I)\big).$$
+$$\hat x_{t-1} = \frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right) \;\big[\,+\;\sigma_t z,\quad z\sim\mathcal N(0,I)\big].$$
+
+The bracket, fresh noise $z$ of constant size $\sigma_t$, is added when we sample. In the loss it would only add the constant $d\,\sigma_t^2$, as the unforeseeable noise did above, so there we leave it out.
 
 The target $\tilde\mu_t$ is the same expression with the true $\epsilon$. Subtract, and $x_t$ drops out:
 
 $$\lVert \tilde\mu_t-\hat x_{t-1}\rVert^2 = \frac{(1-\alpha_t)^2}{\alpha_t(1-\bar\alpha_t)}\;\lVert\epsilon-\epsilon_\theta(x_t,t)\rVert^2 .$$
 
-The two distances differ by a factor that depends on $t$ alone. That is the "$\sim$" at the top.
+The two distances differ by a factor that depends on $t$ alone. With the constant of section 5, that is the "$\sim$" at the top.
 
 **Check.** The formula against the posterior, and the ratio of the distances for a model that is wrong on purpose:
 """
@@ -331,13 +343,14 @@ Together, the bound is a weighted sum of noise errors:
 
 $$L = \text{const} + \sum_t w_t\;\mathbb E\,\lVert\epsilon-\epsilon_\theta(x_t,t)\rVert^2,\qquad w_t = \frac{\beta_t^2}{2\sigma_t^2\,\alpha_t(1-\bar\alpha_t)} .$$
 
-Ho, Jain and Abbeel found that pictures come out better when the weights are simply **left out**. Look at what they do: they insist on the first few steps, where noise is invisible. Without them, a network spends its strength where pictures are made.
+Ho, Jain and Abbeel found that pictures come out better when the weights are simply **left out**. Look at what they do in the linear schedule of that paper: they insist on the first few steps, where noise is invisible. Without them, a network spends its strength where pictures are made. (At $t=0$, where $\tilde\beta_0 = 0$, the curve takes $\sigma^2=\beta_0$.)
 """
 
 # %%
+linear = schedules.linear_betas(1000).double()
 plots.curves(
-    range(100),
-    {"bound": losses.elbo_weights(betas), "simple": torch.ones(100)},
+    range(1000),
+    {"bound": losses.elbo_weights(linear), "simple": torch.ones(1000)},
     xlabel="timestep t",
     ylabel="weight of the noise error",
     title="The bound's weights insist on the first steps",
@@ -357,7 +370,7 @@ r"""
 
 `loss.noise_loss` · medium · 10 minutes
 
-`model(x_t, t)` predicts the noise. Return one number, the mean over the batch and all elements.
+`model(x_t, t)` predicts the noise. Return one number, the mean over the batch and all elements. You may use `process.q_sample`.
 """
 
 
@@ -372,30 +385,6 @@ def noise_loss(model, x0, t, noise, alphas_cumprod):
 
 # %% tags=["nbval-check-output"]
 check("loss.noise_loss", noise_loss)
-
-# %% [markdown]
-r"""
-### Exercise: find the bug
-
-`loss.find_the_bug` · medium · 10 minutes
-
-Three snippets that train, and train badly. Each has one faulty line. Return its number.
-"""
-
-# %%
-snippets("loss.find_the_bug")
-
-
-# %% exercise="loss.find_the_bug"
-def find_the_bug(snippet):
-    """snippet: 1, 2 or 3. Returns the number of its faulty line."""
-    ### BEGIN SOLUTION
-    return {1: 6, 2: 3, 3: 6}[snippet]
-    ### END SOLUTION
-
-
-# %% tags=["nbval-check-output"]
-check("loss.find_the_bug", find_the_bug)
 
 # %% [markdown]
 r"""
@@ -425,7 +414,7 @@ for name, model in models.items():
 r"""
 A mean of two possibilities can be a third that never happens: halfway between the bumps there is no data at all. For pictures, the mean of all pictures that could hide behind heavy noise is a **blur**. A blurry $\hat x_0$ at high noise is not a weak model; it is the right answer to the question. Sharpness comes from the chain: a small step towards the mean, fresh noise, and a new, less ambiguous question.
 
-Move the noisy value and the timestep, and watch the possibilities (the posterior), their mean (the prediction), and the arrow of the score. Where does the mean fall between the bumps? At which $t$ does the model make up its mind?
+Move the noisy value and the timestep, and watch the possibilities (the posterior), their mean (the prediction), and the arrow of the score. Put $x_t$ at $-0.2$ and lower $t$: where does the mean fall, and at which $t$ does one bump win?
 """
 
 # %%
@@ -433,20 +422,22 @@ denoiser_explorer(mixture, alpha_bar)
 
 # %% [markdown]
 r"""
-The page without a kernel: the same view at three noise levels.
+Without a kernel, here are three noise levels as a still picture:
 
 ![The exact denoiser of a two-bump mixture at low, middle and high noise: the posterior of the clean value given the noisy one, its mean, and the score](figures/denoiser.png)
 
 ## 9. Four ways to say the same
 
-Given $x_t$, the noise, the clean sample, and any fixed mix of them carry the same information. Models are trained to predict one of
+Given $x_t$, with $0<\bar\alpha_t<1$, the noise and the clean sample imply one another, and so does almost any fixed mix of them. Models are trained to predict one of
 
-| target | formula | good where | `prediction_type` |
+| target | formula | strong where | `prediction_type` |
 |---|---|---|---|
-| noise | $\epsilon$ | high noise: the answer is nearly the input; errors in $x_0$ explode as $\bar\alpha_t\to0$ | `"epsilon"` |
-| clean sample | $x_0$ | low noise, for the same reason turned round | `"sample"` |
-| velocity | $v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0$ | everywhere, zero terminal SNR included (lesson 01) | `"v_prediction"` |
+| noise | $\epsilon$ | low noise: a small error in $\epsilon$ is a tiny one in $x_0$. At high noise it grows by $\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$ | `"epsilon"` |
+| clean sample | $x_0$ | high noise, where $\epsilon$ is nearly the input and says little | `"sample"` |
+| velocity | $v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0$ | everywhere, zero terminal SNR included | `"v_prediction"` |
 | score | $\nabla_{x_t}\log q(x_t) = -\mathbb E[\epsilon\mid x_t]/\sqrt{1-\bar\alpha_t}$ | the language of score papers: the direction of growing density | |
+
+Why $v$? Where there is no noise ($\bar\alpha_t=1$), $v$ is $\epsilon$; where there is nothing but noise ($\bar\alpha_t=0$), $v$ is $-x_0$. So where copying the input would do, $v$ asks for the other one. And $x_0=\sqrt{\bar\alpha_t}\,x_t-\sqrt{1-\bar\alpha_t}\,v$ needs no division: the repaired schedule of lesson 01 can be used.
 
 **Check.** From the exact $v$ back to $\epsilon$ and $x_0$; and the score against the slope of $\log q(x_t)$, measured by a finite difference:
 """
@@ -488,6 +479,30 @@ plots.curves(
     title="Every target is a weighting",
     log="y",
 )
+
+# %% [markdown]
+r"""
+### Exercise: find the bug
+
+`loss.find_the_bug` · medium · 10 minutes
+
+Three snippets that train, and train badly. Each has one faulty line; the model always predicts $\epsilon$. Return the number of the line.
+"""
+
+# %%
+snippets("loss.find_the_bug")
+
+
+# %% exercise="loss.find_the_bug"
+def find_the_bug(snippet):
+    """snippet: 1, 2 or 3. Returns the number of its faulty line."""
+    ### BEGIN SOLUTION
+    return {1: 6, 2: 3, 3: 6}[snippet]
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("loss.find_the_bug", find_the_bug)
 
 # %% [markdown]
 r"""

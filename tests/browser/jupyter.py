@@ -91,14 +91,19 @@ def run_all(page: Page, notebook: Path) -> list[dict]:
     while time.monotonic() < give_up:
         page.wait_for_timeout(1000)
         page.keyboard.press("Control+s")
-        cells = [
-            cell
-            for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-            if cell["cell_type"] == "code" and cell["source"]
-        ]
-        if errors(cells) or all(cell["execution_count"] for cell in cells):
+        cells = saved_code_cells(notebook)
+        if errors(cells) or (cells and all(cell["execution_count"] for cell in cells)):
             return cells
     raise TimeoutError(f"{notebook.name} still runs after {PATIENCE} s")
+
+
+def saved_code_cells(notebook: Path) -> list[dict]:
+    """Returns a notebook's code cells; none while JupyterLab is writing the file."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except ValueError:
+        return []
+    return [cell for cell in cells if cell["cell_type"] == "code" and cell["source"]]
 
 
 def errors(cells: list[dict]) -> list[str]:

@@ -91,7 +91,7 @@ def elbo_weights(betas: Tensor) -> Tensor:
         betas: (T,), each in (0, 1).
 
     Returns:
-        (T,), large at small t, where a small error in epsilon is costly.
+        (T,). For the linear schedule it is large at small t, where an error in epsilon is costly.
     """
     check_betas(betas)
     variance = torch.cat([betas[:1], posterior_std(betas)[1:].square()])

@@ -1,11 +1,13 @@
 """Arrays in, figures out: the only place of the package that knows matplotlib.
 
-style      the house style: palette, axes, `Picture`
-pictures   `picture_strip`, `picture_grid`
-charts     `curves`, `density`, `points`
-schedules  `schedule_figure`, and the live panels of the schedule explorer
-denoiser   the live panels of the denoiser explorer
-live       figures redrawn many times a second: only what moved
+style            the house style: palette, axes, `Picture`
+pictures         `picture_strip`, `picture_grid`
+charts           `curves`, `density`, `points`
+schedules        `schedule_figure`
+live             figures redrawn many times a second: only what moves
+png              their fast encoder
+schedule_panels  the live figure of the schedule explorer
+denoiser_panels  the live figure of the denoiser explorer
 
 Every function returns a `Picture`: it shows itself as the last expression of a cell, its title is
 its alternative text, and `.save("name.png")` writes it.

@@ -5,14 +5,12 @@ words that stay as they are. So the still parts are drawn once and kept as pixel
 them back and draws the moving artists on top (blitting).
 """
 
-from io import BytesIO
-
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
+from tlab_diffusion.plots.png import encode_png
 from tlab_diffusion.plots.style import SCREEN_DPI
 
 
@@ -62,8 +60,4 @@ class LiveFigure:
         renderer = self._canvas.get_renderer()
         for artist in self._moving:
             artist.draw(renderer)
-        pixels = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
-        buffer = BytesIO()
-        # Level 1 costs a fraction of the default's time for a tenth more bytes.
-        pixels.save(buffer, "png", compress_level=1)
-        return buffer.getvalue()
+        return encode_png(np.asarray(self._canvas.buffer_rgba())[:, :, :3])

@@ -40,11 +40,11 @@ class SchedulePanels(LiveFigure):
 
     def set_schedules(self, names: Sequence[str], schedules: Sequence[np.ndarray]) -> None:
         """Two names, and two schedules by their betas (T,)."""
-        self._curves = [schedule_curves(betas) for betas in schedules]
-        for lines, curves in zip(self._lines, self._curves, strict=True):
+        self.curves = [schedule_curves(betas) for betas in schedules]
+        for lines, curves in zip(self._lines, self.curves, strict=True):
             for line, values in zip(lines, curves, strict=True):
                 line.set_data(np.arange(len(values)), values)
-        frame_panels(self._panels, self._curves)
+        frame_panels(self._panels, self.curves)
         for label, name in zip(self._names, names, strict=True):
             label.set_text(name)
         self.still_changed()
@@ -62,7 +62,7 @@ class SchedulePanels(LiveFigure):
         """Move to t, where the two schedules give these (H, W, 3) uint8 pictures."""
         for cursor in self._cursors:
             cursor.set_xdata([t, t])
-        for dots, curves in zip(self._dots, self._curves, strict=True):
+        for dots, curves in zip(self._dots, self.curves, strict=True):
             for dot, values in zip(dots, curves, strict=True):
                 dot.set_data([t], [values[t]])
         for image, picture in zip(self._current, pictures, strict=True):

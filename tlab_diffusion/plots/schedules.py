@@ -12,9 +12,9 @@ from tlab_diffusion.plots.style import Picture, legend, line_styles, new_figure,
 
 LOWEST_SNR = -6  # log10; the curve of a zero terminal SNR leaves the panel here
 PANELS = (
-    (r"$\beta_t$: noise variance added by step $t$"),
-    (r"$\bar\alpha_t$: share of the picture's variance left"),
-    (r"$\log_{10}\,$SNR: signal against noise"),
+    r"$\beta_t$: noise variance added by step $t$",
+    r"$\bar\alpha_t$: share of the picture's variance left",
+    r"$\log_{10}\,$SNR: signal against noise",
 )
 
 

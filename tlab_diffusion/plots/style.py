@@ -34,7 +34,6 @@ PALE = "#E4E4E4"  # grids
 WIDTH = 9.6  # inches: a cell of a notebook
 SCREEN_DPI = 100  # pixels of a screen to an inch of figure
 PRINT_DPI = 160  # pixels that a still figure has: sharp on dense screens as well
-FORMATS = (".png", ".svg", ".pdf")
 
 
 class Picture:
@@ -55,16 +54,16 @@ class Picture:
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> Path:
-        """Write the figure to a file, whose name ends in .png, .svg or .pdf."""
+        """Write the figure to a file, whose name ends in .png or .svg."""
         path = Path(path)
-        if path.suffix not in FORMATS:
-            raise InputError("path", got=str(path), expected="a name in " + ", ".join(FORMATS))
         # No date and no random names: the same figure is the same file.
-        with rc_context({"svg.hashsalt": "tlab", "svg.fonttype": "path"}):
-            metadata = {} if path.suffix == ".png" else {"CreationDate": None}
-            if path.suffix == ".svg":
-                metadata = {"Date": None, "Title": self.title}
-            self.figure.savefig(path, dpi=PRINT_DPI, facecolor="white", metadata=metadata)
+        metadata = {".png": {}, ".svg": {"Date": None, "Title": self.title}}
+        if path.suffix not in metadata:
+            raise InputError("path", got=str(path), expected="a name in .png or .svg")
+        with rc_context({"svg.hashsalt": "tlab"}):
+            self.figure.savefig(
+                path, dpi=PRINT_DPI, facecolor="white", metadata=metadata[path.suffix]
+            )
         return path
 
     def __repr__(self) -> str:

@@ -94,7 +94,7 @@ def serves_points(right: Callable, arguments: Callable) -> Property:
         if agrees(got, right(*points)):
             return None
         return (
-            "It serves pictures (B, C, H, W), but not points (B, 2), which come in lesson 03. "
+            "It serves pictures (B, C, H, W), but not points (B, 2), which the course uses too. "
             "`values.reshape(-1, *[1] * (x.ndim - 1))` serves any shape."
         )
 

@@ -301,8 +301,8 @@ def bug_1_overlooked(answer: Callable, generator: torch.Generator) -> str | None
     if answer(1) == 6:
         return None
     return (
-        "Snippet 1: not that line. The loss itself is right, and falls; but the nearer it comes "
-        "to 0, the slower the model learns. Which line decides how long the gradient is?"
+        "Snippet 1: not that line. The loss itself is right, and falls; but the smaller it is, "
+        "the shorter the step. Which line decides how long the gradient is?"
     )
 
 

@@ -335,7 +335,7 @@ def bug_2_overlooked(answer: Callable, generator: torch.Generator) -> str | None
         return None
     return (
         "Snippet 2: not that line. Each step must be a surprise: how much of the noise of step 2 "
-        "was unknown after step 1? Read the snippet as a computer does, one line at a time."
+        "was unknown after step 1? Line 5 uses the noise rightly; where is it drawn?"
     )
 
 
@@ -629,7 +629,11 @@ EXERCISES = (
                 "LOG_RETURNED",
                 "You return the logarithm of the ratio, which is what one often plots. Here the "
                 "ratio itself is asked for: leave out the `log`.",
-                (lambda a: torch.log(a / (1 - a)), lambda a: 10 * torch.log10(a / (1 - a))),
+                (
+                    lambda a: torch.log(a / (1 - a)),
+                    lambda a: torch.log10(a / (1 - a)),
+                    lambda a: 10 * torch.log10(a / (1 - a)),
+                ),
             ),
             Variant(
                 "SIGNAL_NOT_SHRUNK",

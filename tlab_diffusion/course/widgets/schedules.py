@@ -27,6 +27,8 @@ SCHEDULES = {
     "cosine": (cosine_betas, None),
     "sigmoid": (sigmoid_betas, (1e-4, 0.02)),
 }
+BETA_STARTS = (1e-5, 3e-5, 1e-4, 3e-4, 8.5e-4, 0.002, 0.005)
+BETA_ENDS = (0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
 ZERO_SNR = ", zero terminal SNR"
 
 
@@ -165,7 +167,6 @@ def _in_words(name: str, t: int, betas: Tensor) -> str:
 def _controls() -> dict[str, ipywidgets.ValueWidget]:
     compared = [name + suffix for suffix in ("", ZERO_SNR) for name in SCHEDULES]
     start, end = SCHEDULES["linear"][1]
-    beta = {"step": 0.05, "readout_format": ".2g"}
     return {
         "schedule": ipywidgets.Dropdown(options=list(SCHEDULES), description="schedule"),
         "zero_terminal_snr": ipywidgets.Checkbox(description="zero terminal SNR"),
@@ -173,11 +174,13 @@ def _controls() -> dict[str, ipywidgets.ValueWidget]:
             options=compared, value="cosine", description="against"
         ),
         "num_train_timesteps": ipywidgets.IntSlider(1000, 10, 1000, 10, description="steps T"),
-        "beta_start": ipywidgets.FloatLogSlider(
-            start, min=-5, max=-2.5, description="first beta", **beta
-        ),
-        "beta_end": ipywidgets.FloatLogSlider(
-            end, min=-2.5, max=-0.5, description="last beta", **beta
-        ),
+        "beta_start": _choice("beta start", BETA_STARTS, start),
+        "beta_end": _choice("beta end", BETA_ENDS, end),
         "t": ipywidgets.IntSlider(300, 0, 999, description="timestep t"),
     }
+
+
+def _choice(description: str, values: tuple[float, ...], value: float):
+    """A slider over these values alone: a logarithmic one would round the customary ends."""
+    options = [(f"{each:.5f}".rstrip("0"), each) for each in values]
+    return ipywidgets.SelectionSlider(options=options, value=value, description=description)
