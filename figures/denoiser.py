@@ -52,7 +52,7 @@ def draw_noisy(axes: Axes, view: DenoiserView, title: str) -> None:
 
 def draw_clean(axes: Axes, view: DenoiserView, clean) -> None:
     style_axes(axes, xlabel="value")
-    look = {"alpha": 0.35, "linewidth": 0, "label": "$q(x_0)$: all clean values"}
+    look = {"alpha": 0.35, "linewidth": 0, "label": "$q(x_t)$ above, $q(x_0)$ below"}
     axes.fill_between(GRID, clean / clean.max(), color=GREY, **look)
     posterior = view.posterior / view.posterior.max()
     axes.fill_between(GRID, posterior, color=PALETTE["blue"], alpha=0.25, linewidth=0)

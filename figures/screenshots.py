@@ -1,10 +1,13 @@
-"""Photographs JupyterLab for the README: a page of lesson 01 and its widget.
+"""Photographs JupyterLab for the README: an exercise of lesson 01, solved, and its widget.
 
 Writes `figures/lesson.png` and `figures/widget.png`. Needs a browser: `make screenshots`.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
+
+from playwright.sync_api import Page
 
 from tests.browser.browsers import find_browser
 from tests.browser.jupyter import browser_page, errors, jupyterlab, open_lesson, run_all
@@ -12,6 +15,7 @@ from tests.browser.lessons import IN_THE_BROWSER
 
 FIGURES = Path(__file__).resolve().parent
 LESSON = "01_noising.ipynb"
+EXERCISE = "Exercise: one noising step"
 
 
 def main() -> None:
@@ -19,11 +23,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, browser_page(find_browser()) as page:
         course = Path(scratch) / "course"
         with jupyterlab(course) as address:
+            notebook = course / "work" / LESSON
+            shutil.copy(course / "lessons" / "solutions" / LESSON, notebook)
             open_lesson(page, address, LESSON)
-            assert not errors(run_all(page, course / "work" / LESSON))
-            page.locator(".jp-Notebook h1").first.scroll_into_view_if_needed()
+            assert not errors(run_all(page, notebook))
+            scroll_to(page, EXERCISE)
             page.screenshot(path=FIGURES / "lesson.png")
             page.locator(f".{widget}").screenshot(path=FIGURES / "widget.png")
+
+
+def scroll_to(page: Page, heading: str) -> None:
+    """Scroll the notebook from its start until a heading stands at the top.
+
+    JupyterLab draws only the cells near the visible ones, so there is nothing to jump to.
+    """
+    panel = page.locator(".jp-WindowedPanel-outer").first
+    panel.hover()
+    page.mouse.wheel(0, -1_000_000)
+    for _ in range(100):
+        page.wait_for_timeout(50)
+        found = page.locator(".jp-RenderedMarkdown h3", has_text=heading)
+        if found.count():
+            found.first.evaluate("element => element.scrollIntoView({block: 'start'})")
+            page.wait_for_timeout(500)
+            return
+        page.mouse.wheel(0, 300)
+    raise TimeoutError(f"no heading '{heading}'")
 
 
 if __name__ == "__main__":

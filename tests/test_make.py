@@ -22,7 +22,11 @@ def clone(tmp_path):
 
 
 def make(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess:
-    environment = os.environ | ({"PATH": f"{path}:/usr/bin:/bin"} if path else {})
+    # Not what the `make test` around this test was told.
+    outer = ("PYTHON", "MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL")
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
+    if path is not None:
+        environment["PATH"] = f"{path}:/usr/bin:/bin"
     return subprocess.run(
         ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )

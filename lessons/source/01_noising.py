@@ -449,7 +449,7 @@ r"""
 Move the timestep, change the schedule, its ends and its length, and watch the curves and the picture together. Click the slider and use the arrow keys. Some things to find:
 
 1. The linear schedule reaches SNR 1 at $t = 259$. Where does the cosine?
-2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `last beta` repairs it?
+2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `beta end` repairs it?
 3. Tick "zero terminal SNR" and look at the last timestep: what changes, and where does the curve hardly move?
 
 The same comparison as a still picture:

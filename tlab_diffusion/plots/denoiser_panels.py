@@ -123,7 +123,7 @@ class DenoiserPanels(LiveFigure):
             "$q(x_0)$, all clean values": self._noisy,
             "$q(x_0|x_t)$, those that fit $x_t$": self._posterior,
             "its mean, the best prediction of $x_0$": self._best,
-            "the way back, were it right": self._path,
+            "the way back if that is right": self._path,
             "$x_t$": self._x_t,
             r"score times $1-\bar\alpha_t$": self._score,
             "$q(x_{t-1}|x_t, x_0)$ with $x_0$ the prediction": self._step,
