@@ -191,7 +191,7 @@ def check(sources: list[Path]) -> int:
     for source, notebooks in differing.items():
         for notebook in notebooks:
             print(f"{notebook} is not what {source.name} builds:", file=sys.stderr)
-            print(f"    python lessons/build.py {source.stem[:2]}", file=sys.stderr)
+            print(f"    python lessons/build.py {source.stem.split('_')[0]}", file=sys.stderr)
     return int(any(differing.values()))
 
 

@@ -105,6 +105,29 @@ def subject(
         save(picture, file, subject=name, size=size)
 
 
+@app.command()
+def pretrain(
+    stage: Annotated[str, typer.Argument(metavar="vae")],
+    work: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run; by default your cache.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from an earlier run.")] = False,
+) -> None:
+    """Train the models that the course ships; today the autoencoder, `tlab pretrain vae`."""
+    if stage != "vae":
+        raise InputError("tlab pretrain", got=repr(stage), expected="'vae'")
+    if work is not None and work.exists() and not work.is_dir():
+        raise InputError("--work", got=f"the file {work}", expected="a folder")
+    from platformdirs import user_cache_path
+
+    from .pretraining.vae import VaeConfig
+    from .pretraining.vae_stage import pretrain_vae
+
+    folder = work or user_cache_path("tlab_diffusion") / "pretrain"
+    print(f"in {folder}", flush=True)
+    pretrain_vae(folder, VaeConfig(), resume=resume)
+
+
 def slug(caption: str) -> str:
     """Returns a caption as a file name: "A striped cat!" becomes "a-striped-cat"."""
     return re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")[:80] or "scene"

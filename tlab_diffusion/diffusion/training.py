@@ -92,11 +92,12 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        _average(ema_model, model, min(ema_decay, step / (step + 10)))
+        average_into(ema_model, model, min(ema_decay, step / (step + 10)))
         yield TrainStep(step, loss.item(), ema_model)
 
 
-def _average(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
+def average_into(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged model's parameters one `ema_update` towards the model's, in place."""
     averages = ema_update(list(ema_model.parameters()), list(model.parameters()), decay)
     for parameter, average in zip(ema_model.parameters(), averages, strict=True):
         parameter.copy_(average)

@@ -1,0 +1,71 @@
+"""What a training run saves: plain tensors in one safetensors file, written whole or not at all."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tlab_diffusion.errors import InputError
+
+
+def save(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors so that a kill at any time leaves the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft)
+    with draft.open("rb+") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: if there is no such file, or it is damaged.
+    """
+    if not path.is_file():
+        raise InputError("checkpoint", got=f"no file {path}", expected="a safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(
+            "checkpoint",
+            got=f"{path}, which cannot be read ({error})",
+            expected="a whole safetensors file",
+            fix="Delete it, and start again or from an older copy.",
+        ) from error
+
+
+def training_state(
+    model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, step: int
+) -> dict[str, Tensor]:
+    """Everything that a step changes, as named tensors."""
+    state = {"step": torch.tensor(step)}
+    state |= {f"model.{name}": value for name, value in model.state_dict().items()}
+    state |= {f"ema.{name}": value for name, value in ema.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+    return state
+
+
+def restore(
+    state: dict[str, Tensor], model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer
+) -> int:
+    """Put a `training_state` back, and return the step it was saved at."""
+    model.load_state_dict(_under("model.", state))
+    ema.load_state_dict(_under("ema.", state))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", state).items():
+        index, key = name.split(".")
+        moments.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+    return int(state["step"])
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
