@@ -233,7 +233,9 @@ print(f"truth: -log q(x0) = {-mixture.log_prob(samples).mean():.2f} on average")
 for steps in (20, 100, 500):
     schedule = even_in_log_snr(steps)
     exact = mixture.denoiser(schedules.alphas_cumprod(schedule))
-    print(f"minus the bound, {steps:3} steps: {negative_bound(exact, samples, schedule, generator):.2f}")
+    print(
+        f"minus the bound, {steps:3} steps: {negative_bound(exact, samples, schedule, generator):.2f}"
+    )
 
 # %% [markdown]
 r"""
@@ -446,7 +448,9 @@ Why $v$? Where there is no noise ($\bar\alpha_t=1$), $v$ is $\epsilon$; where th
 points, t = torch.linspace(-2, 2, 5)[:, None], torch.full((5,), 40)
 eps, x0_mean = mixture.eps_mean(points, t, alpha_bar), mixture.x0_mean(points, t, alpha_bar)
 v = parameterization.v_from_x0_eps(x0_mean, eps, t, alpha_bar)
-print("x0 back from v: ", torch.allclose(parameterization.x0_from_v(points, t, v, alpha_bar), x0_mean))
+print(
+    "x0 back from v: ", torch.allclose(parameterization.x0_from_v(points, t, v, alpha_bar), x0_mean)
+)
 print("eps back from v:", torch.allclose(parameterization.eps_from_v(points, t, v, alpha_bar), eps))
 
 noised, small = mixture.noised(alpha_bar[40].item()), 1e-5
