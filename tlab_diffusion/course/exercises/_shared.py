@@ -99,3 +99,12 @@ def serves_points(right: Callable, arguments: Callable) -> Property:
         )
 
     return remark
+
+
+def faulty_line(snippet: int, line: int, otherwise: str) -> Callable:
+    """A property of find-the-bug answers: the number of a snippet's faulty line, or a nudge."""
+
+    def found(answer: Callable, generator: torch.Generator) -> str | None:
+        return None if answer(snippet) == line else otherwise
+
+    return found

@@ -11,6 +11,7 @@ from tlab_diffusion.course.exercises._shared import (
     PICTURES,
     T_BROADCAST,
     different_timesteps,
+    faulty_line,
     misaligned,
     off_by_one,
     randn,
@@ -297,31 +298,26 @@ def find_the_bug(snippet):
     return {1: 6, 2: 3, 3: 6}[snippet]
 
 
-def bug_1_overlooked(answer: Callable, generator: torch.Generator) -> str | None:
-    if answer(1) == 6:
-        return None
-    return (
+BUGS = (
+    faulty_line(
+        1,
+        6,
         "Snippet 1: not that line. The loss itself is right, and falls; but the smaller it is, "
-        "the shorter the step. Which line decides how long the gradient is?"
-    )
-
-
-def bug_2_overlooked(answer: Callable, generator: torch.Generator) -> str | None:
-    if answer(2) == 3:
-        return None
-    return (
+        "the shorter the step. Which line decides how long the gradient is?",
+    ),
+    faulty_line(
+        2,
+        3,
         "Snippet 2: not that line. It trains, but the loss jumps from step to step far more than "
-        "it should. How many different timesteps does one batch see?"
-    )
-
-
-def bug_3_overlooked(answer: Callable, generator: torch.Generator) -> str | None:
-    if answer(3) == 6:
-        return None
-    return (
+        "it should. How many different timesteps does one batch see?",
+    ),
+    faulty_line(
+        3,
+        6,
         "Snippet 3: not that line. The comment speaks of the error in x0, the model predicts "
-        "noise. Which line must know the difference?"
-    )
+        "noise. Which line must know the difference?",
+    ),
+)
 
 
 EXERCISES = (
@@ -704,7 +700,7 @@ EXERCISES = (
         verified="Found: `loss.backward(loss)`, which multiplies the gradient by the loss "
         "(BACKWARD_LOSS); one timestep for a whole batch (SAME_T_FOR_BATCH); the weight of an x0 "
         "error on an eps error, which should be divided by the SNR (SNR_WEIGHT_WRONG_PARAM).",
-        invariants=(bug_1_overlooked, bug_2_overlooked, bug_3_overlooked),
+        invariants=BUGS,
         snippets=SNIPPETS,
         hints=(
             "All three run without an error, and the loss falls. Ask of each line what it does "

@@ -12,6 +12,7 @@ from tlab_diffusion.course.exercises._shared import (
     PICTURES,
     T_BROADCAST,
     different_timesteps,
+    faulty_line,
     misaligned,
     off_by_one,
     randn,
@@ -321,31 +322,26 @@ def find_the_bug(snippet):
     return {1: 4, 2: 3, 3: 3}[snippet]
 
 
-def bug_1_overlooked(answer: Callable, generator: torch.Generator) -> str | None:
-    if answer(1) == 4:
-        return None
-    return (
+BUGS = (
+    faulty_line(
+        1,
+        4,
         "Snippet 1: not that line. Run the snippet on an x0 of zeros and look at the histogram "
-        "of what comes out: which values should noise have, and which has it here?"
-    )
-
-
-def bug_2_overlooked(answer: Callable, generator: torch.Generator) -> str | None:
-    if answer(2) == 3:
-        return None
-    return (
+        "of what comes out: which values should noise have, and which has it here?",
+    ),
+    faulty_line(
+        2,
+        3,
         "Snippet 2: not that line. Each step must be a surprise: how much of the noise of step 2 "
-        "was unknown after step 1? Line 5 uses the noise rightly; where is it drawn?"
-    )
-
-
-def bug_3_overlooked(answer: Callable, generator: torch.Generator) -> str | None:
-    if answer(3) == 3:
-        return None
-    return (
+        "was unknown after step 1? Line 5 uses the noise rightly; where is it drawn?",
+    ),
+    faulty_line(
+        3,
+        3,
         "Snippet 3: not that line. Print `alpha_bar_t` for t = 0, 1, 2: should a picture at t = 0 "
-        "be as noisy as one at t = 2?"
-    )
+        "be as noisy as one at t = 2?",
+    ),
+)
 
 
 EXERCISES = (
@@ -809,7 +805,7 @@ EXERCISES = (
         verified="Found: noise from `rand`, which is uniform, where `randn` belongs "
         "(UNIFORM_NOISE); one noise for all steps, drawn outside the loop (SHARED_NOISE); the "
         "product over all T steps for every t (PROD_TO_T).",
-        invariants=(bug_1_overlooked, bug_2_overlooked, bug_3_overlooked),
+        invariants=BUGS,
         snippets=SNIPPETS,
         hints=(
             "The formulas with the roots are right in all three. Look at what goes into them.",
