@@ -69,6 +69,52 @@ CASES = {
         lambda: parameterization.to_x0_eps(X, X, T, ALPHAS_CUMPROD, "eps"),
         "prediction_type: got 'eps'",
     ),
+    "betas for alphas_cumprod": (lambda: q_sample(alphas_cumprod=BETAS), "Are these the betas"),
+    "a schedule with an inner 1": (
+        lambda: schedules.rescale_zero_terminal_snr(torch.tensor([0.1, 1.0, 0.5])),
+        "1 before the last step",
+    ),
+    "elbo at zero terminal SNR": (
+        lambda: losses.elbo_weights(schedules.rescale_zero_terminal_snr(BETAS)),
+        "Zero terminal SNR has no ELBO",
+    ),
+    "weights of another length": (
+        lambda: losses.diffusion_loss(
+            lambda x, t: x, X, T, X, ALPHAS_CUMPROD, weights=torch.ones(11)
+        ),
+        r"weights: got shape \(11,\)",
+    ),
+    "step_std of another shape": (
+        lambda: samplers.ddpm_step(X, T, X, BETAS, torch.ones(10, 1), X),
+        r"step_std: got shape \(10, 1\)",
+    ),
+    "timesteps not whole": (lambda: ddim([9.7, 0.2]), "falling integers"),
+    "a negative timestep": (lambda: ddim([5, -1]), "within 9 to 0"),
+    "t_prev below -1": (
+        lambda: samplers.ddim_step(X, T, torch.tensor([-2, -2]), X, ALPHAS_CUMPROD, 0.0, X),
+        "t_prev: got timesteps from -2",
+    ),
+    "two timesteps of pure noise": (
+        lambda: list(
+            samplers.ddim(
+                lambda x, t: x, X, torch.tensor([0.5, 0.0, 0.0]), [2, 1], prediction_type="sample"
+            )
+        ),
+        "two with the same alpha_bar",
+    ),
+    "score without noise": (
+        lambda: parameterization.score_from_eps(X, T, torch.ones(10)),
+        "needs some noise",
+    ),
+    "points of another dtype": (
+        lambda: mixture().log_prob(torch.zeros(3, 1, dtype=torch.float64)),
+        "x: got torch.float64",
+    ),
+    "weights negative": (lambda: mixture(weights=(1.5, -0.5)), "above 0"),
+    "alpha_bar for another batch": (
+        lambda: mixture().clean_posterior(torch.zeros(1, 1), torch.full((5,), 0.5)),
+        r"alpha_bar_t: got shape \(5,\)",
+    ),
     "sigma": (lambda: samplers.ancestral_std(BETAS, "tiny"), "sigma: got 'tiny'"),
     "eta": (lambda: ddim([9, 0], eta=2.0), "eta: got 2"),
     "rising timesteps": (lambda: ddim([0, 9]), "falling integers"),

@@ -104,3 +104,15 @@ def test_min_snr_weights_stay_finite_at_zero_terminal_snr():
     for prediction_type in ("epsilon", "sample", "v_prediction"):
         weights = losses.min_snr_weights(alpha_bar, prediction_type=prediction_type)
         assert torch.isfinite(weights).all()
+    # The limit of min(SNR, gamma) / SNR at SNR 0 is 1.
+    assert losses.min_snr_weights(alpha_bar)[1] == 1
+
+
+def test_min_snr_gamma_is_the_cap():
+    weights = losses.min_snr_weights(ALPHAS_CUMPROD, gamma=1.0, prediction_type="sample")
+    assert weights.max() == 1
+
+
+def test_elbo_weight_at_the_first_step():
+    # sigma^2 = beta_0 there, so the weight is 1 / (2 (1 - beta_0)).
+    torch.testing.assert_close(losses.elbo_weights(BETAS)[0], 1 / (2 * (1 - BETAS[0])))

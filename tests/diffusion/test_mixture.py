@@ -17,6 +17,15 @@ MIXTURE = GaussianMixture(
 )
 
 
+def three_dimensions():
+    """A mixture whose axes are not symmetric matrices, so that a transposed one is seen."""
+    generator = torch.Generator().manual_seed(4)
+    root = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64)
+    means = 2 * torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    covariances = root @ root.mT + 0.1 * torch.eye(3, dtype=torch.float64)
+    return GaussianMixture(torch.tensor([0.4, 0.6], dtype=torch.float64), means, covariances)
+
+
 def points(n=40):
     generator = torch.Generator().manual_seed(0)
     x_t = 2 * torch.randn(n, 2, generator=generator, dtype=torch.float64)
@@ -111,3 +120,40 @@ def test_noising_samples_gives_the_noised_mixture():
     # Equal in law: the mean log-density of both under the noised mixture agrees.
     a, b = noised.log_prob(x_t), noised.log_prob(direct)
     assert abs(a.mean() - b.mean()) < 4 * ((a.var() + b.var()) / n).sqrt()
+
+
+def test_three_dimensions_by_independent_roads():
+    mixture = three_dimensions()
+    generator = torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(20, 3, generator=generator, dtype=torch.float64)
+    t = torch.randint(60, (20,), generator=generator)
+    components = torch.distributions.MultivariateNormal(mixture.means, mixture.covariances)
+    expected = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(mixture.weights), components
+    ).log_prob(x)
+    torch.testing.assert_close(mixture.log_prob(x), expected)
+    for i in range(20):
+        one = slice(i, i + 1)
+        y = x[one].clone().requires_grad_()
+        log_q = mixture.noised(ALPHAS_CUMPROD[t[i]].item()).log_prob(y)
+        (gradient,) = torch.autograd.grad(log_q.sum(), y)
+        torch.testing.assert_close(mixture.score(x[one], t[one], ALPHAS_CUMPROD), gradient)
+        eps = mixture.eps_mean(x[one], t[one], ALPHAS_CUMPROD)
+        torch.testing.assert_close(
+            parameterization.score_from_eps(eps, t[one], ALPHAS_CUMPROD), gradient
+        )
+    # Bayes' rule for normals: precisions add.
+    alpha_bar = ALPHAS_CUMPROD[30]
+    precision = torch.linalg.inv(mixture.covariances)
+    precision = precision + alpha_bar / (1 - alpha_bar) * torch.eye(3, dtype=torch.float64)
+    got = mixture.clean_posterior(x, alpha_bar.expand(20)).covariances
+    torch.testing.assert_close(got[0], torch.linalg.inv(precision))
+
+
+def test_samples_in_three_dimensions_have_the_covariance():
+    mixture, n = three_dimensions(), 100_000
+    x = mixture.sample(n, torch.Generator().manual_seed(2))
+    centred = mixture.means - mixture.weights @ mixture.means
+    covariance = torch.einsum("k,kde->de", mixture.weights, mixture.covariances)
+    covariance = covariance + torch.einsum("k,kd,ke->de", mixture.weights, centred, centred)
+    assert ((x.T.cov() - covariance).abs() < 4 * covariance.max() * math.sqrt(3 / n)).all()

@@ -1,6 +1,6 @@
 """Step by step, the same numbers as diffusers' schedulers.
 
-They compute in float32 where we were given float64, so agreement is to float32's last digits;
+They compute coefficients in float32, we in float64, so agreement is to float32's last digits;
 x0 is clipped nowhere (`clip_sample=False`).
 """
 
@@ -195,3 +195,11 @@ def test_trailing_timesteps():
         scheduler = DDIMScheduler(**common("linear"), timestep_spacing="trailing")
         scheduler.set_timesteps(steps)
         assert samplers.spaced_timesteps(1000, steps) == scheduler.timesteps.tolist()
+
+
+def test_leading_timesteps():
+    for steps in (1, 3, 20, 30, 999):
+        scheduler = DDIMScheduler(**common("linear"), timestep_spacing="leading")
+        scheduler.set_timesteps(steps)
+        got = samplers.spaced_timesteps(1000, steps, "leading")
+        assert got == scheduler.timesteps.tolist()

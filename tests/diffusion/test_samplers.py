@@ -138,6 +138,30 @@ def test_zero_terminal_snr_samples_with_v():
         assert abs(first - 0.25) < 4 * (0.25 * 0.75 / N) ** 0.5
 
 
+def test_eta_1_from_zero_terminal_snr_stays_finite():
+    alpha_bar = schedules.alphas_cumprod(schedules.rescale_zero_terminal_snr(BETAS))
+    for count in (1, 2, 3, 10, 59):
+        path = samplers.spaced_timesteps(1000, count)
+        options = {"eta": 1.0, "prediction_type": "v_prediction"}
+        for step in samplers.ddim(lambda x, t: x.tanh(), start(4), alpha_bar, path, **options):
+            assert torch.isfinite(step.x).all()
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ddim", "dpm++"])
+def test_each_step_tells_the_x0_that_the_model_saw(name):
+    model, path = MIXTURE.denoiser(ALPHAS_CUMPROD), [999, 700, 300, 5]
+    steps = {
+        "ddpm": lambda: samplers.ddpm(model, start(3), BETAS),
+        "ddim": lambda: samplers.ddim(model, start(3), ALPHAS_CUMPROD, path),
+        "dpm++": lambda: samplers.dpm_solver_pp_2m(model, start(3), ALPHAS_CUMPROD, path),
+    }[name]()
+    x = start(3)
+    for _, step in zip(range(4), steps, strict=False):
+        t = torch.full((3,), step.t)
+        torch.testing.assert_close(step.x0, MIXTURE.x0_mean(x, t, ALPHAS_CUMPROD))
+        x = step.x
+
+
 @pytest.mark.parametrize("steps", [1, 7, 50, 999, 1000])
 def test_spaced_timesteps(steps):
     trailing = samplers.spaced_timesteps(1000, steps)

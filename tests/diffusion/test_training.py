@@ -98,3 +98,113 @@ def test_every_parameter_of_the_unet_learns():
         name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max()
     ]
     assert silent == []
+
+
+class Recorder(nn.Module):
+    """Remembers what it was asked; one weight, a dropout and a batch norm's buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.5]))
+        self.register_buffer("calls", torch.tensor(0.0))
+        self.asked = []
+
+    def forward(self, x_t, t):
+        self.asked.append((x_t.detach(), t))
+        self.calls += 1
+        return self.weight * x_t
+
+
+def record(steps=20, **options):
+    model = Recorder()
+    batches = [torch.full((64, 2), 0.3)] * steps
+    generator = torch.Generator().manual_seed(0)
+    done = list(training.train(model, batches, ALPHAS_CUMPROD, generator=generator, **options))
+    return model, done
+
+
+def test_every_sample_has_a_timestep_of_its_own_and_all_are_drawn():
+    model, _ = record(40)
+    drawn = [t for _, t in model.asked]
+    assert all(len(t.unique()) > 10 for t in drawn)
+    assert set(torch.cat(drawn).tolist()) == set(range(100))
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
+def test_one_step_is_adamw_on_the_loss_that_was_asked_for(prediction_type):
+    weights = torch.linspace(0.5, 2, 100)
+    model, [step] = record(1, prediction_type=prediction_type, weights=weights, learning_rate=0.05)
+    by_hand = Recorder()
+    optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.05)
+    generator = torch.Generator().manual_seed(0)
+    x0 = torch.full((64, 2), 0.3)
+    t = torch.randint(100, (64,), generator=generator)
+    loss = losses.diffusion_loss(
+        by_hand,
+        x0,
+        t,
+        torch.randn(x0.shape, generator=generator),
+        ALPHAS_CUMPROD,
+        prediction_type=prediction_type,
+        weights=weights,
+    )
+    loss.backward()
+    optimizer.step()
+    assert step.loss == loss.item()
+    assert torch.equal(model.weight, by_hand.weight)
+
+
+def test_the_averaged_model_follows_the_formula_and_takes_no_gradient():
+    model, done = Recorder(), []
+    average, batches = model.weight.item(), [torch.full((64, 2), 0.3)] * 30
+    for step in training.train(model, batches, ALPHAS_CUMPROD, ema_decay=0.5):
+        decay = min(0.5, step.step / (step.step + 10))
+        average = decay * average + (1 - decay) * model.weight.item()
+        assert step.ema_model.weight.item() == pytest.approx(average, rel=1e-5)
+        done.append(step)
+    ema = done[-1].ema_model
+    assert not ema.training
+    assert not ema.weight.requires_grad
+    assert ema.calls == model.calls == 30
+    assert not training.ema_update([torch.ones(1)], [model.weight], 0.5)[0].requires_grad
+
+
+def test_bad_arguments_of_training():
+    with pytest.raises(InputError, match="decay: got 1"):
+        record(1, ema_decay=1.0)
+    with pytest.raises(InputError, match=r"weights: got shape \(3,\), expected \(100,\)"):
+        record(1, weights=torch.ones(3))
+    with pytest.raises(InputError, match="batch: got dtype torch.uint8"):
+        list(training.train(Recorder(), [torch.zeros(2, 2, dtype=torch.uint8)], ALPHAS_CUMPROD))
+    with pytest.raises(InputError, match="batch: got list, expected a torch tensor"):
+        list(training.train(Recorder(), [[torch.zeros(2, 2)]], ALPHAS_CUMPROD))
+
+
+def test_attention_knows_no_places_and_unet_no_neighbours():
+    # Attention commutes with any shuffle of pixels; a batch is each of its samples alone.
+    torch.manual_seed(0)
+    attention, x = unet.SelfAttention(8), torch.randn(1, 8, 4, 4)
+    order = torch.randperm(16)
+
+    def shuffle(z):
+        return z.flatten(2)[..., order].reshape(z.shape)
+
+    torch.testing.assert_close(attention(shuffle(x)), shuffle(attention(x)))
+    model = unet.UNet(3, (16, 32))
+    nn.init.normal_(model.leave.weight)
+    x, t = torch.randn(3, 3, 8, 8), torch.tensor([0, 500, 999])
+    for i in range(3):
+        one = slice(i, i + 1)
+        torch.testing.assert_close(model(x, t)[one], model(x[one], t[one]), rtol=1e-4, atol=1e-4)
+
+
+def test_the_way_up_sees_what_the_way_down_saw():
+    torch.manual_seed(0)
+    model = unet.UNet(3, (16, 32))
+    nn.init.normal_(model.leave.weight)
+    seen = []
+    model.down_blocks[0].register_forward_hook(lambda *args: seen.append(args[-1]))
+    nn.init.zeros_(model.downsamples[0].weight)  # only the skip is left
+    out = model(torch.randn(1, 3, 8, 8), torch.tensor([3]))
+    (gradient,) = torch.autograd.grad(out.sum(), seen[0])
+    assert gradient.abs().max() > 0

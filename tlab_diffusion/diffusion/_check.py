@@ -45,44 +45,67 @@ def check_same_shape(name: str, x: Tensor, other_name: str, other: Tensor) -> No
         )
 
 
-def check_betas(betas: Tensor) -> None:
+def check_betas(betas: Tensor, name: str = "betas") -> None:
     """Refuse a schedule that is not (T,) with every beta in (0, 1]; 1 is zero terminal SNR."""
-    _check_schedule("betas", betas)
+    _check_schedule(name, betas)
     if not bool(((betas > 0) & (betas <= 1)).all()):
         raise InputError(
-            "betas",
+            name,
             got=f"values from {betas.min():g} to {betas.max():g}",
             expected="0 < beta <= 1 for each",
         )
 
 
-def check_alphas_cumprod(alphas_cumprod: Tensor) -> None:
-    """Refuse a schedule that is not (T,) with every alpha_bar in [0, 1]."""
-    _check_schedule("alphas_cumprod", alphas_cumprod)
-    if not bool(((alphas_cumprod >= 0) & (alphas_cumprod <= 1)).all()):
+def check_shares(name: str, values: Tensor) -> None:
+    """Refuse values of alpha_bar that are not (N,) in [0, 1]; their order does not matter."""
+    _check_schedule(name, values)
+    if not bool(((values >= 0) & (values <= 1)).all()):
         raise InputError(
-            "alphas_cumprod",
-            got=f"values from {alphas_cumprod.min():g} to {alphas_cumprod.max():g}",
+            name,
+            got=f"values from {values.min():g} to {values.max():g}",
             expected="0 <= alpha_bar <= 1 for each",
         )
 
 
-def check_timesteps(t: Tensor, x: Tensor, num_train_timesteps: int, *, lowest: int = 0) -> None:
+def check_alphas_cumprod(alphas_cumprod: Tensor) -> None:
+    """Refuse a schedule that is not (T,) in [0, 1], or that rises, as betas do."""
+    check_shares("alphas_cumprod", alphas_cumprod)
+    if bool((alphas_cumprod.diff() > 0).any()):
+        raise InputError(
+            "alphas_cumprod",
+            got="values that rise",
+            expected="values that fall with t",
+            fix="Are these the betas? alphas_cumprod(betas) makes the product.",
+        )
+
+
+def check_per_timestep(name: str, values: Tensor, num_train_timesteps: int) -> None:
+    """Refuse numbers that are not (T,), one for each timestep."""
+    check_float(name, values)
+    if values.shape != (num_train_timesteps,):
+        raise InputError(
+            name, got=f"shape {tuple(values.shape)}", expected=f"({num_train_timesteps},)"
+        )
+
+
+def check_timesteps(
+    t: Tensor, x: Tensor, num_train_timesteps: int, *, lowest: int = 0, name: str = "t"
+) -> None:
     """Refuse timesteps that are not (B,) integers from `lowest` to T - 1, one a sample of x."""
     if not isinstance(t, Tensor) or t.dtype not in INTEGER_TYPES:
         got = f"dtype {t.dtype}" if isinstance(t, Tensor) else type(t).__name__
         raise InputError(
-            "t", got=got, expected="a tensor of integers", fix="Use torch.tensor([...])."
+            name, got=got, expected="a tensor of integers", fix="Use torch.tensor([...])."
         )
     if x.ndim == 0 or t.shape != x.shape[:1]:
         raise InputError(
-            "t",
+            name,
             got=f"shape {tuple(t.shape)}",
             expected=f"{tuple(x.shape[:1])}, one timestep for each sample",
         )
     if t.numel() and (int(t.min()) < lowest or int(t.max()) >= num_train_timesteps):
         raise InputError(
-            "t",
+            name,
             got=f"timesteps from {int(t.min())} to {int(t.max())}",
             expected=f"{lowest} to {num_train_timesteps - 1}",
             fix="Timesteps are counted from 0.",

@@ -14,10 +14,12 @@ from tlab_diffusion.diffusion._check import (
     check_alphas_cumprod,
     check_betas,
     check_choice,
+    check_per_timestep,
     check_same_shape,
 )
 from tlab_diffusion.diffusion.parameterization import PREDICTION_TYPES, training_target
 from tlab_diffusion.diffusion.process import gather, posterior_std, q_sample
+from tlab_diffusion.errors import InputError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
@@ -77,6 +79,7 @@ def diffusion_loss(
     errors = (prediction - target).square()
     if weights is None:
         return errors.mean()
+    check_per_timestep("weights", weights, len(alphas_cumprod))
     return (gather(weights, t, errors) * errors).mean()
 
 
@@ -94,9 +97,15 @@ def elbo_weights(betas: Tensor) -> Tensor:
         (T,). For the linear schedule it is large at small t, where an error in epsilon is costly.
     """
     check_betas(betas)
-    variance = torch.cat([betas[:1], posterior_std(betas)[1:].square()])
-    alpha_bar = schedules.alphas_cumprod(betas)
-    return betas.square() / (2 * variance * (1 - betas) * (1 - alpha_bar))
+    if bool((betas == 1).any()):
+        raise InputError(
+            "betas", got="beta_t = 1", expected="below 1", fix="Zero terminal SNR has no ELBO."
+        )
+    beta = betas.double()
+    variance = torch.cat([beta[:1], posterior_std(beta)[1:].square()])
+    alpha_bar = schedules.alphas_cumprod(beta)
+    weights = beta.square() / (2 * variance * (1 - beta) * (1 - alpha_bar))
+    return weights.to(betas.dtype)
 
 
 def min_snr_weights(

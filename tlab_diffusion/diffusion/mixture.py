@@ -12,14 +12,18 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.diffusion._check import (
-    check_alphas_cumprod,
     check_choice,
     check_count,
     check_float,
+    check_shares,
 )
 from tlab_diffusion.diffusion.losses import Denoiser
-from tlab_diffusion.diffusion.parameterization import PREDICTION_TYPES, training_target
-from tlab_diffusion.diffusion.process import alpha_bar_at, check_noisy_batch
+from tlab_diffusion.diffusion.parameterization import (
+    PREDICTION_TYPES,
+    eps_from_x0,
+    training_target,
+)
+from tlab_diffusion.diffusion.process import check_noisy_batch, gather
 from tlab_diffusion.errors import InputError
 
 
@@ -95,7 +99,11 @@ class GaussianMixture:
             The posterior's weights (B, K), means (B, K, D) and covariances (B, K, D, D).
         """
         self._check_points(x_t)
-        check_alphas_cumprod(alpha_bar_t)
+        check_shares("alpha_bar_t", alpha_bar_t)
+        if alpha_bar_t.shape != x_t.shape[:1]:
+            raise InputError(
+                "alpha_bar_t", got=f"shape {tuple(alpha_bar_t.shape)}", expected=f"({len(x_t)},)"
+            )
         joint, residual, variance_t = self._components(x_t, alpha_bar_t)
         alpha_bar = alpha_bar_t[:, None, None]
         gain = alpha_bar.sqrt() * self._variances / variance_t
@@ -107,14 +115,12 @@ class GaussianMixture:
     def x0_mean(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
         r"""`E[x0 | x_t]`, the best prediction of x0 in squared error; (B, D)."""
         check_noisy_batch(x_t, t, alphas_cumprod)
-        alpha_bar_t = alpha_bar_at(alphas_cumprod, t, x_t).flatten()
+        alpha_bar_t = gather(alphas_cumprod, t, x_t).flatten()
         return self.clean_posterior(x_t, alpha_bar_t).mean()
 
     def eps_mean(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
         r"""`E[eps | x_t] = (x_t - sqrt(alpha_bar_t) E[x0 | x_t]) / sqrt(1 - alpha_bar_t)`."""
-        alpha_bar_t = alpha_bar_at(alphas_cumprod, t, x_t)
-        x0 = self.x0_mean(x_t, t, alphas_cumprod)
-        return (x_t - alpha_bar_t.sqrt() * x0) / (1 - alpha_bar_t).sqrt()
+        return eps_from_x0(x_t, t, self.x0_mean(x_t, t, alphas_cumprod), alphas_cumprod)
 
     def score(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
         r"""`grad log q(x_t)`, the direction in which q(x_t) grows fastest; (B, D).
@@ -122,7 +128,7 @@ class GaussianMixture:
         Computed from the components, not from epsilon: `sum_k r_k C_k^{-1} (mu_k - x_t)`.
         """
         check_noisy_batch(x_t, t, alphas_cumprod)
-        alpha_bar_t = alpha_bar_at(alphas_cumprod, t, x_t).flatten()
+        alpha_bar_t = gather(alphas_cumprod, t, x_t).flatten()
         joint, residual, variance_t = self._components(x_t, alpha_bar_t)
         pull = torch.einsum("kde,bke->bkd", self._axes, -residual / variance_t)
         return (joint.softmax(dim=1)[..., None] * pull).sum(dim=1)
@@ -133,7 +139,7 @@ class GaussianMixture:
 
         def model(x_t: Tensor, t: Tensor) -> Tensor:
             x0 = self.x0_mean(x_t, t, alphas_cumprod)
-            eps = self.eps_mean(x_t, t, alphas_cumprod)
+            eps = eps_from_x0(x_t, t, x0, alphas_cumprod)
             return training_target(x0, eps, t, alphas_cumprod, prediction_type)
 
         return model
@@ -151,6 +157,8 @@ class GaussianMixture:
     def _check_points(self, x: Tensor) -> None:
         check_float("x", x)
         dimensions = self.means.shape[1]
+        if x.dtype != self.means.dtype:
+            raise InputError("x", got=str(x.dtype), expected=f"{self.means.dtype}, as the mixture")
         if x.ndim != 2 or x.shape[1] != dimensions:
             raise InputError("x", got=f"shape {tuple(x.shape)}", expected=f"(B, {dimensions})")
 

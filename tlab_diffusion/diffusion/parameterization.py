@@ -8,7 +8,7 @@ Samples are (B, ...), `t` is (B,) integers from 0 to T - 1, `alphas_cumprod` is 
 from torch import Tensor
 
 from tlab_diffusion.diffusion._check import check_choice, check_same_shape
-from tlab_diffusion.diffusion.process import check_noisy_batch, gather
+from tlab_diffusion.diffusion.process import check_noisy_batch, coefficients
 from tlab_diffusion.errors import InputError
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
@@ -52,7 +52,7 @@ def eps_from_v(x_t: Tensor, t: Tensor, v: Tensor, alphas_cumprod: Tensor) -> Ten
 
 
 def score_from_eps(eps: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    r"""`grad log q(x_t) = -E[eps | x_t] / sqrt(1 - alpha_bar_t)` (Eq. 11, arXiv:2011.13456)."""
+    r"""`grad log q(x_t) = -E[eps | x_t] / sqrt(1 - alpha_bar_t)` (Eq. 11, arXiv:2105.05233)."""
     _, b = _coefficients(eps, t, alphas_cumprod, "eps", eps)
     _refuse_zero(b, "1 - alpha_bar_t is 0", "The score needs some noise.")
     return -eps / b
@@ -103,9 +103,8 @@ def training_target(
 def _coefficients(x: Tensor, t: Tensor, alphas_cumprod: Tensor, name: str, other: Tensor):
     """Check the batch and return sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), shaped for x."""
     check_noisy_batch(x, t, alphas_cumprod)
-    check_same_shape(name, other, "x", x)
-    alpha_bar_t = gather(alphas_cumprod, t, x)
-    return alpha_bar_t.sqrt(), (1 - alpha_bar_t).sqrt()
+    check_same_shape(name, other, "x_t", x)
+    return coefficients(alphas_cumprod, t, x)
 
 
 def _refuse_zero(coefficient: Tensor, got: str, fix: str) -> None:

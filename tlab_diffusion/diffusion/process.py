@@ -3,6 +3,9 @@ r"""The forward process and its exact reverse: how noise goes in, and how it wou
 Everything here is a closed form; nothing is learned. Samples `x` have any shape (B, ...), and a
 batch may mix timesteps: `t` is (B,), one integer a sample, counted from 0. Index -1, before the
 first step, is the clean sample, where alpha_bar is 1.
+
+Coefficients are computed from the schedule in float64 and cast to the sample's dtype at the end:
+in half precision `1 - alpha_bar` would vanish at the first steps.
 """
 
 import torch
@@ -35,13 +38,13 @@ def gather(schedule: Tensor, t: Tensor, x: Tensor) -> Tensor:
     Returns:
         (B, 1, ..., 1) with the dtype and device of `x`.
     """
-    return expand(schedule.to(t.device)[t.long()], x)
+    return expand(schedule[t.to(schedule.device).long()], x)
 
 
-def alpha_bar_at(alphas_cumprod: Tensor, t: Tensor, x: Tensor) -> Tensor:
-    r"""alpha_bar at each sample's timestep, 1 where t is -1; shaped to multiply `x` (B, ...)."""
-    values = alphas_cumprod.to(t.device)[t.clamp(min=0).long()]
-    return expand(torch.where(t < 0, torch.ones_like(values), values), x)
+def coefficients(alphas_cumprod: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""`sqrt(alpha_bar_t)` and `sqrt(1 - alpha_bar_t)`, each shaped to multiply `x`."""
+    alpha_bar = alphas_cumprod.double()
+    return gather(alpha_bar.sqrt(), t, x), gather((1 - alpha_bar).sqrt(), t, x)
 
 
 def q_step(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
@@ -61,13 +64,14 @@ def q_step(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
         InputError: on a wrong shape or dtype, or a beta outside (0, 1].
     """
     check_same_shape("noise", noise, "x_prev", x_prev)
-    check_betas(beta_t)
+    check_betas(beta_t, "beta_t")
     if beta_t.shape != x_prev.shape[:1]:
         raise InputError(
             "beta_t", got=f"shape {tuple(beta_t.shape)}", expected=f"{tuple(x_prev.shape[:1])}"
         )
-    beta_t = expand(beta_t, x_prev)
-    return (1 - beta_t).sqrt() * x_prev + beta_t.sqrt() * noise
+    beta_t = beta_t.double()
+    kept, added = (expand(share.sqrt(), x_prev) for share in (1 - beta_t, beta_t))
+    return kept * x_prev + added * noise
 
 
 def q_sample(x0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
@@ -90,8 +94,8 @@ def q_sample(x0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Te
     check_same_shape("noise", noise, "x0", x0)
     check_alphas_cumprod(alphas_cumprod)
     check_timesteps(t, x0, len(alphas_cumprod))
-    alpha_bar_t = gather(alphas_cumprod, t, x0)
-    return alpha_bar_t.sqrt() * x0 + (1 - alpha_bar_t).sqrt() * noise
+    a, b = coefficients(alphas_cumprod, t, x0)
+    return a * x0 + b * noise
 
 
 def posterior(x0: Tensor, x_t: Tensor, t: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,14 +121,12 @@ def posterior(x0: Tensor, x_t: Tensor, t: Tensor, betas: Tensor) -> tuple[Tensor
     check_same_shape("x_t", x_t, "x0", x0)
     check_betas(betas)
     check_timesteps(t, x0, len(betas))
-    alphas_cumprod = schedules.alphas_cumprod(betas)
-    beta_t = gather(betas, t, x0)
-    alpha_bar_t = alpha_bar_at(alphas_cumprod, t, x0)
-    alpha_bar_prev = alpha_bar_at(alphas_cumprod, t - 1, x0)
-    x0_weight = alpha_bar_prev.sqrt() * beta_t / (1 - alpha_bar_t)
-    x_t_weight = (1 - beta_t).sqrt() * (1 - alpha_bar_prev) / (1 - alpha_bar_t)
-    variance = (1 - alpha_bar_prev) / (1 - alpha_bar_t) * beta_t
-    return x0_weight * x0 + x_t_weight * x_t, variance.flatten()
+    betas = betas.double()
+    alpha_bar = schedules.alphas_cumprod(betas)
+    x0_weight = _before(alpha_bar).sqrt() * betas / (1 - alpha_bar)
+    x_t_weight = (1 - betas).sqrt() * (1 - _before(alpha_bar)) / (1 - alpha_bar)
+    mean = gather(x0_weight, t, x0) * x0 + gather(x_t_weight, t, x0) * x_t
+    return mean, gather(posterior_std(betas).square(), t, x0).flatten()
 
 
 def posterior_std(betas: Tensor) -> Tensor:
@@ -134,12 +136,12 @@ def posterior_std(betas: Tensor) -> Tensor:
         betas: (T,), each in (0, 1].
 
     Returns:
-        (T,), 0 at index 0.
+        (T,) of the dtype of `betas`, 0 at index 0.
     """
     check_betas(betas)
-    alpha_bar = schedules.alphas_cumprod(betas)
-    alpha_bar_prev = torch.cat([torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]])
-    return ((1 - alpha_bar_prev) / (1 - alpha_bar) * betas).sqrt()
+    alpha_bar = schedules.alphas_cumprod(betas.double())
+    variance = (1 - _before(alpha_bar)) / (1 - alpha_bar) * betas
+    return variance.sqrt().to(betas.dtype)
 
 
 def check_noisy_batch(x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> None:
@@ -147,3 +149,8 @@ def check_noisy_batch(x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> None:
     check_float("x_t", x_t)
     check_alphas_cumprod(alphas_cumprod)
     check_timesteps(t, x_t, len(alphas_cumprod))
+
+
+def _before(alpha_bar: Tensor) -> Tensor:
+    """alpha_bar one step earlier: 1 before the first step."""
+    return torch.cat([torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]])

@@ -18,12 +18,13 @@ from tlab_diffusion.diffusion._check import (
     check_choice,
     check_count,
     check_float,
+    check_per_timestep,
     check_same_shape,
     check_timesteps,
 )
 from tlab_diffusion.diffusion.losses import Denoiser
 from tlab_diffusion.diffusion.parameterization import to_x0_eps, x0_from_eps
-from tlab_diffusion.diffusion.process import alpha_bar_at, expand, gather, posterior_std
+from tlab_diffusion.diffusion.process import expand, gather, posterior_std
 from tlab_diffusion.errors import InputError
 
 SPACINGS = ("trailing", "leading")
@@ -109,16 +110,18 @@ def ddpm_step(
     check_same_shape("noise", noise, "x_t", x_t)
     check_betas(betas)
     check_timesteps(t, x_t, len(betas))
-    beta_t = gather(betas, t, x_t)
-    if bool((beta_t == 1).any()):
+    check_per_timestep("step_std", step_std, len(betas))
+    if bool((gather(betas, t, x_t) == 1).any()):
         raise InputError(
             "betas",
             got="beta_t = 1",
             expected="below 1",
             fix="At zero terminal SNR sample with ddim and v-prediction.",
         )
-    alpha_bar_t = gather(schedules.alphas_cumprod(betas), t, x_t)
-    mean = (x_t - beta_t / (1 - alpha_bar_t).sqrt() * eps_pred) / (1 - beta_t).sqrt()
+    betas = betas.double()
+    eps_weight = betas / (1 - schedules.alphas_cumprod(betas)).sqrt()
+    growth = 1 / (1 - betas).sqrt()
+    mean = gather(growth, t, x_t) * (x_t - gather(eps_weight, t, x_t) * eps_pred)
     return mean + expand(t > 0, x_t) * gather(step_std, t, x_t) * noise
 
 
@@ -131,7 +134,9 @@ def ddim_step(
     eta: float,
     noise: Tensor,
 ) -> Tensor:
-    r"""A step from t to any earlier `t_prev` (Eq. 12, arXiv:2010.02502; its alpha is alpha_bar).
+    r"""A step from t to any earlier `t_prev` (Eq. 12 and 16, arXiv:2010.02502).
+
+    The paper's alpha is our alpha_bar.
 
     `x = sqrt(alpha_bar_prev) x0 + sqrt(1 - alpha_bar_prev - sigma^2) eps + sigma noise` with
     `sigma = eta sqrt((1 - alpha_bar_prev) / (1 - alpha_bar_t)) sqrt(1 - alpha_bar_t /
@@ -244,11 +249,11 @@ def dpm_solver_pp_2m(
         if t_prev < 0:
             x = x0
         else:
-            alpha_bar_t, alpha_bar_end = alphas_cumprod[t].to(x), alphas_cumprod[t_prev].to(x)
-            h = _half_log_snr(alpha_bar_end) - _half_log_snr(alpha_bar_t)
-            slope = 0 if x0_before is None else (x0 - x0_before) * h / h_before
-            ratio = ((1 - alpha_bar_end) / (1 - alpha_bar_t)).sqrt()
-            x = ratio * x - alpha_bar_end.sqrt() * torch.expm1(-h) * (x0 + slope / 2)
+            now, end = alphas_cumprod[t].double(), alphas_cumprod[t_prev].double()
+            h = _half_log_snr(end) - _half_log_snr(now)
+            slope = 0 if x0_before is None else (x0 - x0_before) * (h / h_before).item()
+            ratio, pull = ((1 - end) / (1 - now)).sqrt().item(), end.sqrt() * torch.expm1(-h)
+            x = ratio * x - pull.item() * (x0 + slope / 2)
             x0_before, h_before = x0, h
         yield Step(t, x, x0)
 
@@ -265,15 +270,22 @@ def _ddim_move(x0, eps, t, t_prev, alphas_cumprod, eta, noise) -> Tensor:
     if not 0 <= eta <= 1:
         raise InputError("eta", got=f"{eta:g}", expected="a number from 0 to 1")
     check_same_shape("noise", noise, "x_t", x0)
-    check_timesteps(t_prev, x0, len(alphas_cumprod), lowest=-1)
+    check_timesteps(t_prev, x0, len(alphas_cumprod), lowest=-1, name="t_prev")
     if bool((t_prev >= t).any()):
         raise InputError("t_prev", got="a timestep not below t", expected="t_prev < t")
-    alpha_bar_t = alpha_bar_at(alphas_cumprod, t, x0)
-    alpha_bar_prev = alpha_bar_at(alphas_cumprod, t_prev, x0)
-    variance = (1 - alpha_bar_prev) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_prev)
-    sigma = eta * variance.sqrt()
-    direction = (1 - alpha_bar_prev - sigma.square()).clamp(min=0).sqrt()
-    return alpha_bar_prev.sqrt() * x0 + direction * eps + sigma * noise
+    now, before = _alpha_bar(alphas_cumprod, t), _alpha_bar(alphas_cumprod, t_prev)
+    variance = eta**2 * (1 - before) / (1 - now) * (1 - now / before)
+    direction = (1 - before - variance).clamp(min=0).sqrt()  # rounding may go below 0
+    x0_weight, direction, sigma = (
+        expand(w, x0) for w in (before.sqrt(), direction, variance.sqrt())
+    )
+    return x0_weight * x0 + direction * eps + sigma * noise
+
+
+def _alpha_bar(alphas_cumprod: Tensor, t: Tensor) -> Tensor:
+    """alpha_bar at timesteps (B,), in float64; 1 where t is -1."""
+    padded = torch.cat([alphas_cumprod.double(), torch.ones_like(alphas_cumprod[:1].double())])
+    return padded[t.to(padded.device).long()]  # index -1 is the 1 at the end
 
 
 def _half_log_snr(alpha_bar: Tensor) -> Tensor:
@@ -288,12 +300,20 @@ def _noise_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
 def _check_path(x_T: Tensor, alphas_cumprod: Tensor, timesteps: Sequence[int]) -> None:
     check_float("x_T", x_T)
     check_alphas_cumprod(alphas_cumprod)
+    whole = all(isinstance(t, int) for t in timesteps)
     falling = all(a > b for a, b in zip(timesteps, timesteps[1:], strict=False))
-    if len(timesteps) == 0 or not falling:
+    if len(timesteps) == 0 or not whole or not falling:
         raise InputError("timesteps", got=str(list(timesteps)), expected="falling integers")
     if timesteps[0] >= len(alphas_cumprod) or timesteps[-1] < 0:
         raise InputError(
             "timesteps",
             got=f"{timesteps[0]} down to {timesteps[-1]}",
             expected=f"within {len(alphas_cumprod) - 1} to 0",
+        )
+    if bool((alphas_cumprod[list(timesteps)].diff() <= 0).any()):
+        raise InputError(
+            "timesteps",
+            got="two with the same alpha_bar",
+            expected="less noise at each",
+            fix="Start later, where alpha_bar is no longer 0.",
         )

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.diffusion._check import (
-    check_alphas_cumprod,
     check_betas,
     check_count,
     check_fraction,
+    check_shares,
 )
 from tlab_diffusion.errors import InputError
 
@@ -70,9 +70,9 @@ def sigmoid_betas(
 def cosine_betas(num_train_timesteps: int = 1000) -> Tensor:
     r"""Betas for which alpha_bar follows a squared cosine (Eq. 17, arXiv:2102.09672).
 
-    `alpha_bar(u) = cos^2((u + s) / (1 + s) * pi / 2)` with s = 0.008 and u = t / T, and
-    `beta_t = 1 - alpha_bar(u_{t+1}) / alpha_bar(u_t)`, capped at 0.999 so that the last step
-    does not divide by 0.
+    `f(u) = cos^2((u + s) / (1 + s) * pi / 2)` with s = 0.008 and u = t / T, alpha_bar being
+    `f(u) / f(0)`, and `beta_t = 1 - f(u_{t+1}) / f(u_t)`, capped at 0.999 so that the last
+    step does not divide by 0.
 
     Args:
         num_train_timesteps: T, at least 1.
@@ -110,6 +110,8 @@ def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
     check_betas(betas)
     if len(betas) < 2:
         raise InputError("betas", got="T = 1", expected="T >= 2", fix="One step has no shape.")
+    if bool((betas[:-1] == 1).any()):
+        raise InputError("betas", got="1 before the last step", expected="1 at the last one only")
     roots = alphas_cumprod(betas.double()).sqrt()
     first, last = roots[0], roots[-1]
     alpha_bar = ((roots - last) * first / (first - last)).square()
@@ -132,13 +134,13 @@ def alphas_cumprod(betas: Tensor) -> Tensor:
         InputError: if `betas` is no schedule.
     """
     check_betas(betas)
-    return torch.cumprod(1 - betas, dim=0)
+    return torch.cumprod(1 - betas.double(), dim=0).to(betas.dtype)
 
 
 def snr(alphas_cumprod: Tensor) -> Tensor:
     r"""Signal-to-noise ratio `alpha_bar_t / (1 - alpha_bar_t)`, a ratio of variances.
 
-    Source: Eq. 1 of arXiv:2107.00630, written with `alpha_bar`.
+    Source: Eq. 2 of arXiv:2107.00630, written with `alpha_bar`.
 
     Args:
         alphas_cumprod: (T,), each in [0, 1].
@@ -149,7 +151,7 @@ def snr(alphas_cumprod: Tensor) -> Tensor:
     Raises:
         InputError: if `alphas_cumprod` is no schedule.
     """
-    check_alphas_cumprod(alphas_cumprod)
+    check_shares("alphas_cumprod", alphas_cumprod)
     return alphas_cumprod / (1 - alphas_cumprod)
 
 

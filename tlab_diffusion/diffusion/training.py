@@ -7,7 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tlab_diffusion.diffusion._check import check_alphas_cumprod, check_same_shape
+from tlab_diffusion.diffusion._check import (
+    check_alphas_cumprod,
+    check_float,
+    check_same_shape,
+)
 from tlab_diffusion.diffusion.losses import diffusion_loss
 from tlab_diffusion.errors import InputError
 
@@ -31,8 +35,7 @@ def ema_update(ema: Sequence[Tensor], params: Sequence[Tensor], decay: float) ->
     Returns:
         The new averages.
     """
-    if not 0 <= decay < 1:
-        raise InputError("decay", got=f"{decay:g}", expected="a number in [0, 1)")
+    _check_decay(decay)
     if len(ema) != len(params):
         raise InputError("ema", got=f"{len(ema)} tensors", expected=f"{len(params)}, as params")
     for old, new in zip(ema, params, strict=True):
@@ -71,12 +74,15 @@ def train(
         A `TrainStep` after each step.
 
     Raises:
-        InputError: if the loss is not a finite number, with the step at which it happened.
+        InputError: on a bad argument or batch, or if the loss is not a finite number, with the
+            step at which it happened.
     """
     check_alphas_cumprod(alphas_cumprod)
+    _check_decay(ema_decay)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     ema_model = copy.deepcopy(model).requires_grad_(False).eval()
     for step, x0 in enumerate(batches, start=1):
+        check_float("batch", x0)
         t = torch.randint(len(alphas_cumprod), (len(x0),), generator=generator).to(x0.device)
         noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x0.device)
         loss = diffusion_loss(
@@ -87,7 +93,7 @@ def train(
                 "loss",
                 got=f"{loss.item()} at step {step}",
                 expected="a finite number",
-                fix="Lower the learning rate.",
+                fix="Look for nan in the batch, or lower the learning rate.",
             )
         optimizer.zero_grad()
         loss.backward()
@@ -101,3 +107,10 @@ def average_into(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
     averages = ema_update(list(ema_model.parameters()), list(model.parameters()), decay)
     for parameter, average in zip(ema_model.parameters(), averages, strict=True):
         parameter.copy_(average)
+    for buffer, current in zip(ema_model.buffers(), model.buffers(), strict=True):
+        buffer.copy_(current)
+
+
+def _check_decay(decay: float) -> None:
+    if not 0 <= decay < 1:
+        raise InputError("decay", got=f"{decay:g}", expected="a number in [0, 1)")
