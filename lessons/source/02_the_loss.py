@@ -488,9 +488,9 @@ plots.curves(
 r"""
 ### Exercise: find the bug
 
-`loss.find_the_bug` · medium · 10 minutes
+`loss.find_the_bug` · medium · 12 minutes
 
-Three snippets that train, and train badly. Each has one faulty line; the model always predicts $\epsilon$. Return the number of the line.
+Four snippets that train, and train badly. Each has one faulty line; the model always predicts $\epsilon$. Return the number of the line.
 """
 
 # %%
@@ -499,9 +499,9 @@ snippets("loss.find_the_bug")
 
 # %% exercise="loss.find_the_bug"
 def find_the_bug(snippet):
-    """snippet: 1, 2 or 3. Returns the number of its faulty line."""
+    """snippet: 1, 2, 3 or 4. Returns the number of its faulty line."""
     ### BEGIN SOLUTION
-    return {1: 6, 2: 3, 3: 6}[snippet]
+    return {1: 6, 2: 3, 3: 6, 4: 6}[snippet]
     ### END SOLUTION
 
 

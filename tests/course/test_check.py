@@ -17,9 +17,14 @@ from tests.course.answers import loss_as_a_float, loss_with_mse
 from tlab_diffusion.course import Result, check, grading, runner, solution
 from tlab_diffusion.course.exercises import find
 from tlab_diffusion.course.exercises.noising import q_sample, snr
+from tlab_diffusion.diffusion import process
 from tlab_diffusion.errors import InputError
 
 OUTCOMES = {"passed", "failed", "raised", "not_attempted"}
+
+
+def stub(alphas_cumprod=None):
+    raise NotImplementedError
 
 
 @pytest.fixture
@@ -178,8 +183,38 @@ def test_what_two_known_mistakes_explain_is_not_named(monkeypatch):
 def test_a_loss_without_a_gradient_passes_with_a_remark():
     result = check("loss.noise_loss", loss_as_a_float)
     assert result.outcome == "passed"
-    assert "no gradient" in result.message
+    assert "could not be trained with" in result.message
     assert "remark" not in check("loss.noise_loss", solution_of("loss.noise_loss")).message
+
+
+def test_a_loss_with_half_its_gradient_is_remarked_on():
+    def half(model, x0, t, noise, alphas_cumprod):
+        error = model(process.q_sample(x0, t, noise, alphas_cumprod), t) - noise
+        return (error * error.detach()).mean()
+
+    assert "gradient that flows back" in check("loss.noise_loss", half).message
+
+
+def test_a_variance_that_loses_its_batch_of_one_is_seen():
+    def squeezed(x0, x_t, t, betas):
+        mean, variance = process.posterior(x0, x_t, t, betas)
+        return mean, variance.squeeze()
+
+    assert check("loss.posterior", squeezed).outcome == "failed"
+
+
+def test_a_helper_that_is_still_a_stub_is_an_error_to_show():
+    def snr(alphas_cumprod):
+        return stub()
+
+    assert check("noising.snr", snr).outcome == "raised"
+
+
+def test_deep_recursion_through_c_is_an_error_to_show():
+    def snr(alphas_cumprod):
+        return sorted([alphas_cumprod], key=snr)
+
+    assert check("noising.snr", snr).outcome == "raised"
 
 
 def test_an_answer_for_pictures_only_passes_with_a_remark():
@@ -370,7 +405,7 @@ def test_what_is_shown_is_the_same_in_every_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
-    [(lambda a: a, "failed"), (lambda a: 1 / 0, "raised"), (lambda a: stub(), "not_attempted")],
+    [(lambda a: a, "failed"), (lambda a: 1 / 0, "raised"), (stub, "not_attempted")],
 )
 def test_under_grading_what_did_not_pass_raises(answer, outcome, monkeypatch, capsys):
     monkeypatch.setenv("TLAB_GRADING", "1")
@@ -380,15 +415,8 @@ def test_under_grading_what_did_not_pass_raises(answer, outcome, monkeypatch, ca
     assert check("noising.snr", snr).outcome == "passed"
 
 
-def stub():
-    raise NotImplementedError
-
-
 def test_a_result_is_one_of_four_and_shows_itself():
-    results = [
-        check("noising.snr", answer)
-        for answer in (snr, lambda a: a, lambda a: 1 / 0, lambda a: stub())
-    ]
+    results = [check("noising.snr", answer) for answer in (snr, lambda a: a, lambda a: 1 / 0, stub)]
     assert {result.outcome for result in results} == OUTCOMES
     for result in results:
         assert isinstance(result, Result)

@@ -93,7 +93,7 @@ def _grade(exercise: Exercise, function: Callable) -> Result:
         call = runner.call(function, *copies)
         if number == 0 and call.printed:  # once is enough, for a learner who prints shapes
             print(call.printed, end="")
-        if interruption := _interruption(exercise, call):
+        if interruption := _interruption(exercise, function, call):
             return interruption
         answers.append(call.value)
         changed = changed or _changed(exercise, arguments, copies)
@@ -132,7 +132,7 @@ def _call_complaint(exercise: Exercise, function: object, arguments: tuple) -> s
     return None
 
 
-def _interruption(exercise: Exercise, call: runner.Call) -> Result | None:
+def _interruption(exercise: Exercise, function: Callable, call: runner.Call) -> Result | None:
     """The result where a call gave no value."""
     if not call.ended:
         said = (
@@ -144,7 +144,7 @@ def _interruption(exercise: Exercise, call: runner.Call) -> Result | None:
         return Result(exercise.id, "failed", said)
     if call.error is None:
         return None
-    if is_stub(call.error):
+    if is_stub(call.error, function):
         said = (
             f"Nothing is wrong: `{exercise.name}` is still to be written. Put your code in the "
             "place of `raise NotImplementedError` and run the cell again. The lesson goes on "
@@ -176,8 +176,9 @@ def _unnamed(
     exercise: Exercise, function: Callable, inputs: list, answers: list, expected: list
 ) -> str:
     """What can be said of a wrong answer that nobody foresaw, without guessing."""
-    again = runner.call(function, *_copy(inputs[0])).value
-    if not agrees(again, normalised(answers[0], expected[0])):
+    again = runner.call(function, *_copy(inputs[0]))
+    returned = again.ended and again.error is None
+    if returned and not agrees(again.value, normalised(answers[0], expected[0])):
         return (
             "Called twice with the same inputs, your function gives two answers: it draws "
             "random numbers. Use only its arguments."

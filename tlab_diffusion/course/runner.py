@@ -1,7 +1,9 @@
 """The guarded call: run a learner's function so that nothing it does can stop the notebook.
 
 The function runs in a thread of its own, and the caller waits. A kernel interrupt reaches the
-caller, an endless loop is ended from outside; both on every system, for no signal is used.
+caller, an endless loop is ended from outside; both on every system, for no signal is used. The
+limit: a single call into C that never lets other threads run (`9**9**9`, say) cannot be ended by
+any thread; the kernel must then be restarted by hand.
 """
 
 import contextlib
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 
 LIMIT_S = 5.0  # how long an answer may take
 PATIENCE_S = 1.0  # how long we try to end one that does not
+STACK_BYTES = 16 << 20  # so that deep recursion ends in Python's own error, not in a crash
 POLL_S = 0.05  # a wait in slices, so that an interrupt is noticed on Windows too
 MOST_PRINTED = 2000  # characters kept of what an answer prints
 
@@ -51,13 +54,21 @@ def call(function: Callable, *args) -> Call:
     printed = _Printed()
     with contextlib.redirect_stdout(printed):
         try:
-            thread.start()
+            _start(thread)
             ended = _wait(done, LIMIT_S)
         finally:  # on a kernel interrupt too
             stopped = done.is_set() or _stop(thread)
     if not ended:
         return Call(ended=False, stopped=stopped, printed=printed.getvalue())
     return Call(outcome.get("value"), outcome.get("error"), printed=printed.getvalue())
+
+
+def _start(thread: threading.Thread) -> None:
+    usual = threading.stack_size(STACK_BYTES)
+    try:
+        thread.start()
+    finally:
+        threading.stack_size(usual)
 
 
 def _wait(done: threading.Event, seconds: float) -> bool:

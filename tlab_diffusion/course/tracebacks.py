@@ -4,6 +4,7 @@ import dis
 import re
 import textwrap
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -11,19 +12,22 @@ LONGEST = 4000  # characters of a traceback: an error's message may hold a whole
 READ_IT = "The last line says what went wrong, the lines above it where in your code:"
 
 
-def is_stub(error: BaseException) -> bool:
+def is_stub(error: BaseException, function: Callable) -> bool:
     """Whether an error is the `raise NotImplementedError` of an exercise not yet written.
 
     Torch raises NotImplementedError too, from within its operations ("not implemented for
-    'Int'"): that one is a mistake to show. So ask whether a `raise` statement was running.
+    'Int'"), and so does a helper that is still a stub: those are mistakes to show. So ask whether
+    a `raise` statement was running, and in the learner's function itself.
     """
     if not isinstance(error, NotImplementedError) or error.__traceback__ is None:
         return False
     frame = error.__traceback__
     while frame.tb_next is not None:
         frame = frame.tb_next
-    instruction = frame.tb_frame.f_code.co_code[frame.tb_lasti]
-    return instruction == dis.opmap["RAISE_VARARGS"]
+    code = frame.tb_frame.f_code
+    if code is not getattr(function, "__code__", code):
+        return False
+    return code.co_code[frame.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def learners_traceback(error: BaseException) -> str:

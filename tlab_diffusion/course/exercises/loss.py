@@ -252,12 +252,22 @@ def model_sees_x_t(answer: Callable, generator: torch.Generator) -> str | None:
 
 
 def loss_can_be_trained(answer: Callable, generator: torch.Generator) -> str | None:
-    loss = answer(*_loss_arguments(generator, PICTURES[0]))
-    if isinstance(loss, Tensor) and loss.requires_grad:
+    model, *batch = _loss_arguments(generator, PICTURES[0])
+    weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+
+    def slope(loss_of: Callable) -> Tensor | None:
+        loss = loss_of(lambda x_t, t: model(x_t, t) + weight, *batch)
+        if not isinstance(loss, Tensor) or not loss.requires_grad:
+            return None
+        return torch.autograd.grad(loss, weight, allow_unused=True)[0]
+
+    got, right = slope(answer), slope(losses.noise_loss)
+    if got is not None and torch.allclose(got, right):
         return None
     return (
-        "The value is right, but no gradient flows back from it to the model. To train with it, "
-        "return the tensor itself, without `.item()`, `float()` or `.detach()`."
+        "The value is right, but the gradient that flows back from it to the model is not: it "
+        "could not be trained with. Return the tensor itself, without `.item()`, `float()` or "
+        "`.detach()`."
     )
 
 
@@ -291,11 +301,20 @@ def weighted_noise_loss(model, x0, t, noise, alphas_cumprod):
     weights = snr.clamp(max=5)
     return (weights * errors).mean()
 """,
+    """
+def weighted_noise_loss(model, x0, t, noise, alphas_cumprod):
+    # min-SNR weighting, said for the error in eps
+    x_t = q_sample(x0, t, noise, alphas_cumprod)
+    errors = (model(x_t, t) - noise).square().flatten(1).mean(dim=1)
+    snr = alphas_cumprod[t] / (1 - alphas_cumprod[t])
+    weights = snr / snr.clamp(max=5)
+    return (weights * errors).mean()
+""",
 )
 
 
 def find_the_bug(snippet):
-    return {1: 6, 2: 3, 3: 6}[snippet]
+    return {1: 6, 2: 3, 3: 6, 4: 6}[snippet]
 
 
 BUGS = (
@@ -316,6 +335,12 @@ BUGS = (
         6,
         "Snippet 3: not that line. The comment speaks of the error in x0, the model predicts "
         "noise. Which line must know the difference?",
+    ),
+    faulty_line(
+        4,
+        6,
+        "Snippet 4: not that line. min-SNR is there to hold the nearly clean steps back. Work out "
+        "the weight at SNR 100: does it?",
     ),
 )
 
@@ -500,8 +525,8 @@ EXERCISES = (
             ),
             Variant(
                 "DIVIDED_TOO_EARLY",
-                "You divide x_t alone, and then subtract the noise. The whole difference must be "
-                "divided: put brackets around it.",
+                "You divide only one of the two, x_t or the noise, before subtracting. The whole "
+                "difference must be divided: put brackets around it.",
                 (
                     _solved(lambda x, eps, a: x / a.sqrt() - (1 - a).sqrt() * eps),
                     _solved(lambda x, eps, a: x - (1 - a).sqrt() * eps / a.sqrt()),
@@ -691,25 +716,27 @@ EXERCISES = (
     Exercise(
         id="loss.find_the_bug",
         title="Find the bug: training",
-        returns="the number of the faulty line of snippet 1, 2 or 3",
-        minutes=10,
+        returns="the number of the faulty line of snippet 1, 2, 3 or 4",
+        minutes=12,
         difficulty=2,
         reference=find_the_bug,
         solution=find_the_bug,
-        make_inputs=lambda g: [(1,), (2,), (3,)],
+        make_inputs=lambda g: [(1,), (2,), (3,), (4,)],
         verified="Found: `loss.backward(loss)`, which multiplies the gradient by the loss "
         "(BACKWARD_LOSS); one timestep for a whole batch (SAME_T_FOR_BATCH); the weight of an x0 "
-        "error on an eps error, which should be divided by the SNR (SNR_WEIGHT_WRONG_PARAM).",
+        "error on an eps error, which should be divided by the SNR (SNR_WEIGHT_WRONG_PARAM); and "
+        "a weight turned upside down (WEIGHT_INVERTED).",
         invariants=BUGS,
         snippets=SNIPPETS,
         hints=(
-            "All three run without an error, and the loss falls. Ask of each line what it does "
+            "All four run without an error, and the loss falls. Ask of each line what it does "
             "to the gradient.",
             "Snippet 1: what does the argument of `backward` do? Snippet 2: print the shape and "
             "the values of `t`. Snippet 3: how is an error in eps related to an error in x0?",
             "Snippet 1: `backward` takes no argument for a scalar. Snippet 2: a draw of one "
             "number, spread over the batch. Snippet 3: the squared error in eps is SNR times "
-            "that in x0, so a weight for x0 has to be divided by it.",
+            "that in x0, so a weight for x0 has to be divided by it. Snippet 4: a weight of 20 at "
+            "SNR 100 is the wrong way up.",
         ),
     ),
 )

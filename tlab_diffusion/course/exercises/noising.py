@@ -367,7 +367,7 @@ EXERCISES = (
                 "NO_SHRINK",
                 "You add noise but leave the picture as large as it was. Then the variance grows "
                 "with every step and never settles at 1. Look at the factor of `x_prev`: the "
-                "picture must shrink by `sqrt(1 - beta_t)` to make room for the noise.",
+                "picture must shrink by `sqrt(1 - beta_t)`, and the noise has variance `beta_t`.",
                 (_step(torch.ones_like, torch.sqrt), _step(torch.ones_like, lambda b: b)),
             ),
             Variant(
@@ -671,8 +671,8 @@ EXERCISES = (
             ),
             Variant(
                 "NO_CAP_999",
-                "All betas but the last are right. There the curve reaches 0, beta becomes 1, and "
-                "a later formula would divide by 0. Cap the betas at 0.999: `clamp(max=0.999)`.",
+                "All betas but the last are right. There the curve reaches 0; without a cap, or "
+                "with one above 0.999, later formulas divide by about 0. Use `clamp(max=0.999)`.",
                 (_cosine(cap=1.0),),
             ),
             Variant(

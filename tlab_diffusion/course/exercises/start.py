@@ -68,7 +68,7 @@ EXERCISES = (
             Variant(
                 "RANGE_MINUS_HALF",
                 "Your values run from -0.5 to 0.5: centred, but half as wide as they should be. "
-                "Look at the scaling: double it before, or after, you subtract.",
+                "Look at the scaling: double it after you subtract.",
                 (_scaled_by(lambda p: p / 255 - 0.5),),
             ),
             Variant(
