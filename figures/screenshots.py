@@ -3,10 +3,10 @@
 Writes `figures/lesson.png` and `figures/widget.png`. Needs a browser: `make screenshots`.
 """
 
-import shutil
 import tempfile
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Page
 
 from tests.browser.browsers import find_browser
@@ -15,7 +15,7 @@ from tests.browser.lessons import IN_THE_BROWSER
 
 FIGURES = Path(__file__).resolve().parent
 LESSON = "01_noising.ipynb"
-EXERCISE = "Exercise: one noising step"
+EXERCISE, PLAY = "Exercise: one noising step", "Play"
 
 
 def main() -> None:
@@ -24,15 +24,22 @@ def main() -> None:
         course = Path(scratch) / "course"
         with jupyterlab(course) as address:
             notebook = course / "work" / LESSON
-            shutil.copy(course / "lessons" / "solutions" / LESSON, notebook)
+            solved = nbformat.read(course / "lessons" / "solutions" / LESSON, as_version=4)
+            for cell in solved.cells:
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = [], None  # to see when all have run
+            nbformat.write(solved, notebook)
             open_lesson(page, address, LESSON)
             assert not errors(run_all(page, notebook))
-            scroll_to(page, EXERCISE)
+            scroll_to(page, EXERCISE, "h3")
             page.screenshot(path=FIGURES / "lesson.png")
+            scroll_to(page, PLAY, "h2")
+            page.locator(f".{widget}").scroll_into_view_if_needed()
+            page.wait_for_timeout(1000)  # cells above it may still find their height
             page.locator(f".{widget}").screenshot(path=FIGURES / "widget.png")
 
 
-def scroll_to(page: Page, heading: str) -> None:
+def scroll_to(page: Page, heading: str, level: str) -> None:
     """Scroll the notebook from its start until a heading stands at the top.
 
     JupyterLab draws only the cells near the visible ones, so there is nothing to jump to.
@@ -42,7 +49,7 @@ def scroll_to(page: Page, heading: str) -> None:
     page.mouse.wheel(0, -1_000_000)
     for _ in range(100):
         page.wait_for_timeout(50)
-        found = page.locator(".jp-RenderedMarkdown h3", has_text=heading)
+        found = page.locator(f".jp-RenderedMarkdown {level}", has_text=heading)
         if found.count():
             found.first.evaluate("element => element.scrollIntoView({block: 'start'})")
             page.wait_for_timeout(500)

@@ -470,7 +470,7 @@ r"""
 
 **Read on** Ho, Jain, Abbeel, *Denoising Diffusion Probabilistic Models* (arXiv:2006.11239), section 2 · Nichol, Dhariwal, *Improved DDPM* (arXiv:2102.09672), section 3.2 · Lin and others, *Common Diffusion Noise Schedules and Sample Steps are Flawed* (arXiv:2305.08891).
 
-**Next** in [lesson 02](02_the_loss.ipynb): from this chain to the loss that trains every diffusion model, with each step of the derivation checked by a number.
+**Next** in [lesson 02](02_the_loss.ipynb): from this chain to the loss that trains every diffusion model, with the main steps of the derivation checked by numbers.
 """
 
 # %%
