@@ -139,3 +139,17 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     (tmp_path / vae.STATE_FILE).touch()
     assert main(["pretrain", "vae", "--work", str(tmp_path)]) == 2
     assert "Go on from it with --resume" in capsys.readouterr().err
+
+
+def test_only_a_rename_touches_the_old_checkpoint(tmp_path, monkeypatch):
+    # A rename is one step for the file system, so a kill comes before it or after it.
+    path = tmp_path / "state.safetensors"
+    checkpoints.save(path, {"x": torch.ones(3)})
+
+    def killed(draft, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(path), "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(path, {"x": torch.zeros(3)})
+    assert torch.equal(checkpoints.load(path)["x"], torch.ones(3))
