@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import InputError
+from tlab_diffusion.errors import InputError
 
 app = typer.Typer(
     help="TLab Diffusion: the course on diffusion models and DreamBooth.",
@@ -29,7 +29,7 @@ def doctor(
     """Say what works on this machine; exit 1 if a lesson cannot run."""
     from dataclasses import asdict
 
-    from .doctor import examine
+    from tlab_diffusion.doctor import examine
 
     if file is not None and not file.parent.is_dir():
         raise InputError("--json", got=str(file), expected="a file in a folder that exists")
@@ -48,7 +48,7 @@ def doctor(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(context: typer.Context) -> None:
     """Open the course in JupyterLab; further options go to JupyterLab."""
-    from .lab import copy_missing, find_course, open_lab
+    from tlab_diffusion.lab import copy_missing, find_course, open_lab
 
     course = find_course()
     for lesson in copy_missing(course):
@@ -67,7 +67,7 @@ def draw(
     """Draw scenes of the picture-book world from a caption."""
     files = [out / f"{slug(caption)}-{seed + number}.png" for number in range(num)]
     refuse_existing(files)
-    from .picturebook import draw_caption, parse
+    from tlab_diffusion.picturebook import draw_caption, parse
 
     for word in parse(caption).unknown_words:
         print(f"tlab: warning: the picture book does not know '{word}'", file=sys.stderr)
@@ -86,7 +86,7 @@ def subject(
     names: Annotated[bool, typer.Option("--list", help="Only list the subjects.")] = False,
 ) -> None:
     """Draw the reference pictures of a subject."""
-    from .picturebook import SUBJECTS, subject_pictures
+    from tlab_diffusion.picturebook import SUBJECTS, subject_pictures
 
     if names:
         print("\n".join(SUBJECTS))
@@ -120,8 +120,8 @@ def pretrain(
         raise InputError("--work", got=f"the file {work}", expected="a folder")
     from platformdirs import user_cache_path
 
-    from .pretraining.vae import VaeConfig
-    from .pretraining.vae_stage import pretrain_vae
+    from tlab_diffusion.pretraining.vae import VaeConfig
+    from tlab_diffusion.pretraining.vae_stage import pretrain_vae
 
     folder = work or user_cache_path("tlab_diffusion") / "pretrain"
     print(f"in {folder}", flush=True)

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .errors import InputError
+from tlab_diffusion.errors import InputError
 
 
 def find_course() -> Path:

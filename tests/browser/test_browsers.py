@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from . import browsers
+from tests.browser import browsers
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import urllib.request
 
 import pytest
 
-from .browsers import find_browser
-from .jupyter import (
+from tests.browser.browsers import find_browser
+from tests.browser.jupyter import (
     TOKEN,
     browser_page,
     errors,
@@ -17,7 +17,7 @@ from .jupyter import (
     run_all,
     wait_for_another_picture,
 )
-from .lessons import IN_THE_BROWSER
+from tests.browser.lessons import IN_THE_BROWSER
 
 pytestmark = pytest.mark.browser
 

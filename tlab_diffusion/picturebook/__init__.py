@@ -4,9 +4,14 @@ A scene is a handful of words and numbers, and a function of its seed; `caption`
 it into a sentence and back, `to_svg` and `render` into a picture.
 """
 
-from .cast import SUBJECTS, Subject
-from .dataset import PicturebookDataset, draw_caption, draw_scenes, subject_pictures
-from .factors import (
+from tlab_diffusion.picturebook.cast import SUBJECTS, Subject
+from tlab_diffusion.picturebook.dataset import (
+    PicturebookDataset,
+    draw_caption,
+    draw_scenes,
+    subject_pictures,
+)
+from tlab_diffusion.picturebook.factors import (
     ACCESSORIES,
     CLASSES,
     COLOURS,
@@ -18,10 +23,10 @@ from .factors import (
     STYLES,
     VIEWS,
 )
-from .grammar import Parsed, caption, parse, scene_from_caption
-from .render import render, to_svg
-from .scene import Scene, is_held_out, random_scene
-from .subjects import subject_scene, subject_scenes
+from tlab_diffusion.picturebook.grammar import Parsed, caption, parse, scene_from_caption
+from tlab_diffusion.picturebook.render import render, to_svg
+from tlab_diffusion.picturebook.scene import Scene, is_held_out, random_scene
+from tlab_diffusion.picturebook.subjects import subject_scene, subject_scenes
 
 __all__ = [
     "ACCESSORIES",

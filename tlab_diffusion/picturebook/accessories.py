@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from .brush import Brush
-from .look import Figure
-from .palette import CREAM, GOLD, INK, RED
-from .shapes import blob, box, curve, oval, path, polygon
+from tlab_diffusion.picturebook.brush import Brush
+from tlab_diffusion.picturebook.look import Figure
+from tlab_diffusion.picturebook.palette import CREAM, GOLD, INK, RED
+from tlab_diffusion.picturebook.shapes import blob, box, curve, oval, path, polygon
 
 
 @dataclass(frozen=True)

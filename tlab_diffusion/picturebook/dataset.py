@@ -6,11 +6,10 @@ from random import Random
 import numpy as np
 
 from tlab_diffusion.errors import InputError
-
-from .grammar import caption, scene_from_caption
-from .render import check_size, render
-from .scene import check_seed, random_scene
-from .subjects import subject_scenes
+from tlab_diffusion.picturebook.grammar import caption, scene_from_caption
+from tlab_diffusion.picturebook.render import check_size, render
+from tlab_diffusion.picturebook.scene import check_seed, random_scene
+from tlab_diffusion.picturebook.subjects import subject_scenes
 
 CHUNK = 32  # scenes that a process draws before it reports back
 

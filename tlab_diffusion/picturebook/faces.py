@@ -6,9 +6,9 @@ Its middle lies between the eyes; a face of scale 1 is about 26 units wide.
 
 from dataclasses import dataclass
 
-from .brush import Brush
-from .palette import CREAM, INK
-from .shapes import curve, oval
+from tlab_diffusion.picturebook.brush import Brush
+from tlab_diffusion.picturebook.palette import CREAM, INK
+from tlab_diffusion.picturebook.shapes import curve, oval
 
 BLUSH, MOUTH, TONGUE, TEAR = "#f27d8a", "#7d2336", "#f2808c", "#4fb4f0"
 

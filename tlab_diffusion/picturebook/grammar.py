@@ -14,9 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tlab_diffusion.errors import InputError
-
-from .factors import FACTORS, IDENTIFIERS
-from .scene import Scene, check_seed, random_scene
+from tlab_diffusion.picturebook.factors import FACTORS, IDENTIFIERS
+from tlab_diffusion.picturebook.scene import Scene, check_seed, random_scene
 
 PLACE_PHRASES = {
     "meadow": "in a meadow",

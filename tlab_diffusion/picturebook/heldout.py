@@ -9,7 +9,7 @@
 
 from collections.abc import Mapping
 
-from .factors import CLASSES, COLOURS, PLACES
+from tlab_diffusion.picturebook.factors import CLASSES, COLOURS, PLACES
 
 HELD_OUT_COLOUR = {
     "cat": "green",

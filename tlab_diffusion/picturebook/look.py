@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from .brush import Brush
-from .faces import Face
-from .palette import CREAM, INK, MARKS, PAINTS, SPOTS, lightness, mix
-from .shapes import box, oval
+from tlab_diffusion.picturebook.brush import Brush
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.palette import CREAM, INK, MARKS, PAINTS, SPOTS, lightness, mix
+from tlab_diffusion.picturebook.shapes import box, oval
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ from random import Random
 import numpy as np
 
 from tlab_diffusion.errors import InputError
-
-from .accessories import draw_accessory
-from .characters import CHARACTERS, SUBJECT_CHARACTERS
-from .faces import draw_face
-from .look import look_of
-from .places import PLACE_DRAWERS
-from .scene import Scene
-from .styles import STYLE_OF
+from tlab_diffusion.picturebook.accessories import draw_accessory
+from tlab_diffusion.picturebook.characters import CHARACTERS, SUBJECT_CHARACTERS
+from tlab_diffusion.picturebook.faces import draw_face
+from tlab_diffusion.picturebook.look import look_of
+from tlab_diffusion.picturebook.places import PLACE_DRAWERS
+from tlab_diffusion.picturebook.scene import Scene
+from tlab_diffusion.picturebook.styles import STYLE_OF
 
 MIN_SIZE, MAX_SIZE = 8, 2048
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from tlab_diffusion.errors import InputError
-
-from .cast import check_subject
-from .factors import FACTORS, check_factor
-from .heldout import is_held_out_combination
+from tlab_diffusion.picturebook.cast import check_subject
+from tlab_diffusion.picturebook.factors import FACTORS, check_factor
+from tlab_diffusion.picturebook.heldout import is_held_out_combination
 
 # How often each value is drawn; factors that are not listed are drawn evenly.
 WEIGHTS = {

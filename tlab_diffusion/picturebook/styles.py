@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 
-from .brush import Brush
-from .palette import INK, lightness, mix
-from .shapes import blob, curve, oval, polygon
+from tlab_diffusion.picturebook.brush import Brush
+from tlab_diffusion.picturebook.palette import INK, lightness, mix
+from tlab_diffusion.picturebook.shapes import blob, curve, oval, polygon
 
 PAPER = "#fbf7ec"
 GRAPHITE = "#4a4850"

@@ -2,9 +2,9 @@
 
 from random import Random
 
-from .cast import check_subject
-from .factors import check_factor
-from .scene import Scene, check_seed, random_pose
+from tlab_diffusion.picturebook.cast import check_subject
+from tlab_diffusion.picturebook.factors import check_factor
+from tlab_diffusion.picturebook.scene import Scene, check_seed, random_pose
 
 # The references look as snapshots do: mostly the front, different moods, poses and places.
 _VIEWS = ("front", "front", "side", "front", "front")

@@ -4,13 +4,25 @@ Every function takes a `Look`, a view and a random generator that decides the pr
 draws the same numbers for every view, so that one member keeps its shape as it turns.
 """
 
-from .chicks_and_fish import draw_bird, draw_fish
-from .fantastic import draw_dragon, draw_ghost
-from .machines import draw_car, draw_robot, draw_rocket
-from .pets import draw_bear, draw_cat, draw_dog, draw_rabbit
-from .subjects_one import draw_antler, draw_mochi, draw_petal, draw_pip, draw_tock
-from .subjects_two import draw_buzz, draw_dash, draw_humphrey, draw_lumi, draw_yaga
-from .things import draw_house, draw_mushroom, draw_teapot
+from tlab_diffusion.picturebook.characters.chicks_and_fish import draw_bird, draw_fish
+from tlab_diffusion.picturebook.characters.fantastic import draw_dragon, draw_ghost
+from tlab_diffusion.picturebook.characters.machines import draw_car, draw_robot, draw_rocket
+from tlab_diffusion.picturebook.characters.pets import draw_bear, draw_cat, draw_dog, draw_rabbit
+from tlab_diffusion.picturebook.characters.subjects_one import (
+    draw_antler,
+    draw_mochi,
+    draw_petal,
+    draw_pip,
+    draw_tock,
+)
+from tlab_diffusion.picturebook.characters.subjects_two import (
+    draw_buzz,
+    draw_dash,
+    draw_humphrey,
+    draw_lumi,
+    draw_yaga,
+)
+from tlab_diffusion.picturebook.characters.things import draw_house, draw_mushroom, draw_teapot
 
 CHARACTERS = {
     "cat": draw_cat,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from random import Random
 
-from ..faces import Face
-from ..look import Figure, Look
-from ..shapes import blob, curve, mirrored, oval, polygon
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.shapes import blob, curve, mirrored, oval, polygon
 
 BEAK, LEG = "#ffa92e", "#f08a24"
 

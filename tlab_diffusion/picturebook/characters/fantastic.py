@@ -2,11 +2,11 @@
 
 from random import Random
 
-from ..faces import Face
-from ..look import Figure, Look
-from ..palette import INK, mix
-from ..shapes import blob, curve, oval, polygon
-from .rig import Build, Part, draw_furry, furry_build
+from tlab_diffusion.picturebook.characters.rig import Build, Part, draw_furry, furry_build
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.palette import INK, mix
+from tlab_diffusion.picturebook.shapes import blob, curve, oval, polygon
 
 HORN = "#fff0c9"
 

@@ -2,10 +2,10 @@
 
 from random import Random
 
-from ..faces import Face
-from ..look import Figure, Look
-from ..palette import CREAM, INK
-from ..shapes import blob, box, curve, mirrored, oval, path
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.palette import CREAM, INK
+from tlab_diffusion.picturebook.shapes import blob, box, curve, mirrored, oval, path
 
 STEEL, RUBBER, GLASS = "#aab4c4", "#3c3a47", "#bfe9f7"
 LAMP, FLAME = "#ffdf6b", "#ff9d2e"

@@ -2,10 +2,16 @@
 
 from random import Random
 
-from ..look import Figure, Look
-from ..palette import INK
-from ..shapes import blob, curve, oval, path
-from .rig import Build, Part, button_nose, draw_furry, furry_build
+from tlab_diffusion.picturebook.characters.rig import (
+    Build,
+    Part,
+    button_nose,
+    draw_furry,
+    furry_build,
+)
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.palette import INK
+from tlab_diffusion.picturebook.shapes import blob, curve, oval, path
 
 INNER_EAR = "#f6a5b0"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from ..faces import Face
-from ..look import Figure, Look
-from ..palette import INK, lightness, mix
-from ..shapes import blob, curve, mirrored, oval
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.palette import INK, lightness, mix
+from tlab_diffusion.picturebook.shapes import blob, curve, mirrored, oval
 
 
 @dataclass(frozen=True)

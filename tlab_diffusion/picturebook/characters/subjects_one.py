@@ -3,13 +3,13 @@
 from math import cos, pi, sin
 from random import Random
 
-from ..faces import Face
-from ..look import Figure, Look
-from ..palette import CREAM, GOLD, INK, PINK, RED, SKY
-from ..shapes import blob, box, curve, heart, mirrored, oval, star
-from .chicks_and_fish import draw_bird
-from .fantastic import draw_dragon
-from .pets import draw_bear, draw_cat
+from tlab_diffusion.picturebook.characters.chicks_and_fish import draw_bird
+from tlab_diffusion.picturebook.characters.fantastic import draw_dragon
+from tlab_diffusion.picturebook.characters.pets import draw_bear, draw_cat
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.palette import CREAM, GOLD, INK, PINK, RED, SKY
+from tlab_diffusion.picturebook.shapes import blob, box, curve, heart, mirrored, oval, star
 
 PETAL, HORN = "#ff9436", "#d9a56b"
 

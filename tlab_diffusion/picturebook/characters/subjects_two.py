@@ -2,14 +2,14 @@
 
 from random import Random
 
-from ..faces import Face
-from ..look import Figure, Look
-from ..palette import GOLD, INK, PINK, SKY
-from ..shapes import blob, curve, heart, oval
-from .chicks_and_fish import draw_fish
-from .machines import draw_car
-from .pets import draw_rabbit
-from .things import draw_house, draw_teapot
+from tlab_diffusion.picturebook.characters.chicks_and_fish import draw_fish
+from tlab_diffusion.picturebook.characters.machines import draw_car
+from tlab_diffusion.picturebook.characters.pets import draw_rabbit
+from tlab_diffusion.picturebook.characters.things import draw_house, draw_teapot
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.palette import GOLD, INK, PINK, SKY
+from tlab_diffusion.picturebook.shapes import blob, curve, heart, oval
 
 WING = "#e3f4ff"
 

@@ -2,10 +2,10 @@
 
 from random import Random
 
-from ..faces import Face
-from ..look import Figure, Look
-from ..palette import CREAM, INK, mix
-from ..shapes import blob, box, curve, mirrored, oval, path, polygon
+from tlab_diffusion.picturebook.faces import Face
+from tlab_diffusion.picturebook.look import Figure, Look
+from tlab_diffusion.picturebook.palette import CREAM, INK, mix
+from tlab_diffusion.picturebook.shapes import blob, box, curve, mirrored, oval, path, polygon
 
 GLASS, STEM, BRICK = "#a9dff5", "#fff2d8", "#b9604a"
 

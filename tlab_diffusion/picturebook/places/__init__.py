@@ -1,6 +1,6 @@
 """The places: for each word, the function that draws one, arranged by a random generator."""
 
-from .country import (
+from tlab_diffusion.picturebook.places.country import (
     draw_beach,
     draw_desert,
     draw_forest,
@@ -8,7 +8,14 @@ from .country import (
     draw_rain,
     draw_snow,
 )
-from .elsewhere import draw_city, draw_moon, draw_night, draw_room, draw_sea, draw_stage
+from tlab_diffusion.picturebook.places.elsewhere import (
+    draw_city,
+    draw_moon,
+    draw_night,
+    draw_room,
+    draw_sea,
+    draw_stage,
+)
 
 PLACE_DRAWERS = {
     "meadow": draw_meadow,

@@ -2,9 +2,9 @@
 
 from random import Random
 
-from ..brush import Brush
-from ..shapes import box, curve, oval, polygon, star
-from .setting import FRAME, Setting, cloud, ridge, scatter
+from tlab_diffusion.picturebook.brush import Brush
+from tlab_diffusion.picturebook.places.setting import FRAME, Setting, cloud, ridge, scatter
+from tlab_diffusion.picturebook.shapes import box, curve, oval, polygon, star
 
 
 def draw_meadow(brush: Brush, rng: Random) -> Setting:

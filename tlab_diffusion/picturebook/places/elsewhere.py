@@ -2,9 +2,9 @@
 
 from random import Random
 
-from ..brush import Brush
-from ..shapes import blob, box, curve, oval, polygon
-from .setting import FRAME, Setting, ridge, scatter
+from tlab_diffusion.picturebook.brush import Brush
+from tlab_diffusion.picturebook.places.setting import FRAME, Setting, ridge, scatter
+from tlab_diffusion.picturebook.shapes import blob, box, curve, oval, polygon
 
 
 def draw_city(brush: Brush, rng: Random) -> Setting:

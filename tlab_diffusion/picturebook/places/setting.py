@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from random import Random
 
-from ..brush import Brush
-from ..shapes import box, oval
+from tlab_diffusion.picturebook.brush import Brush
+from tlab_diffusion.picturebook.shapes import box, oval
 
 FRAME = box(-2, -2, 104, 104)
 
