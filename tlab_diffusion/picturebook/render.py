@@ -52,28 +52,6 @@ def _character(scene: Scene) -> str:
     return f'{shadow}<g transform="{move}">{worn.behind}{figure.svg}{face}{worn.before}</g>'
 
 
-def rasterise(svg: str, size: int) -> np.ndarray:
-    r"""Turns an SVG document into pixels.
-
-    Args:
-        svg: the document.
-        size: width and height in pixels, from 8 to 2048.
-
-    Returns:
-        (size, size, 3) uint8, red, green, blue from 0 to 255.
-
-    Raises:
-        InputError: a size out of range.
-    """
-    # Loaded here, so that the grammar can be used without the rasteriser.
-    import resvg_py
-    from PIL import Image
-
-    check_size(size)
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
-    return np.array(Image.open(io.BytesIO(png)).convert("RGB"))
-
-
 def check_size(size: object) -> None:
     """Refuses a size that is not an integer from 8 to 2048."""
     if isinstance(size, bool) or not isinstance(size, int) or not MIN_SIZE <= size <= MAX_SIZE:
@@ -94,5 +72,11 @@ def render(scene: Scene, size: int = 64) -> np.ndarray:
     Raises:
         InputError: a size out of range.
     """
+    # Loaded here, so that the grammar can be used without the rasteriser.
+    import resvg_py
+    from PIL import Image
+
     check_size(size)
-    return rasterise(to_svg(scene), size)
+    svg = to_svg(scene)
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
+    return np.array(Image.open(io.BytesIO(png)).convert("RGB"))
