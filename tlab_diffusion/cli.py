@@ -107,25 +107,41 @@ def subject(
 
 @app.command()
 def pretrain(
-    stage: Annotated[str, typer.Argument(metavar="vae")],
+    stage: Annotated[str, typer.Argument(metavar="vae|text|unet|encoders|all")] = "all",
     work: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run; by default your cache.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an earlier run.")] = False,
+    base: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="Start from a pipeline folder's weights."),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Other numbers than the shipped recipe's.")
+    ] = None,
 ) -> None:
-    """Train the models that the course ships; today the autoencoder, `tlab pretrain vae`."""
-    if stage != "vae":
-        raise InputError("tlab pretrain", got=repr(stage), expected="'vae'")
+    """Train the models that the course ships, stage by stage."""
+    stages = ("vae", "text", "unet", "encoders")
+    if stage not in (*stages, "all"):
+        raise InputError(
+            "tlab pretrain", got=repr(stage), expected=f"one of {', '.join(stages)}, all"
+        )
     if work is not None and work.exists() and not work.is_dir():
         raise InputError("--work", got=f"the file {work}", expected="a folder")
+    if base is not None and not (base / "model_index.json").is_file():
+        raise InputError(
+            "--from", got=str(base), expected="a pipeline folder, with model_index.json"
+        )
     from platformdirs import user_cache_path
 
-    from tlab_diffusion.pretraining.vae import VaeConfig
-    from tlab_diffusion.pretraining.vae_stage import pretrain_vae
+    from tlab_diffusion.pretraining import stages as run
+    from tlab_diffusion.pretraining.recipe import SHIPPED, load_recipe
 
+    numbers = load_recipe(recipe or SHIPPED)
     folder = work or user_cache_path("tlab_diffusion") / "pretrain"
     print(f"in {folder}", flush=True)
-    pretrain_vae(folder, VaeConfig(), resume=resume)
+    for name in stages if stage == "all" else (stage,):
+        getattr(run, f"pretrain_{name}")(folder, numbers, resume=resume, base=base)
 
 
 def slug(caption: str) -> str:

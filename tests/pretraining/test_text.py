@@ -1,0 +1,80 @@
+"""Captions, tokens, and the contrastive pair."""
+
+import torch
+from transformers import AutoTokenizer, CLIPTextModel
+
+from tests.pretraining.tiny import RECIPE, scenes
+from tlab_diffusion.picturebook import FACTORS, IDENTIFIERS, caption, random_scene
+from tlab_diffusion.pretraining.networks import text_config
+from tlab_diffusion.pretraining.pictures import to_tensor
+from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, tokenise, training_captions
+from tlab_diffusion.pretraining.tokenizer import MAX_TOKENS, new_tokenizer
+
+TOKENIZER = new_tokenizer()
+
+
+def pieces(text):
+    return TOKENIZER.tokenize(text)
+
+
+def test_words_of_the_world_and_identifiers_are_whole():
+    words = {word for values in FACTORS.values() for value in values for word in value.split()}
+    for word in [*words, *IDENTIFIERS, "wearing", "a", "photo"]:
+        assert pieces(word) == [f"{word}</w>"]
+
+
+def test_rare_words_split_and_nothing_is_unknown():
+    assert len(pieces("sks")) > 1
+    assert len(pieces("wombat")) > 1
+    assert TOKENIZER.decode(TOKENIZER("a wömbat, 42!").input_ids, skip_special_tokens=True)
+    unknown = TOKENIZER.unk_token_id
+    assert unknown not in TOKENIZER("a wömbat 東京 42!").input_ids[1:-1]
+
+
+def test_every_caption_fits():
+    longest = max(len(TOKENIZER(caption(random_scene(seed))).input_ids) for seed in range(2000))
+    assert longest < MAX_TOKENS
+
+
+def test_a_saved_tokenizer_gives_the_same_ids(tmp_path):
+    TOKENIZER.save_pretrained(tmp_path)
+    text = "a striped zwx cat at the zoo"
+    assert AutoTokenizer.from_pretrained(tmp_path)(text).input_ids == TOKENIZER(text).input_ids
+
+
+def test_training_captions_belong_to_their_scenes_and_differ():
+    ids = training_captions(TOKENIZER, 20, 3)
+    assert ids.shape == (20, 3, MAX_TOKENS)
+    for seed, wordings in enumerate(ids):
+        for wording in wordings:
+            text = TOKENIZER.decode(wording.long(), skip_special_tokens=True)
+            assert random_scene(seed).class_noun in text
+    assert len({tuple(wording.tolist()) for wording in ids.flatten(0, 1)}) > 40
+
+
+def test_the_loss_is_two_cross_entropies():
+    torch.manual_seed(0)
+    pair = ClipPair(CLIPTextModel(text_config(TOKENIZER)))
+    x = to_tensor(scenes(3))
+    ids = tokenise(TOKENIZER, ["a cat", "a red dog", "a robot in the snow"])
+    images, texts = pair.image_features(x), pair.text_features(ids)
+    torch.testing.assert_close(images.norm(dim=1), torch.ones(3))
+    logits = pair.log_scale.exp() * images @ texts.T
+    rows, columns = logits.log_softmax(dim=1).diag(), logits.log_softmax(dim=0).diag()
+    torch.testing.assert_close(pair(x, ids), -(rows + columns).mean() / 2)
+
+
+def test_padding_does_not_change_a_caption():
+    torch.manual_seed(0)
+    pair = ClipPair(CLIPTextModel(text_config(TOKENIZER))).eval()
+    padded = tokenise(TOKENIZER, ["a red dog"])
+    bare = torch.tensor([TOKENIZER("a red dog").input_ids])
+    torch.testing.assert_close(pair.text_features(padded), pair.text_features(bare))
+
+
+def test_pairs_are_pictures_with_their_own_captions():
+    x = scenes()
+    captions = torch.arange(6 * 2 * 4).view(6, 2, 4).to(torch.int16)
+    pictures, ids = draw_pairs(x, captions, RECIPE.text)(torch.Generator().manual_seed(0))
+    for picture, row in zip(pictures, ids, strict=True):
+        torch.testing.assert_close(picture, to_tensor(x)[row[0] // 8])

@@ -1,0 +1,113 @@
+r"""The training loop that all stages share.
+
+A stage is a module whose `forward(*batch)` is its loss, and a function that draws the batch of a
+step. Everything random in a step follows from (seed, step), so a run that was killed goes on as if
+nothing had happened. Several processes (`accelerate launch`) share a batch between them.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from tlab_diffusion.diffusion.training import average_into
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.pretraining.pace import autocast, keep_memory, learning_rate_at
+
+# Draws the batch of a step, alike in every process: tensors (B, ...) that the module takes.
+Draw = Callable[[torch.Generator], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """What the recipe says about every stage."""
+
+    steps: int
+    batch_size: int  # of all processes together
+    learning_rate: float  # at its height, after the warm-up; it falls to 0 at the end
+    warm_up_steps: int
+    ema_decay: float
+    seed: int
+    save_every_s: float  # seconds of work that a kill may cost
+    measure_every: int  # steps
+
+
+class StageStep(NamedTuple):
+    """What one step leaves behind."""
+
+    step: int  # counted from 1
+    loss: float
+    ema_model: nn.Module
+
+
+def train(
+    model: nn.Module, draw: Draw, config: StageConfig, state_path: Path
+) -> Iterator[StageStep]:
+    r"""Train, saving now and then and at the end; the caller may stop at any step.
+
+    Args:
+        model: `model(*batch)` is the loss, a mean over the batch; trained in place.
+        draw: `draw(generator)` gives the batch of a step.
+        config: the recipe's numbers.
+        state_path: where the state is saved. A state that lies there is gone on from, exactly.
+
+    Yields:
+        A `StageStep` after each step.
+
+    Raises:
+        InputError: if the saved state cannot be read, or the loss is not a finite number; what
+            was saved last then stays as it is.
+    """
+    keep_memory()
+    accelerator = Accelerator()
+    model.to(accelerator.device)
+    ema = copy.deepcopy(model).requires_grad_(False).eval()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, config.learning_rate, betas=(0.9, 0.99), fused=True)
+    step = 0
+    if state_path.exists():
+        step = checkpoints.restore(checkpoints.load(state_path), model, ema, optimizer)
+    shared = accelerator.prepare_model(model.train())
+    saved_at = time.monotonic()
+    while step < config.steps:
+        step += 1
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        batch = _share(draw(generator), accelerator)
+        with autocast(accelerator.device):
+            loss = shared(*batch)
+        _step(loss, trained, optimizer, learning_rate_at(step, config), step)
+        average_into(ema, model, min(config.ema_decay, step / (step + 10)))
+        due = time.monotonic() - saved_at >= config.save_every_s
+        if accelerator.is_main_process and (due or step == config.steps):
+            checkpoints.save(state_path, checkpoints.training_state(model, ema, optimizer, step))
+            saved_at = time.monotonic()
+        yield StageStep(step, loss.item(), ema)
+
+
+def _share(batch: tuple[Tensor, ...], accelerator: Accelerator) -> list[Tensor]:
+    """This process' part of the batch, on its device."""
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    return [part[rank::processes].to(accelerator.device) for part in batch]
+
+
+def _step(loss: Tensor, trained: list[Tensor], optimizer, learning_rate: float, step: int) -> None:
+    if not torch.isfinite(loss):
+        raise InputError(
+            "loss",
+            got=f"{loss.item()} at step {step}",
+            expected="a finite number",
+            fix="What was saved last is whole: lower the learning rate, and resume.",
+        )
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(trained, 1.0)
+    optimizer.step()

@@ -1,0 +1,209 @@
+r"""The stages of `tlab pretrain`: from the world to a pipeline folder.
+
+Each stage reads what the one before left in the run's folder (or in `base`, a pipeline folder to
+go on from) and leaves its own part there: `vae`, `text_encoder` with `tokenizer`, and at last
+`picturebook`, the whole pipeline.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from PIL import Image
+from torch import nn
+from transformers import CLIPTextModel
+
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.picturebook import (
+    SUBJECTS,
+    caption,
+    draw_scenes,
+    random_scene,
+    subject_pictures,
+)
+from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.pretraining.loop import StageConfig
+from tlab_diffusion.pretraining.networks import (
+    new_pipeline,
+    new_unet,
+    new_vae,
+    save_pipeline,
+    text_config,
+)
+from tlab_diffusion.pretraining.pictures import FIRST_TEST_SEED, cached_scenes, psnr, to_tensor
+from tlab_diffusion.pretraining.recipe import Recipe
+from tlab_diffusion.pretraining.stage import check_state, run_stage
+from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, tokenise, training_captions
+from tlab_diffusion.pretraining.tokenizer import new_tokenizer
+from tlab_diffusion.pretraining.unet import TextToImage, draw_latents, latent_moments
+from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures, freeze_encoder
+
+NUM_TEST = 256
+# What the sample sheets show: every class once, with factors of every kind.
+SHEET_SEEDS = range(FIRST_TEST_SEED, FIRST_TEST_SEED + 28)
+
+
+def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
+    r"""Train the autoencoder: `folder/vae`. From a `base` on, only its decoder learns."""
+    check_state(folder, "vae", resume=resume)
+    config = recipe.vae
+    torch.manual_seed(config.seed)
+    vae = new_vae(config.channels) if base is None else _part(AutoencoderKL, "vae", base)
+    if base is not None:
+        freeze_encoder(vae)
+    pictures = cached_scenes(folder / "scenes", config.num_scenes)
+    unseen = unseen_pictures()
+
+    def measure(ema: VaeLoss, step: int) -> dict:
+        if base is None:
+            scale = 1 / latent_std(ema.vae, unseen["scenes"])
+            ema.vae.register_to_config(scaling_factor=round(scale, 4))
+        ema.vae.save_pretrained(folder / "vae")
+        return {
+            f"psnr_{name}": round(reconstruction_psnr(ema.vae, x), 2) for name, x in unseen.items()
+        }
+
+    model = VaeLoss(vae, config)
+    run_stage("vae", folder, model, draw_pictures(pictures, config), config, measure)
+
+
+def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
+    r"""Train the CLIP pair: `folder/text_encoder` and `folder/tokenizer`."""
+    check_state(folder, "text", resume=resume)
+    config = recipe.text
+    torch.manual_seed(config.seed)
+    tokenizer = new_tokenizer()
+    if base is None:
+        text_encoder = CLIPTextModel(text_config(tokenizer))
+    else:
+        text_encoder = _part(CLIPTextModel, "text_encoder", base)
+    pictures = cached_scenes(folder / "scenes", config.num_scenes)
+    captions = training_captions(tokenizer, config.num_scenes, config.captions_per_scene)
+    unseen, texts = _unseen_scenes()
+    ids = tokenise(tokenizer, texts)
+    tokenizer.save_pretrained(folder / "tokenizer")
+
+    def measure(ema: ClipPair, step: int) -> dict:
+        ema.text_encoder.save_pretrained(folder / "text_encoder")
+        device = ema.log_scale.device
+        with torch.inference_mode():
+            texts = ema.text_features(ids.to(device))
+            similarity = ema.image_features(to_tensor(unseen).to(device)) @ texts.T
+        own = torch.arange(len(ids), device=device)
+        right = (similarity.argmax(dim=1) == own).float().mean().item()
+        return {f"own_caption_first_of_{len(ids)}": round(right, 3)}
+
+    draw = draw_pairs(pictures, captions, config)
+    run_stage("text", folder, ClipPair(text_encoder), draw, config, measure)
+
+
+def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
+    r"""Train the U-Net, and the text encoder along with it: `folder/picturebook`."""
+    check_state(folder, "unet", resume=resume)
+    config = recipe.unet
+    torch.manual_seed(config.seed)
+    tokenizer = new_tokenizer()
+    vae = _part(AutoencoderKL, "vae", folder, base)
+    text_encoder = _part(CLIPTextModel, "text_encoder", base or folder)
+    unet = new_unet(config.channels) if base is None else _part(UNet2DConditionModel, "unet", base)
+    moments = _cached_moments(folder, vae, config.num_scenes)
+    captions = training_captions(tokenizer, config.num_scenes, config.captions_per_scene)
+    no_caption = tokenise(tokenizer, [""])[0]
+    test = _test_batch(vae, tokenizer, config)
+
+    def measure(ema: TextToImage, step: int) -> dict:
+        save_pipeline(folder / "picturebook", vae, ema.text_encoder, tokenizer, ema.unet)
+        pipeline = new_pipeline(vae, ema.text_encoder, tokenizer, ema.unet)
+        save_sheet(pipeline, folder / f"sheet-{step:06}.png")
+        with torch.inference_mode():
+            loss = ema(*(part.to(ema.weights.device) for part in test))
+        return {"loss_unseen": round(loss.item(), 4)}
+
+    model = TextToImage(unet, text_encoder, config.snr_gamma)
+    draw = draw_latents(moments, captions, no_caption, config)
+    run_stage("unet", folder, model, draw, config, measure)
+
+
+@torch.inference_mode()
+def reconstruction_psnr(vae: AutoencoderKL, pictures: np.ndarray) -> float:
+    r"""Mean PSNR of reconstructions through the latents' means, in dB.
+
+    Args:
+        vae: the autoencoder.
+        pictures: (N, 64, 64, 3) uint8.
+    """
+    values = []
+    for start in range(0, len(pictures), 64):
+        x = to_tensor(pictures[start : start + 64]).to(vae.device)
+        x_hat = vae.decode(vae.encode(x).latent_dist.mean).sample.clamp(-1, 1)
+        values.append(psnr(x, x_hat))
+    return torch.cat(values).mean().item()
+
+
+@torch.inference_mode()
+def latent_std(vae: AutoencoderKL, pictures: np.ndarray) -> float:
+    r"""Standard deviation of the latents of pictures (N, 64, 64, 3): 1 / scaling_factor."""
+    x = to_tensor(pictures).to(vae.device)
+    latents = [vae.encode(part).latent_dist.mean for part in x.split(64)]
+    return torch.cat(latents).std().item()
+
+
+def unseen_pictures() -> dict[str, np.ndarray]:
+    """Pictures that no training sees: scenes of other seeds, and all subjects' references."""
+    subjects = np.concatenate([np.stack(subject_pictures(name)) for name in SUBJECTS])
+    return {"scenes": _unseen_scenes()[0], "subjects": subjects}
+
+
+def save_sheet(pipeline, file: Path) -> None:
+    """Draw the same captions from the same noise, so that sheets can be compared."""
+    from tlab_diffusion.pipelines import sample
+
+    prompts = [caption(random_scene(seed)) for seed in SHEET_SEEDS]
+    pictures = np.stack(list(sample(pipeline, prompts, seed=0, steps=20, guidance_scale=4.0)))
+    rows = pictures.reshape(4, 7, *pictures.shape[1:])
+    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(file)
+
+
+def _unseen_scenes() -> tuple[np.ndarray, list[str]]:
+    """Pictures and captions of scenes that no training sees."""
+    seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + NUM_TEST)
+    return draw_scenes(seeds, progress=False), [caption(random_scene(seed)) for seed in seeds]
+
+
+def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.Tensor:
+    """The latents of all scenes, computed once for this autoencoder."""
+    encoder = torch.cat([p.detach().flatten()[:64] for p in vae.encoder.parameters()])
+    path = folder / f"latents-{num_scenes}.safetensors"
+    if path.exists():
+        cached = checkpoints.load(path)
+        if torch.equal(cached["encoder"], encoder):
+            return cached["moments"]
+    pictures = cached_scenes(folder / "scenes", num_scenes)
+    moments = latent_moments(vae, pictures)
+    checkpoints.save(path, {"moments": moments, "encoder": encoder})
+    return moments
+
+
+def _test_batch(vae: AutoencoderKL, tokenizer, config: StageConfig):
+    """Latents, timesteps, noise and captions on which the loss is measured, always the same."""
+    pictures, texts = _unseen_scenes()
+    moments = latent_moments(vae, pictures, progress=False)
+    mean = moments.float().chunk(2, dim=1)[0]
+    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(config.seed))
+    t = torch.linspace(0, 999, len(mean)).long()
+    return mean, t, noise, tokenise(tokenizer, texts)
+
+
+def _part(kind: type[nn.Module], name: str, *folders: Path | None) -> nn.Module:
+    """Load a part in float32 from the first of the folders that has it."""
+    for folder in filter(None, folders):
+        if (folder / name / "config.json").is_file():
+            return kind.from_pretrained(folder / name, dtype=torch.float32)
+    looked = " or ".join(str(folder) for folder in folders if folder is not None)
+    raise InputError(
+        "tlab pretrain",
+        got=f"no {name} in {looked}",
+        expected="the part that an earlier stage leaves there",
+        fix="Run the stages in order: vae, text, unet.",
+    )

@@ -1,0 +1,108 @@
+r"""The CLIP pair: a text encoder learns what captions mean by matching them with pictures.
+
+In a batch of B pictures with their captions, the caption of picture i should be nearer to it than
+the other B - 1 captions, and the picture nearer to it than the other pictures: two classifications
+with B classes, whose logits are cosines times a learned scale (arXiv:2103.00020, Figure 3).
+The pipeline keeps the text encoder; the image encoder was only its teacher.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from tlab_diffusion.picturebook import caption, random_scene
+from tlab_diffusion.pretraining.loop import Draw, StageConfig
+from tlab_diffusion.pretraining.pictures import to_tensor
+
+GREATEST_SCALE = 100.0  # of the cosines, as in the paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(StageConfig):
+    """The CLIP pair's numbers in the recipe."""
+
+    num_scenes: int
+    captions_per_scene: int  # each leaves other factors out
+
+
+def new_image_encoder(width: int) -> nn.Sequential:
+    """A small convolutional network: (B, 3, 64, 64) to (B, width)."""
+    channels = (3, 32, 64, 128, 128)
+    layers = []
+    for before, after in zip(channels, channels[1:], strict=False):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after)]
+        layers += [nn.SiLU()]
+    return nn.Sequential(
+        *layers, nn.Conv2d(128, 256, 4), nn.SiLU(), nn.Flatten(), nn.Linear(256, width)
+    )
+
+
+class ClipPair(nn.Module):
+    r"""Text and image encoder, with the contrastive loss of pictures x and captions' token ids.
+
+    Args:
+        text_encoder: of hidden size `width`.
+    """
+
+    def __init__(self, text_encoder: CLIPTextModel):
+        super().__init__()
+        width = text_encoder.config.hidden_size
+        self.text_encoder = text_encoder
+        self.image_encoder = new_image_encoder(width)
+        self.text_projection = nn.Linear(width, width, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def text_features(self, ids: Tensor) -> Tensor:  # (B, L) to (B, width), of length 1
+        pooled = self.text_encoder(ids).pooler_output
+        return F.normalize(self.text_projection(pooled).float(), dim=1)
+
+    def image_features(self, x: Tensor) -> Tensor:  # (B, 3, 64, 64) to (B, width), of length 1
+        return F.normalize(self.image_encoder(x).float(), dim=1)
+
+    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
+        scale = self.log_scale.exp().clamp(max=GREATEST_SCALE)
+        logits = scale * self.image_features(x) @ self.text_features(ids).T
+        own = torch.arange(len(x), device=x.device)
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    r"""Token ids (B, model_max_length), filled up with the end token."""
+    encoded = tokenizer(
+        captions,
+        padding="max_length",
+        truncation=True,
+        max_length=tokenizer.model_max_length,
+        return_tensors="pt",
+    )
+    return encoded.input_ids
+
+
+def training_captions(tokenizer: CLIPTokenizer, num_scenes: int, per_scene: int) -> Tensor:
+    r"""Token ids of the captions of scenes 0 to num_scenes - 1, in several wordings.
+
+    Returns:
+        (num_scenes, per_scene, model_max_length) int16.
+    """
+    ids = []
+    for seed in range(num_scenes):
+        scene = random_scene(seed)
+        ids.append([caption(scene, seed=seed + 2**32 * wording) for wording in range(per_scene)])
+    flat = tokenise(tokenizer, [text for wordings in ids for text in wordings])
+    return flat.view(num_scenes, per_scene, -1).to(torch.int16)
+
+
+def draw_pairs(pictures: np.ndarray, captions: Tensor, config: TextConfig) -> Draw:
+    r"""Batches of pictures (N, 64, 64, 3) uint8, each with one of its captions (N, K, L)."""
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(pictures), (config.batch_size,), generator=generator)
+        wording = torch.randint(captions.shape[1], (config.batch_size,), generator=generator)
+        return to_tensor(pictures[chosen.numpy()]), captions[chosen, wording].long()
+
+    return draw
