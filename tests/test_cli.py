@@ -10,6 +10,7 @@ from PIL import Image
 from tlab_diffusion import doctor, lab
 from tlab_diffusion.cli import main
 from tlab_diffusion.picturebook import SUBJECTS
+from tlab_diffusion.pipelines import loading
 
 
 def one_line(capsys) -> str:
@@ -162,6 +163,10 @@ def full_disk(monkeypatch):
     monkeypatch.setattr(doctor, "DISK_NEEDED", 2**80)
 
 
+def no_model(monkeypatch):
+    monkeypatch.setattr(loading, "PICTUREBOOK", Path("/elsewhere/picturebook"))
+
+
 def no_lessons(monkeypatch):
     monkeypatch.setattr(lab, "__file__", "/elsewhere/tlab_diffusion/lab.py")
 
@@ -173,6 +178,7 @@ def no_lessons(monkeypatch):
         (missing_package, "nosuch"),
         (full_disk, "disk"),
         (no_lessons, "lessons"),
+        (no_model, "picturebook"),
     ],
 )
 def test_doctor_says_how_to_mend_what_stops_a_lesson(monkeypatch, tmp_path, capsys, damage, name):
@@ -193,3 +199,72 @@ def test_doctor_mentions_another_version_and_goes_on(monkeypatch):
     torch, packages = doctor.packages()
     assert (torch.name, torch.state) == ("torch", "note")
     assert packages.detail == "0 of 1 at the tested version"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    from tests.tiny_pipeline import tiny_pipeline
+    from tlab_diffusion.pretraining.networks import save_pipeline
+
+    parts = tiny_pipeline().components
+    folder = tmp_path_factory.mktemp("model")
+    save_pipeline(folder, *(parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet")))
+    return str(folder)
+
+
+def test_sample_draws_each_prompt_and_a_sheet(model, tmp_path, capsys):
+    prompts = ["a red cat", "a blue dog"]
+    settings = ["--model", model, "--num", "2", "--seed", "5", "--steps", "3"]
+    assert main(["sample", *prompts, *settings, "--out", f"{tmp_path}"]) == 0
+    names = ["a-blue-dog-5-0", "a-blue-dog-5-1", "a-red-cat-5-0", "a-red-cat-5-1"]
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [*names, "sheet-a-red-cat-5"]
+    pictures = {name: Image.open(tmp_path / f"{name}.png") for name in names}
+    assert {picture.size for picture in pictures.values()} == {(64, 64)}
+    text = pictures["a-blue-dog-5-1"].text
+    assert text == {
+        "prompt": "a blue dog",
+        "place": "1",
+        "number": "1",
+        "model": model,
+        "seed": "5",
+        "steps": "3",
+        "guidance_scale": "5.0",
+    }
+    assert len({picture.tobytes() for picture in pictures.values()}) == 4
+
+    again = tmp_path / "again"
+    assert main(["sample", *prompts, *settings, "--out", f"{again}"]) == 0
+    for name, picture in pictures.items():
+        assert Image.open(again / f"{name}.png").tobytes() == picture.tobytes()
+
+
+def test_sample_warns_of_words_that_are_cut(model, tmp_path, capsys):
+    prompt = "a cat " * 15 + "in the snow"
+    options = ["--num", "1", "--steps", "1", "--model", model, "--out", f"{tmp_path}"]
+    assert main(["sample", prompt, *options]) == 0
+    assert "warning: the prompt is longer than 32 tokens: 'the snow' was cut" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["a cat", "--model", "nowhere"], "nowhere, which is not there"),
+        (["a cat", "A cat!"], "expected prompts that differ"),
+        (["a cat", "--num", "0"], "0 is not in the range"),
+    ],
+)
+def test_sample_refuses_bad_input_before_it_loads(monkeypatch, tmp_path, capsys, arguments, line):
+    monkeypatch.setattr("diffusers.StableDiffusionPipeline.from_pretrained", None)
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample", *arguments]) == 2
+    assert line in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_overwrites_nothing(model, tmp_path, capsys):
+    (tmp_path / "sheet-a-cat-0.png").write_text("mine")
+    assert main(["sample", "a cat", "--model", model, "--out", f"{tmp_path}"]) == 2
+    assert "sheet-a-cat-0.png" in one_line(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet-a-cat-0.png"]

@@ -26,12 +26,17 @@ def curve(ys, **changes):
     return plots.curves(X, ys, **{"title": "T", "xlabel": "x", "ylabel": "y"} | changes)
 
 
+def latents(values):
+    return plots.latent_channels(PICTURES, values, title="T")
+
+
 FIGURES = {
     "strip": lambda: plots.picture_strip(PICTURES, ["a", "b"], title="T"),
     "grid": lambda: plots.picture_grid(PICTURES, ["a", "b"], columns=1, title="T"),
     "curves": lambda: curve({"a": X, "b": torch.ones(5)}, log="x"),
     "density": lambda: plots.density(X, {"a": X**2}, title="T", xlabel="x", samples=X),
     "points": lambda: plots.points({"a": torch.zeros(3, 2), "b": np.ones((4, 2))}, title="T"),
+    "latents": lambda: latents(torch.zeros(2, 4, 2, 2)),
     "schedules": lambda: plots.schedule_figure({"cosine": cosine_betas(9)}, title="T"),
 }
 
@@ -61,6 +66,9 @@ REFUSED = {
     "points in a row": lambda: plots.points({"a": np.zeros((3, 3))}, title="T"),
     "a density too short": lambda: plots.density(X, {"a": X[1:]}, title="T", xlabel="x"),
     "a beta of 0": lambda: plots.schedule_figure({"a": [0.0, 0.1]}, title="T"),
+    "latents of fewer pictures": lambda: latents(torch.zeros(1, 4, 2, 2)),
+    "latents without channels": lambda: latents(torch.zeros(2, 2, 2)),
+    "too many channels": lambda: latents(torch.zeros(2, 9, 2, 2)),
     "a file of another kind": lambda: FIGURES["strip"]().save("picture.txt"),
 }
 

@@ -106,6 +106,55 @@ def subject(
 
 
 @app.command()
+def sample(
+    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...")],
+    model: Annotated[
+        str, typer.Option(help='"picturebook", a pipeline folder, or a hub id.')
+    ] = "picturebook",
+    num: Annotated[int, typer.Option(min=1, help="Pictures of each prompt.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 25,
+    guidance_scale: Annotated[float, typer.Option(help="1 is off.")] = 5,
+    out: Folder = Path(),
+) -> None:
+    """Draw pictures from prompts with a diffusion model, and a sheet of them all."""
+    names = [slug(prompt) for prompt in prompts]
+    twice = next((p for p, name in zip(prompts, names, strict=True) if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError("PROMPT", got=f"{twice!r} twice", expected="prompts that differ")
+    files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
+    sheet = out / f"sheet-{names[0]}-{seed}.png"
+    refuse_existing([*files, sheet])
+    from tlab_diffusion.pipelines import check_model, check_steps, load, prompt_warnings
+    from tlab_diffusion.pipelines import sample as draw_samples
+
+    check_model(model)
+    pipeline = load(model)
+    check_steps(pipeline, steps)
+    for prompt in prompts:
+        for warning in prompt_warnings(
+            pipeline.tokenizer, prompt, picturebook=model == "picturebook"
+        ):
+            print(f"tlab: warning: {warning}", file=sys.stderr)
+    settings = {"model": model, "seed": seed, "steps": steps, "guidance_scale": guidance_scale}
+    pictures = draw_samples(
+        pipeline,
+        prompts,
+        num=num,
+        seed=seed,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        progress=True,
+    )
+    drawn = []
+    for file, picture in zip(files, pictures, strict=True):
+        place, number = divmod(len(drawn), num)
+        save(picture, file, prompt=prompts[place], place=place, number=number, **settings)
+        drawn.append(picture)
+    save_sheet(drawn, prompts, num, sheet)
+
+
+@app.command()
 def pretrain(
     stage: Annotated[str, typer.Argument(metavar="vae|text|unet|encoders|all")] = "all",
     work: Annotated[
@@ -170,6 +219,22 @@ def save(pixels, file: Path, **settings: object) -> None:
         text.add_text(key, str(value))
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(file, pnginfo=text)
+    print(file)
+
+
+def save_sheet(pictures: list, prompts: list[str], num: int, file: Path) -> None:
+    """Writes all pictures as one, a row for each prompt with its words above."""
+    import textwrap
+
+    import numpy as np
+
+    from tlab_diffusion.plots import picture_grid
+
+    width = 16 * num  # characters that fit above a row of pictures
+    captions = ["" for _ in pictures]
+    for row, prompt in enumerate(prompts):
+        captions[row * num] = "\n".join(textwrap.wrap(prompt, width))
+    picture_grid(np.stack(pictures), captions, columns=num, title="").save(file)
     print(file)
 
 

@@ -270,6 +270,377 @@ def loss_bugs_as_tensors(snippet):
     return torch.tensor([6, 3, 6, 6])[snippet - 1]
 
 
+# --- latent ---------------------------------------------------------------------------------
+def psnr_in_a_loop(a, b):
+    values = []
+    for one, other in zip(a, b, strict=True):
+        values.append(10 * math.log10(4 / F.mse_loss(one, other).item()))
+    return torch.tensor(values)
+
+
+def psnr_by_amplitudes(a, b):
+    rmse = (a - b).pow(2).mean(dim=(1, 2, 3)).sqrt()
+    return 20 * (math.log10(2) - torch.log10(rmse))
+
+
+def psnr_of_bytes(a, b):
+    a, b = (a + 1) * 127.5, (b + 1) * 127.5
+    mse = torch.einsum("bchw,bchw->b", a - b, a - b) / a[0].numel()
+    return 10 * torch.log(255**2 / mse) / math.log(10)
+
+
+def latents_by_distribution(mean, logvar, noise, scaling_factor):
+    std = torch.distributions.Normal(mean, logvar.exp().sqrt()).scale
+    return (mean + std * noise) * scaling_factor
+
+
+def latents_with_powers(mean, logvar, noise, scaling_factor):
+    return mean * scaling_factor + math.e ** (0.5 * logvar) * (noise * scaling_factor)
+
+
+def latents_with_addcmul(mean, logvar, noise, scaling_factor):
+    return torch.addcmul(mean, torch.exp(0.5 * logvar), noise).mul(scaling_factor)
+
+
+def loop_with_both_halves(model, x_T, text, no_text, timesteps, alphas_cumprod, guidance_scale):
+    """One call a step, with a doubled batch."""
+    x, both = x_T, torch.cat([no_text, text])
+    for t, t_prev in zip(timesteps, [*timesteps[1:], -1], strict=True):
+        t_batch = torch.full((2 * len(x),), t, dtype=torch.long)
+        uncond, cond = model(torch.cat([x, x]), t_batch, both).chunk(2)
+        eps = uncond + guidance_scale * (cond - uncond)
+        now = alphas_cumprod[t]
+        before = alphas_cumprod[t_prev] if t_prev >= 0 else torch.tensor(1.0)
+        x = before.sqrt() * (x - (1 - now).sqrt() * eps) / now.sqrt() + (1 - before).sqrt() * eps
+    return x
+
+
+def loop_in_sigmas(model, x_T, text, no_text, timesteps, alphas_cumprod, guidance_scale):
+    """In the units of x0 a step is a straight line: x / sqrt(alpha_bar) moves by eps d sigma."""
+    levels = [math.sqrt((1 - a) / a) for a in alphas_cumprod[timesteps].tolist()] + [0.0]
+    y = x_T / alphas_cumprod[timesteps[0]].sqrt()
+    for i, t in enumerate(timesteps):
+        x = y * alphas_cumprod[t].sqrt()
+        t_batch = torch.tensor([t] * len(x))
+        cond, uncond = model(x, t_batch, text), model(x, t_batch, no_text)
+        eps = (1 - guidance_scale) * uncond + guidance_scale * cond
+        y = y + (levels[i + 1] - levels[i]) * eps
+    return y
+
+
+def loop_with_recursion(model, x_T, text, no_text, timesteps, alphas_cumprod, guidance_scale):
+    t, *rest = timesteps
+    t_batch = torch.full(x_T.shape[:1], t)
+    answers = [model(x_T, t_batch, words) for words in (no_text, text)]
+    eps = torch.lerp(*answers, guidance_scale)
+    bar, bar_prev = float(alphas_cumprod[t]), float(alphas_cumprod[rest[0]]) if rest else 1.0
+    x0 = (x_T - (1 - bar) ** 0.5 * eps) / bar**0.5
+    x = bar_prev**0.5 * x0 + (1 - bar_prev) ** 0.5 * eps
+    if not rest:
+        return x
+    return loop_with_recursion(model, x, text, no_text, rest, alphas_cumprod, guidance_scale)
+
+
+def start_with_a_batch_of_t(x0, noise, strength, timesteps, alphas_cumprod):
+    start = len(timesteps) - int(strength * len(timesteps))
+    t = torch.full((len(x0),), timesteps[start])
+    return jump_for_pictures(x0, t, noise, alphas_cumprod), start
+
+
+def start_from_what_is_left(x0, noise, strength, timesteps, alphas_cumprod):
+    left = timesteps[-int(len(timesteps) * strength) :]
+    bar = alphas_cumprod[left[0]].item()
+    return bar**0.5 * x0 + (1 - bar) ** 0.5 * noise, timesteps.index(left[0])
+
+
+def start_as_tensors(x0, noise, strength, timesteps, alphas_cumprod):
+    start = torch.tensor(len(timesteps)) - int(len(timesteps) * strength)
+    bar = alphas_cumprod[torch.tensor(timesteps)][start]
+    return [torch.sqrt(bar) * x0 + torch.sqrt(1 - bar) * noise, start]
+
+
+def arc_in_a_loop(a, b, weight):
+    walked = []
+    for one, other in zip(a, b, strict=True):
+        cosine = F.cosine_similarity(one.flatten(), other.flatten(), dim=0).item()
+        angle = math.acos(cosine)
+        first, second = math.sin((1 - weight) * angle), math.sin(weight * angle)
+        walked.append((first * one + second * other) / math.sin(angle))
+    return torch.stack(walked)
+
+
+def arc_with_a_guard(a, b, weight):
+    flat_a, flat_b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    angle = torch.acos(F.cosine_similarity(flat_a, flat_b)).clamp(min=1e-6)[:, None]
+    first = torch.sin((1 - weight) * angle) / torch.sin(angle)
+    second = torch.sin(weight * angle) / torch.sin(angle)
+    return (first * flat_a + second * flat_b).view_as(a)
+
+
+def arc_by_right_angles(a, b, weight):
+    """Turn a towards the part of b that is at right angles to it."""
+    dot = lambda x, y: torch.einsum("b...,b...->b", x, y).view(-1, 1, 1, 1)  # noqa: E731
+    unit_a, unit_b = a / dot(a, a).sqrt(), b / dot(b, b).sqrt()
+    cosine = dot(unit_a, unit_b)
+    angle = torch.atan2((1 - cosine**2).sqrt(), cosine)
+    weights = torch.sin((1 - weight) * angle), torch.sin(weight * angle)
+    return (weights[0] * a + weights[1] * b) / (1 - cosine**2).sqrt()
+
+
+# --- guidance -------------------------------------------------------------------------------
+def pairs_in_a_loop(image_features, text_features, temperature):
+    batch, total = len(image_features), 0.0
+    for i in range(batch):
+        row = F.cosine_similarity(image_features[i][None], text_features) / temperature
+        column = F.cosine_similarity(image_features, text_features[i][None]) / temperature
+        total = total - row.log_softmax(0)[i] - column.log_softmax(0)[i]
+    return total / (2 * batch)
+
+
+def pairs_by_logsumexp(image_features, text_features, temperature):
+    images = image_features / image_features.norm(dim=1, keepdim=True)
+    texts = text_features / text_features.norm(dim=-1, keepdim=True)
+    table = torch.einsum("id,jd->ij", images, texts) / temperature
+    return 0.5 * (table.logsumexp(0) + table.logsumexp(1) - 2 * table.diagonal()).mean()
+
+
+def pairs_with_one_hot(image_features, text_features, temperature):
+    table = F.normalize(image_features) @ F.normalize(text_features).t() * (1 / temperature)
+    right = torch.eye(len(table), dtype=table.dtype)
+    both = F.cross_entropy(table, right) + F.cross_entropy(table.t(), right)
+    return both.mul(0.5)
+
+
+def attention_of_torch(query, key, value):
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def attention_einsum(query, key, value):
+    scores = torch.einsum("bnd,bmd->bnm", query, key) / math.sqrt(key.shape[-1])
+    weights = torch.exp(scores - scores.amax(dim=-1, keepdim=True))
+    weights = weights / weights.sum(-1, keepdim=True)
+    return torch.einsum("bnm,bme->bne", weights, value)
+
+
+def attention_place_by_place(query, key, value):
+    answers = torch.zeros(*query.shape[:2], value.shape[2], dtype=value.dtype)
+    for b in range(len(query)):
+        for n in range(query.shape[1]):
+            weights = torch.softmax(key[b] @ query[b, n] * query.shape[2] ** -0.5, dim=0)
+            answers[b, n] = weights @ value[b]
+    return answers
+
+
+def dropped_in_a_loop(captions, p, generator):
+    result = []
+    for text in captions:
+        if torch.rand((), generator=generator).item() < p:
+            result.append("")
+        else:
+            result.append(text)
+    return result
+
+
+def dropped_by_bernoulli(captions, p, generator):
+    keep = torch.bernoulli(torch.full((len(captions),), 1 - p), generator=generator)
+    return [text * int(kept) for text, kept in zip(captions, keep, strict=True)]
+
+
+def dropped_in_a_copy(captions, p, generator):
+    result = list(captions)
+    for i in torch.nonzero(torch.rand(len(captions), generator=generator) > 1 - p).flatten():
+        result[i] = ""
+    return result
+
+
+def dropped_as_a_tuple(captions, p, generator):
+    draws = torch.empty(len(captions)).uniform_(generator=generator).tolist()
+    return tuple(text if draw >= p else "" for text, draw in zip(captions, draws, strict=True))
+
+
+def guided_with_lerp(eps_uncond, eps_cond, guidance_scale):
+    return torch.lerp(eps_uncond, eps_cond, guidance_scale)
+
+
+def guided_as_two_weights(eps_uncond, eps_cond, guidance_scale):
+    return guidance_scale * eps_cond + (1 - guidance_scale) * eps_uncond
+
+
+def guided_with_the_papers_w(eps_uncond, eps_cond, guidance_scale):
+    w = guidance_scale - 1
+    return (1 + w) * eps_cond - w * eps_uncond
+
+
+def guidance_bugs_in_branches(snippet):
+    if snippet == 1:
+        return 5
+    if snippet == 2:
+        return 4
+    return 6 if snippet == 3 else 3
+
+
+def guidance_bugs_in_a_list(snippet):
+    return [5, 4, 6, 3][snippet - 1]
+
+
+def guidance_bugs_as_tensors(snippet):
+    return torch.tensor([5, 4, 6, 3])[snippet - 1]
+
+
+# --- sampling -------------------------------------------------------------------------------
+def ancestral_in_a_loop(x_t, t, eps_pred, betas, step_std, noise):
+    before, bars = [], 1.0
+    for beta in betas.tolist():
+        bars *= 1 - beta
+        before.append(bars)
+    out = torch.zeros_like(x_t)
+    for i, when in enumerate(t.tolist()):
+        beta = betas[when].item()
+        mean = (x_t[i] - beta / math.sqrt(1 - before[when]) * eps_pred[i]) / math.sqrt(1 - beta)
+        out[i] = mean if when == 0 else mean + step_std[when] * noise[i]
+    return out
+
+
+def ancestral_with_where(x_t, t, eps_pred, betas, step_std, noise):
+    alphas = 1.0 - betas
+    bars = alphas.cumprod(0)
+    pick = lambda values: values.gather(0, t).view(-1, *([1] * (x_t.dim() - 1)))  # noqa: E731
+    mean = pick(alphas.rsqrt()) * (x_t - pick((1 - alphas) / torch.sqrt(1 - bars)) * eps_pred)
+    return torch.where(pick(torch.arange(len(betas))) > 0, mean + pick(step_std) * noise, mean)
+
+
+def ancestral_by_posterior(x_t, t, eps_pred, betas, step_std, noise):
+    """Through x0 and the posterior's mean."""
+    alphas_cumprod = torch.cumprod(1 - betas, dim=0)
+    x0 = back_with_one_over(x_t, t, eps_pred, alphas_cumprod)
+    mean, _ = posterior_with_tables(x0, x_t, t, betas)
+    step_std = step_std.clone()
+    step_std[0] = 0
+    return mean + torch.einsum("b,b...->b...", step_std[t], noise)
+
+
+def ancestral_in_single_precision(x_t, t, eps_pred, betas, step_std, noise):
+    tensors = (each.float() for each in (eps_pred, betas, step_std, noise))
+    return ancestral_with_where(x_t.float(), t, *tensors)
+
+
+def jump_in_a_loop_over_samples(x_t, t, t_prev, eps_pred, alphas_cumprod, eta, noise):
+    moved = []
+    for x, now, before, eps, z in zip(x_t, t, t_prev, eps_pred, noise, strict=True):
+        bar = float(alphas_cumprod[now])
+        prev = float(alphas_cumprod[before]) if before >= 0 else 1.0
+        sigma = eta * math.sqrt((1 - prev) / (1 - bar)) * math.sqrt(1 - bar / prev)
+        x0 = (x - math.sqrt(1 - bar) * eps) / math.sqrt(bar)
+        rest = math.sqrt(max(1 - prev - sigma**2, 0))
+        moved.append(math.sqrt(prev) * x0 + rest * eps + sigma * z)
+    return torch.stack(moved)
+
+
+def jump_with_where(x_t, t, t_prev, eps_pred, alphas_cumprod, eta, noise):
+    shape = (x_t.shape[0],) + (1,) * (x_t.ndim - 1)
+    bar = alphas_cumprod[t].reshape(shape)
+    one = torch.ones((), dtype=alphas_cumprod.dtype)
+    prev = torch.where(t_prev < 0, one, alphas_cumprod[t_prev.clamp(min=0)]).reshape(shape)
+    sigma = eta * ((1 - prev) / (1 - bar) * (1 - bar / prev)) ** 0.5
+    pred_x0 = (x_t - (1 - bar) ** 0.5 * eps_pred) / bar**0.5
+    pred_dir = torch.sqrt(torch.relu(1 - prev - sigma**2)) * eps_pred
+    return torch.sqrt(prev) * pred_x0 + pred_dir + sigma * noise
+
+
+def jump_shifted_by_one(x_t, t, t_prev, eps_pred, alphas_cumprod, eta, noise):
+    """The 1 goes in front, and every index moves up."""
+    bars = F.pad(alphas_cumprod, (1, 0), value=1.0)
+    bar, prev = (bars[when + 1].view(-1, *[1] * (x_t.ndim - 1)) for when in (t, t_prev))
+    step = bar / prev  # alpha of this one jump
+    variance = eta**2 * (1 - step) * (1 - prev) / (1 - bar)
+    slide = (1 - prev - variance).clamp_min(0).sqrt() - ((1 - bar) / step).sqrt()
+    return x_t / step.sqrt() + slide * eps_pred + variance.sqrt() * noise
+
+
+def jump_for_pictures_only(x_t, t, t_prev, eps_pred, alphas_cumprod, eta, noise):
+    column = lambda values: values[:, None, None, None]  # noqa: E731
+    bar = column(alphas_cumprod[t])
+    prev = column(torch.tensor([1.0 if i < 0 else alphas_cumprod[i].item() for i in t_prev]))
+    sigma = eta * torch.sqrt((1 - prev) * (1 - bar / prev) / (1 - bar))
+    x0 = (x_t - torch.sqrt(1 - bar) * eps_pred) / torch.sqrt(bar)
+    return prev.sqrt() * x0 + (1 - prev - sigma**2).clamp(0).sqrt() * eps_pred + sigma * noise
+
+
+def sampling_bugs_in_branches(snippet):
+    if snippet in (1, 2):
+        return 3
+    return 7
+
+
+def sampling_bugs_in_a_list(snippet):
+    return [3, 3, 7, 7][snippet - 1]
+
+
+def sampling_bugs_as_tensors(snippet):
+    return torch.tensor([3, 3, 7, 7])[snippet - 1]
+
+
+# --- training -------------------------------------------------------------------------------
+def times_in_a_loop(t, size):
+    half = size // 2
+    rows = []
+    for time in t.tolist():
+        angles = [time / 10000 ** (i / half) for i in range(half)]
+        rows.append([math.cos(a) for a in angles] + [math.sin(a) for a in angles])
+    return torch.tensor(rows)
+
+
+def times_by_outer_product(t, size):
+    rates = 10000.0 ** (-2 * torch.arange(size // 2) / size)
+    angles = torch.outer(t.to(rates), rates)
+    return torch.hstack([torch.cos(angles), torch.sin(angles)])
+
+
+def times_as_complex_numbers(t, size):
+    rates = torch.logspace(0, -4, size // 2 + 1, dtype=torch.float64)[:-1]
+    turned = torch.polar(torch.ones_like(rates), t[:, None].double() * rates)
+    return torch.cat([turned.real, turned.imag], dim=-1)
+
+
+def average_in_a_loop(ema, params, decay):
+    averages = []
+    for i in range(len(ema)):
+        averages.append(ema[i] + (1 - decay) * (params[i].detach() - ema[i]))
+    return averages
+
+
+def average_with_lerp(ema, params, decay):
+    return [old.lerp(new.detach(), 1 - decay) for old, new in zip(ema, params, strict=True)]
+
+
+@torch.no_grad()
+def average_all_at_once(ema, params, decay):
+    kept = torch._foreach_mul(ema, decay)
+    torch._foreach_add_(kept, params, alpha=1 - decay)
+    return tuple(kept)
+
+
+def average_of_copies(ema, params, decay):
+    ema = [old.clone() for old in ema]
+    for old, new in zip(ema, params, strict=True):
+        old.mul_(decay).add_(new.detach(), alpha=1 - decay)
+    return ema
+
+
+def training_bugs_in_branches(snippet):
+    if snippet == 2:
+        return 2
+    return 7 if snippet == 4 else 4
+
+
+def training_bugs_in_a_list(snippet):
+    return [4, 2, 4, 7][snippet - 1]
+
+
+def training_bugs_as_tensors(snippet):
+    return torch.tensor([4, 2, 4, 7])[snippet - 1]
+
+
 RIGHT = {
     "start.to_model_range": (
         pixels_in_one_line,
@@ -308,4 +679,56 @@ RIGHT = {
     "loss.x0_from_eps": (back_in_a_loop, back_with_one_over, back_einsum),
     "loss.noise_loss": (loss_with_mse, loss_by_norms, loss_per_sample_first, loss_as_a_float),
     "loss.find_the_bug": (loss_bugs_in_branches, loss_bugs_in_a_list, loss_bugs_as_tensors),
+    "sampling.ddpm_step": (
+        ancestral_in_a_loop,
+        ancestral_with_where,
+        ancestral_by_posterior,
+        ancestral_in_single_precision,
+    ),
+    "sampling.ddim_step": (
+        jump_in_a_loop_over_samples,
+        jump_with_where,
+        jump_shifted_by_one,
+        jump_for_pictures_only,
+    ),
+    "sampling.find_the_bug": (
+        sampling_bugs_in_branches,
+        sampling_bugs_in_a_list,
+        sampling_bugs_as_tensors,
+    ),
+    "latent.psnr": (psnr_in_a_loop, psnr_by_amplitudes, psnr_of_bytes),
+    "latent.encode": (latents_by_distribution, latents_with_powers, latents_with_addcmul),
+    "latent.denoise": (loop_with_both_halves, loop_in_sigmas, loop_with_recursion),
+    "latent.img2img_start": (start_with_a_batch_of_t, start_from_what_is_left, start_as_tensors),
+    "latent.slerp": (arc_in_a_loop, arc_with_a_guard, arc_by_right_angles),
+    "guidance.contrastive_loss": (pairs_in_a_loop, pairs_by_logsumexp, pairs_with_one_hot),
+    "guidance.cross_attention": (attention_of_torch, attention_einsum, attention_place_by_place),
+    "guidance.drop_captions": (
+        dropped_in_a_loop,
+        dropped_by_bernoulli,
+        dropped_in_a_copy,
+        dropped_as_a_tuple,
+    ),
+    "guidance.cfg": (guided_with_lerp, guided_as_two_weights, guided_with_the_papers_w),
+    "guidance.find_the_bug": (
+        guidance_bugs_in_branches,
+        guidance_bugs_in_a_list,
+        guidance_bugs_as_tensors,
+    ),
+    "training.timestep_embedding": (
+        times_in_a_loop,
+        times_by_outer_product,
+        times_as_complex_numbers,
+    ),
+    "training.ema_update": (
+        average_in_a_loop,
+        average_with_lerp,
+        average_all_at_once,
+        average_of_copies,
+    ),
+    "training.find_the_bug": (
+        training_bugs_in_branches,
+        training_bugs_in_a_list,
+        training_bugs_as_tensors,
+    ),
 }

@@ -14,6 +14,14 @@ def test_scale_one_is_conditional_and_zero_unconditional():
     torch.testing.assert_close(guidance.cfg(uncond, cond, 3.0), uncond + 3 * (cond - uncond))
 
 
+def test_every_sample_may_have_its_own_scale():
+    uncond, cond = torch.randn(2, 3, 4, 5)
+    scales = torch.tensor([0.0, 1.0, 5.0])
+    together = guidance.cfg(uncond, cond, scales.reshape(3, 1, 1))
+    for i, scale in enumerate(scales.tolist()):
+        torch.testing.assert_close(together[i], guidance.cfg(uncond[i], cond[i], scale))
+
+
 def test_guided_asks_both_questions_in_one_batch():
     calls = []
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from tests.pretraining.tiny import RECIPE, scenes
+from tlab_diffusion.evaluation.pictures import to_tensor
+from tlab_diffusion.evaluation.reconstruction import psnr, reconstruction_psnr
 from tlab_diffusion.picturebook import random_scene, render
-from tlab_diffusion.pretraining import loop, pictures, stages
+from tlab_diffusion.pretraining import loop, pictures
 from tlab_diffusion.pretraining.networks import new_vae
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures, freeze_encoder
 
@@ -24,15 +26,15 @@ def vae():
 
 def test_training_lowers_the_error(vae, tmp_path):
     x = scenes()
-    before = stages.reconstruction_psnr(vae, x)
+    before = reconstruction_psnr(vae, x)
     config = dataclasses.replace(TINY, steps=200, save_every_s=1e9, learning_rate=5e-3)
     steps = loop.train(VaeLoss(vae, config), draw_pictures(x, config), config, tmp_path / "state")
     *_, last = steps
-    assert stages.reconstruction_psnr(last.ema_model.vae, x) > before + 3
+    assert reconstruction_psnr(last.ema_model.vae, x) > before + 3
 
 
 def test_the_loss_sees_edges_and_the_size_of_latents(vae):
-    x = pictures.to_tensor(scenes())
+    x = to_tensor(scenes())
     noise = torch.zeros(len(x), 4, 16, 16)
 
     def loss(**weights):
@@ -51,18 +53,18 @@ def test_the_loss_sees_edges_and_the_size_of_latents(vae):
 def test_a_decoder_can_learn_while_the_latents_stay(vae, tmp_path):
     freeze_encoder(vae)
     x = scenes()
-    tensor = pictures.to_tensor(x)
-    latents, before = vae.encode(tensor).latent_dist.mean, stages.reconstruction_psnr(vae, x)
+    tensor = to_tensor(x)
+    latents, before = vae.encode(tensor).latent_dist.mean, reconstruction_psnr(vae, x)
     config = dataclasses.replace(TINY, steps=30, learning_rate=5e-3)
     list(loop.train(VaeLoss(vae, config), draw_pictures(x, config), config, tmp_path / "state"))
     assert torch.equal(vae.encode(tensor).latent_dist.mean, latents)
-    assert stages.reconstruction_psnr(vae, x) > before
+    assert reconstruction_psnr(vae, x) > before
 
 
 def test_psnr_by_hand():
     a = torch.zeros(2, 3, 4, 4)
     b = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.02)])
-    torch.testing.assert_close(pictures.psnr(a, b), torch.tensor([20.0, 40.0]))
+    torch.testing.assert_close(psnr(a, b), torch.tensor([20.0, 40.0]))
 
 
 def test_scenes_are_drawn_once(tmp_path, monkeypatch):
@@ -77,7 +79,7 @@ def test_batches_are_scenes_with_their_own_noise():
     x = scenes()
     draw = draw_pictures(x, dataclasses.replace(TINY, batch_size=64))
     batch, noise = draw(torch.Generator().manual_seed(0))
-    known = {picture.numpy().tobytes() for picture in pictures.to_tensor(x)}
+    known = {picture.numpy().tobytes() for picture in to_tensor(x)}
     assert {picture.numpy().tobytes() for picture in batch} == known
     assert noise.shape == (64, 4, 16, 16)
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(noise))

@@ -8,6 +8,7 @@ from torch import Tensor
 # Wide enough for an answer that computes in float32 or through Python numbers; a hundredth of
 # what separates the wrong variants from the right answer.
 RTOL, ATOL = 1e-4, 1e-5
+SEVERAL = (tuple, list)  # an answer of several parts may come as either
 
 
 def complaint(got: object, expected: object) -> str | None:
@@ -15,12 +16,12 @@ def complaint(got: object, expected: object) -> str | None:
 
     Args:
         got: what the learner's function returned.
-        expected: the right answer: a tensor, an integer, or a tuple of these.
+        expected: the right answer: a tensor, an integer, or a tuple or list of these.
     """
     if got is None:
         return "Your function returns nothing. Did you forget `return`?"
-    if isinstance(expected, tuple):
-        return _tuple_complaint(got, expected)
+    if isinstance(expected, SEVERAL):
+        return _several_complaint(got, expected)
     if isinstance(expected, int):
         return _integer_complaint(got)
     if isinstance(got, numbers.Real) and expected.ndim == 0:
@@ -32,7 +33,7 @@ def agrees(got: object, expected: object) -> bool:
     """Whether an answer has the right form and, up to rounding, the right values."""
     if complaint(got, expected):
         return False
-    if isinstance(expected, tuple):
+    if isinstance(expected, SEVERAL):
         return all(agrees(g, e) for g, e in zip(got, expected, strict=True))
     if isinstance(expected, int):
         return int(got) == expected
@@ -41,7 +42,7 @@ def agrees(got: object, expected: object) -> bool:
 
 def difference(got: object, expected: object) -> str:
     """Say where an answer of the right form departs from the right values."""
-    if isinstance(expected, tuple):
+    if isinstance(expected, SEVERAL):
         for number, (g, e) in enumerate(zip(got, expected, strict=True), start=1):
             if not agrees(g, e):
                 return f"Of the {len(expected)} results, number {number}: {difference(g, e)}"
@@ -71,16 +72,17 @@ def plain(value: object) -> Tensor:
 
 def normalised(got: object, expected: object) -> object:
     """An answer of the right form as the right answer would come: comparable to others."""
-    if isinstance(expected, tuple):
+    if isinstance(expected, SEVERAL):
         return tuple(normalised(g, e) for g, e in zip(got, expected, strict=True))
     return int(got) if isinstance(expected, int) else plain(got)
 
 
-def _tuple_complaint(got: object, expected: tuple) -> str | None:
-    if not isinstance(got, (tuple, list)):
-        return (
-            f"Your function returns {_kind(got)}; expected {len(expected)} things: `return a, b`."
-        )
+def _several_complaint(got: object, expected: tuple | list) -> str | None:
+    if not isinstance(got, SEVERAL):
+        wanted = f"{len(expected)} things: `return a, b`"
+        if isinstance(expected, list):
+            wanted = f"a list of {len(expected)} tensors"
+        return f"Your function returns {_kind(got)}; expected {wanted}."
     if len(got) != len(expected):
         return f"Your function returns {len(got)} things; expected {len(expected)}."
     for number, (g, e) in enumerate(zip(got, expected, strict=True), start=1):

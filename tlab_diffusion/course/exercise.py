@@ -14,6 +14,7 @@ LESSONS = {
     "training": "03 Training",
     "sampling": "04 Sampling",
     "guidance": "05 Text and guidance",
+    "latent": "06 Latent diffusion",
     "dreambooth": "07 DreamBooth",
     "metrics": "07 DreamBooth",
 }
@@ -57,6 +58,8 @@ class Exercise:
         hints: an idea, the formula in terms of code, nearly the code.
         remarks: properties that a passed answer may lack; what it lacks is mentioned.
         snippets: faulty code to show, for a find-the-bug exercise.
+        observe: where an answer draws random numbers: turns it into a function of the same
+            arguments that returns what is compared instead, numbers that no lucky draw changes.
         expected_figure: draws what a right answer looks like, a `plots.Picture`, for the last
             hint.
     """
@@ -75,6 +78,7 @@ class Exercise:
     invariants: tuple[Property, ...] = ()
     remarks: tuple[Property, ...] = ()
     snippets: tuple[str, ...] = ()
+    observe: Callable[[Callable], Callable] | None = None
     expected_figure: Callable | None = None
 
     @property
@@ -96,6 +100,10 @@ class Exercise:
     def signature(self) -> str:
         """The call, as a learner writes it."""
         return f"{self.name}({', '.join(self.parameters)})"
+
+    def observed(self, function: Callable) -> Callable:
+        """The function whose results are compared: the answer itself, or what is seen of it."""
+        return self.observe(function) if self.observe else function
 
     def generator(self) -> torch.Generator:
         """A source of randomness of the exercise's own: the same numbers at every check, so

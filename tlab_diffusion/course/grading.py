@@ -90,14 +90,15 @@ def _grade(exercise: Exercise, function: Callable) -> Result:
     answers, changed = [], None
     for number, arguments in enumerate(inputs):
         copies = _copy(arguments)
-        call = runner.call(function, *copies)
+        call = runner.call(exercise.observed(function), *copies)
         if number == 0 and call.printed:  # once is enough, for a learner who prints shapes
             print(call.printed, end="")
         if interruption := _interruption(exercise, function, call):
             return interruption
         answers.append(call.value)
         changed = changed or _changed(exercise, arguments, copies)
-    expected = [exercise.reference(*_copy(arguments)) for arguments in inputs]
+    right = exercise.observed(exercise.reference)
+    expected = [right(*_copy(arguments)) for arguments in inputs]
     if not _all_agree(answers, expected) and (
         wrong := _named(exercise, inputs, answers) or _malformed(exercise, answers, expected)
     ):
@@ -158,7 +159,8 @@ def _named(exercise: Exercise, inputs: list, answers: list) -> Result | None:
     """The result where exactly one known wrong answer fits on all inputs."""
 
     def fits(form: Callable) -> bool:
-        return _all_agree(answers, [form(*_copy(arguments)) for arguments in inputs])
+        wrong = exercise.observed(form)
+        return _all_agree(answers, [wrong(*_copy(arguments)) for arguments in inputs])
 
     matching = [v for v in exercise.variants if any(fits(form) for form in v.forms)]
     if len(matching) != 1:
@@ -176,7 +178,7 @@ def _unnamed(
     exercise: Exercise, function: Callable, inputs: list, answers: list, expected: list
 ) -> str:
     """What can be said of a wrong answer that nobody foresaw, without guessing."""
-    again = runner.call(function, *_copy(inputs[0]))
+    again = runner.call(exercise.observed(function), *_copy(inputs[0]))
     returned = again.ended and again.error is None
     if returned and not agrees(again.value, normalised(answers[0], expected[0])):
         return (
@@ -212,15 +214,29 @@ def _all_agree(answers: list, expected: list) -> bool:
 
 
 def _copy(arguments: tuple) -> tuple:
-    return tuple(a.clone() if isinstance(a, Tensor) else a for a in arguments)
+    return tuple(_copy_one(argument) for argument in arguments)
+
+
+def _copy_one(argument: object) -> object:
+    if isinstance(argument, list):
+        return [_copy_one(part) for part in argument]
+    if isinstance(argument, torch.Generator):
+        return argument.clone_state()
+    return argument.clone() if isinstance(argument, Tensor) else argument
 
 
 def _changed(exercise: Exercise, before: tuple, after: tuple) -> str | None:
     """The name of the first argument that the answer wrote into, if it did."""
     for name, old, new in zip(exercise.parameters, before, after, strict=True):
-        if isinstance(old, Tensor) and not torch.equal(old, new):
+        if not _untouched(old, new):
             return name
     return None
+
+
+def _untouched(old: object, new: object) -> bool:
+    if isinstance(old, list):
+        return len(old) == len(new) and all(map(_untouched, old, new))
+    return not isinstance(old, Tensor) or torch.equal(old, new)
 
 
 def _mutated(exercise: Exercise, name: str) -> Result:

@@ -10,7 +10,7 @@ from tlab_diffusion.diffusion.losses import Denoiser
 from tlab_diffusion.errors import InputError
 
 
-def cfg(eps_uncond: Tensor, eps_cond: Tensor, guidance_scale: float) -> Tensor:
+def cfg(eps_uncond: Tensor, eps_cond: Tensor, guidance_scale: float | Tensor) -> Tensor:
     r"""`eps = eps_uncond + guidance_scale (eps_cond - eps_uncond)`.
 
     Eq. 6 of arXiv:2207.12598 with `guidance_scale = 1 + w`: 1 is the conditional model alone,
@@ -19,7 +19,8 @@ def cfg(eps_uncond: Tensor, eps_cond: Tensor, guidance_scale: float) -> Tensor:
     Args:
         eps_uncond: (B, ...), prediction without the condition.
         eps_cond: prediction with it, shaped like `eps_uncond`.
-        guidance_scale: any number; Stable Diffusion's custom is 7.5.
+        guidance_scale: any number, or one a sample, (B, 1, ..., 1); Stable Diffusion's custom
+            is 7.5.
 
     Returns:
         The guided prediction, shaped like `eps_cond`.
@@ -32,7 +33,7 @@ def guided(
     model: Callable[[Tensor, Tensor, Tensor], Tensor],
     condition: Tensor,
     null_condition: Tensor,
-    guidance_scale: float,
+    guidance_scale: float | Tensor,
 ) -> Denoiser:
     r"""Wrap a conditional model `model(x_t, t, condition)` into a guided denoiser `model(x_t, t)`.
 

@@ -6,6 +6,7 @@ the best prediction of x0 or epsilon, and the score are closed forms at every t.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -135,14 +136,7 @@ class GaussianMixture:
 
     def denoiser(self, alphas_cumprod: Tensor, prediction_type: str = "epsilon") -> Denoiser:
         r"""The exact model: a callable `model(x_t, t)`, the best any network could do."""
-        check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
-
-        def model(x_t: Tensor, t: Tensor) -> Tensor:
-            x0 = self.x0_mean(x_t, t, alphas_cumprod)
-            eps = eps_from_x0(x_t, t, x0, alphas_cumprod)
-            return training_target(x0, eps, t, alphas_cumprod, prediction_type)
-
-        return model
+        return denoiser_of(self.x0_mean, alphas_cumprod, prediction_type)
 
     def _components(self, x_t: Tensor, alpha_bar_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """log(w_k N_k(x_t)) (B, K); x_t minus the mean in the component's axes, and the noised
@@ -161,6 +155,20 @@ class GaussianMixture:
             raise InputError("x", got=str(x.dtype), expected=f"{self.means.dtype}, as the mixture")
         if x.ndim != 2 or x.shape[1] != dimensions:
             raise InputError("x", got=f"shape {tuple(x.shape)}", expected=f"(B, {dimensions})")
+
+
+def denoiser_of(
+    x0_mean: Callable, alphas_cumprod: Tensor, prediction_type: str = "epsilon"
+) -> Denoiser:
+    r"""The model that says what `x0_mean(x_t, t, alphas_cumprod)` implies, in other units."""
+    check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
+
+    def model(x_t: Tensor, t: Tensor) -> Tensor:
+        x0 = x0_mean(x_t, t, alphas_cumprod)
+        eps = eps_from_x0(x_t, t, x0, alphas_cumprod)
+        return training_target(x0, eps, t, alphas_cumprod, prediction_type)
+
+    return model
 
 
 def _check_mixture(weights: Tensor, means: Tensor, covariances: Tensor) -> None:

@@ -163,30 +163,39 @@ def ddpm(
     x_T: Tensor,
     betas: Tensor,
     *,
+    timesteps: Sequence[int] | None = None,
     sigma: str = "small",
     prediction_type: str = "epsilon",
     generator: torch.Generator | None = None,
 ) -> Iterator[Step]:
-    r"""Ancestral sampling over all T steps (Algorithm 2, arXiv:2006.11239).
+    r"""Ancestral sampling (Algorithm 2, arXiv:2006.11239), over all T steps or some.
+
+    Chosen timesteps are a shorter chain with larger steps of its own; see `respaced_betas`.
 
     Args:
         model: `model(x_t, t)`, predicting what `prediction_type` says.
         x_T: (B, ...), standard normal.
         betas: (T,).
+        timesteps: falling integers, as from `spaced_timesteps`; all T when left out.
         sigma: "small" or "large", see `ancestral_std`.
         prediction_type: "epsilon", "sample" or "v_prediction".
         generator: source of the noise.
 
     Yields:
-        T steps; the last one's `x` is the sample.
+        One step a timestep; the last one's `x` is the sample.
     """
-    check_float("x_T", x_T)
-    step_std = ancestral_std(betas, sigma)
-    alphas_cumprod = schedules.alphas_cumprod(betas)
+    alphas_cumprod, chain = schedules.alphas_cumprod(betas), betas
+    if timesteps is None:
+        timesteps = list(reversed(range(len(betas))))
+    else:
+        chain = schedules.respaced_betas(betas, timesteps)
+    _check_path(x_T, alphas_cumprod, timesteps)
+    step_std = ancestral_std(chain, sigma)
     x = x_T
-    for t in reversed(range(len(betas))):
+    for index, t in zip(reversed(range(len(chain))), timesteps, strict=True):
         x0, eps, t_batch = _predict(model, x, t, alphas_cumprod, prediction_type)
-        x = ddpm_step(x, t_batch, eps, betas, step_std, _noise_like(x, generator))
+        noise = _noise_like(x, generator)
+        x = ddpm_step(x, torch.full_like(t_batch, index), eps, chain, step_std, noise)
         yield Step(t, x, x0)
 
 

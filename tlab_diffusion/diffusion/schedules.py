@@ -7,6 +7,7 @@ Timesteps are counted from 0: `betas[0]` belongs to the first step.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -135,6 +136,34 @@ def alphas_cumprod(betas: Tensor) -> Tensor:
     """
     check_betas(betas)
     return torch.cumprod(1 - betas.double(), dim=0).to(betas.dtype)
+
+
+def respaced_betas(betas: Tensor, timesteps: Sequence[int]) -> Tensor:
+    r"""The betas of a shorter chain that visits only some timesteps (Eq. 19, arXiv:2102.09672).
+
+    `beta = 1 - alpha_bar_t / alpha_bar_{t'}`, t' being the timestep visited before t.
+
+    Args:
+        betas: (T,), each in (0, 1].
+        timesteps: n different integers from 0 to T - 1, in any order.
+
+    Returns:
+        (n,) of the dtype of `betas`: index i belongs to the i-th smallest timestep.
+
+    Raises:
+        InputError: if `betas` is no schedule, or on timesteps that are twice there or out of range.
+    """
+    check_betas(betas)
+    chosen = sorted(timesteps)
+    if not chosen or len(set(chosen)) < len(chosen) or chosen[0] < 0 or chosen[-1] >= len(betas):
+        raise InputError(
+            "timesteps",
+            got=str(list(timesteps)),
+            expected=f"different integers from 0 to {len(betas) - 1}",
+        )
+    alpha_bar = alphas_cumprod(betas.double())[chosen]
+    before = torch.cat([torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]])
+    return (1 - alpha_bar / before).to(betas.dtype)
 
 
 def snr(alphas_cumprod: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.pretraining.encoders import IdentityConfig, ImageTextConfig
 from tlab_diffusion.pretraining.loop import StageConfig
+from tlab_diffusion.pretraining.recognisers import RecogniserConfig
 from tlab_diffusion.pretraining.text import TextConfig
 from tlab_diffusion.pretraining.unet import UnetConfig
 from tlab_diffusion.pretraining.vae import VaeConfig
@@ -20,6 +22,9 @@ class Recipe:
     vae: VaeConfig
     text: TextConfig
     unet: UnetConfig
+    recognisers: RecogniserConfig
+    image_text: ImageTextConfig
+    identity: IdentityConfig
 
 
 def load_recipe(path: Path = SHIPPED) -> Recipe:

@@ -15,14 +15,10 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.picturebook import (
-    SUBJECTS,
-    caption,
-    draw_scenes,
-    random_scene,
-    subject_pictures,
-)
-from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor, unseen_pictures
+from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
+from tlab_diffusion.picturebook import caption, draw_scenes, random_scene
+from tlab_diffusion.pretraining import checkpoints, encoders, recognisers
 from tlab_diffusion.pretraining.loop import StageConfig
 from tlab_diffusion.pretraining.networks import (
     new_pipeline,
@@ -31,7 +27,7 @@ from tlab_diffusion.pretraining.networks import (
     save_pipeline,
     text_config,
 )
-from tlab_diffusion.pretraining.pictures import FIRST_TEST_SEED, cached_scenes, psnr, to_tensor
+from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.recipe import Recipe
 from tlab_diffusion.pretraining.stage import check_state, run_stage
 from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, tokenise, training_captions
@@ -53,7 +49,7 @@ def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | Non
     if base is not None:
         freeze_encoder(vae)
     pictures = cached_scenes(folder / "scenes", config.num_scenes)
-    unseen = unseen_pictures()
+    unseen = unseen_pictures(NUM_TEST)
 
     def measure(ema: VaeLoss, step: int) -> dict:
         if base is None:
@@ -125,20 +121,14 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     run_stage("unet", folder, model, draw, config, measure)
 
 
-@torch.inference_mode()
-def reconstruction_psnr(vae: AutoencoderKL, pictures: np.ndarray) -> float:
-    r"""Mean PSNR of reconstructions through the latents' means, in dB.
-
-    Args:
-        vae: the autoencoder.
-        pictures: (N, 64, 64, 3) uint8.
-    """
-    values = []
-    for start in range(0, len(pictures), 64):
-        x = to_tensor(pictures[start : start + 64]).to(vae.device)
-        x_hat = vae.decode(vae.encode(x).latent_dist.mean).sample.clamp(-1, 1)
-        values.append(psnr(x, x_hat))
-    return torch.cat(values).mean().item()
+def pretrain_encoders(
+    folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None
+) -> None:
+    r"""Train what measures: recognisers and both encoders, in `folder/weights`."""
+    out = folder / "weights"
+    vae = _part(AutoencoderKL, "vae", folder, base)
+    recognisers.pretrain_recognisers(folder, recipe.recognisers, resume=resume, out=out, vae=vae)
+    encoders.pretrain_encoders(folder, recipe.image_text, recipe.identity, resume=resume, out=out)
 
 
 @torch.inference_mode()
@@ -147,12 +137,6 @@ def latent_std(vae: AutoencoderKL, pictures: np.ndarray) -> float:
     x = to_tensor(pictures).to(vae.device)
     latents = [vae.encode(part).latent_dist.mean for part in x.split(64)]
     return torch.cat(latents).std().item()
-
-
-def unseen_pictures() -> dict[str, np.ndarray]:
-    """Pictures that no training sees: scenes of other seeds, and all subjects' references."""
-    subjects = np.concatenate([np.stack(subject_pictures(name)) for name in SUBJECTS])
-    return {"scenes": _unseen_scenes()[0], "subjects": subjects}
 
 
 def save_sheet(pipeline, file: Path) -> None:

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import caption, random_scene
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
-from tlab_diffusion.pretraining.pictures import to_tensor
 
 GREATEST_SCALE = 100.0  # of the cosines, as in the paper
 

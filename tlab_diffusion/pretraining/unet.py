@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 from transformers import CLIPTextModel
 
 from tlab_diffusion.diffusion.losses import diffusion_loss, min_snr_weights
+from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.networks import new_scheduler
-from tlab_diffusion.pretraining.pictures import to_tensor
 
 
 @dataclass(frozen=True, kw_only=True)

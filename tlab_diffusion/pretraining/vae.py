@@ -12,8 +12,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
-from tlab_diffusion.pretraining.pictures import to_tensor
 
 
 @dataclass(frozen=True, kw_only=True)

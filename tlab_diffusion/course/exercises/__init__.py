@@ -7,10 +7,26 @@ them. Import from this package as `from tlab_diffusion.course.exercises import A
 import difflib
 
 from tlab_diffusion.course.exercise import Exercise
-from tlab_diffusion.course.exercises import loss, noising, start
+from tlab_diffusion.course.exercises import (
+    guidance,
+    latent,
+    loss,
+    noising,
+    sampling,
+    start,
+    training,
+)
 from tlab_diffusion.errors import InputError
 
-ALL: tuple[Exercise, ...] = (*start.EXERCISES, *noising.EXERCISES, *loss.EXERCISES)
+ALL: tuple[Exercise, ...] = (
+    *start.EXERCISES,
+    *noising.EXERCISES,
+    *loss.EXERCISES,
+    *training.EXERCISES,
+    *sampling.EXERCISES,
+    *guidance.EXERCISES,
+    *latent.EXERCISES,
+)
 _BY_ID = {exercise.id: exercise for exercise in ALL}
 
 

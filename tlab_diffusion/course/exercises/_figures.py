@@ -6,14 +6,14 @@ curve beside it. Matplotlib is loaded when the first one is drawn.
 
 import torch
 
-from tlab_diffusion.diffusion import process, schedules
+from tlab_diffusion.diffusion import process, samplers, schedules, training, unet
 
 
-def _curves(values: dict, title: str, ylabel: str, log: str = ""):
+def _curves(values: dict, title: str, ylabel: str, log: str = "", xlabel: str = "timestep t"):
     from tlab_diffusion import plots
 
     timesteps = range(len(next(iter(values.values()))))
-    return plots.curves(timesteps, values, title=title, xlabel="timestep t", ylabel=ylabel, log=log)
+    return plots.curves(timesteps, values, title=title, xlabel=xlabel, ylabel=ylabel, log=log)
 
 
 def alphas_cumprod():
@@ -57,3 +57,43 @@ def posterior():
     of_x_t, _ = process.posterior(0 * ones, ones, t, betas)
     values = {"weight of x0": of_x0[:50], "weight of x_t": of_x_t[:50]}
     return _curves(values, "Near t = 0 the clean picture rules; soon x_t does", "weight")
+
+
+def ddpm_step():
+    betas = schedules.linear_betas().double()
+    alpha_bar = schedules.alphas_cumprod(betas)
+    values = {
+        "of the predicted noise": betas / (1 - alpha_bar).sqrt() / (1 - betas).sqrt(),
+        "of the noise, small sigma": samplers.ancestral_std(betas, "small"),
+        "of the noise, large sigma": samplers.ancestral_std(betas, "large"),
+    }
+    return _curves(values, "A denoising step takes some noise away and adds some", "factor")
+
+
+def ddim_step():
+    bar = schedules.alphas_cumprod(schedules.linear_betas().double())
+    now, before = bar[100:], bar[:-100]  # jumps over 100 timesteps
+    variance = (1 - before) / (1 - now) * (1 - now / before)
+    values = {
+        "of x0": before.sqrt(),
+        "of eps, eta = 0": (1 - before).sqrt(),
+        "of eps, eta = 1": (1 - before - variance).sqrt(),
+        "of the noise, eta = 1": variance.sqrt(),
+    }
+    return _curves(values, "DDIM in jumps of 100: with noise it follows eps less", "factor")
+
+
+def timestep_embedding():
+    waves = unet.timestep_embedding(torch.arange(1000), 8)
+    values = {f"number {i}": waves[:, i] for i in range(4)}
+    return _curves(values, "The cosines of an embedding of size 8, from fast to slow", "value")
+
+
+def ema_update():
+    weights = 1 + 0.5 * torch.randn(300, generator=torch.Generator().manual_seed(0))
+    weights[:100] -= 1
+    averages = [weights[:1]]
+    for weight in weights[1:]:
+        averages += training.ema_update(averages[-1:], [weight[None]], 0.95)
+    values = {"a weight": weights, "its average, decay 0.95": torch.cat(averages)}
+    return _curves(values, "The average follows late, and calmly", "value", xlabel="training step")

@@ -4,7 +4,20 @@ Each is a function that returns a `LivePicture`: live in JupyterLab, a still pic
 `.picture(setting=value)` is the still picture at given settings.
 """
 
+from tlab_diffusion.course.widgets.attention import attention_explorer
 from tlab_diffusion.course.widgets.denoiser import denoiser_explorer
+from tlab_diffusion.course.widgets.guidance import guidance_explorer
+from tlab_diffusion.course.widgets.sampling import sampler_explorer
 from tlab_diffusion.course.widgets.schedules import schedule_explorer
+from tlab_diffusion.course.widgets.training import training_view
+from tlab_diffusion.course.widgets.walk import latent_walk
 
-__all__ = ["denoiser_explorer", "schedule_explorer"]
+__all__ = [
+    "attention_explorer",
+    "denoiser_explorer",
+    "guidance_explorer",
+    "latent_walk",
+    "sampler_explorer",
+    "schedule_explorer",
+    "training_view",
+]

@@ -59,6 +59,10 @@ class LivePicture:
         """Bring the figure up to the settings, of which some have changed; return them in words."""
         raise NotImplementedError
 
+    def draw_still(self, figure: LiveFigure, settings: dict) -> str:
+        """Bring an empty figure up to the settings, for `picture`; return them in words."""
+        return self.draw(figure, settings, set(self.controls))
+
     def settle(self, setting: str) -> None:
         """Adapt other controls to the one just changed: a limit, a default, what is disabled."""
 
@@ -88,7 +92,7 @@ class LivePicture:
                 expected = "one of " + ", ".join(self.controls)
                 raise InputError("setting", got=repr(setting), expected=expected)
         figure = self.new_figure()
-        words = self.draw(figure, self.settings | settings, set(self.controls))
+        words = self.draw_still(figure, self.settings | settings)
         return Picture(figure.figure, f"{self.title}. {words}".replace("\n", " "))
 
     def __repr__(self) -> str:

@@ -1,0 +1,125 @@
+"""The measuring pair, and weights in files."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation import encoders
+from tlab_diffusion.evaluation.encoders import Identity, ImageText
+from tlab_diffusion.evaluation.networks import load_weights, save_weights
+from tlab_diffusion.evaluation.recognisers import Recogniser
+from tlab_diffusion.picturebook import caption, random_scene, render
+
+KINDS = (Recogniser, ImageText, Identity)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.stack([render(random_scene(seed)) for seed in range(3)])
+
+
+def trained(kind) -> nn.Module:
+    """Random weights, and averages of batches as training leaves them."""
+    torch.manual_seed(0)
+    model = kind()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+            layer.num_batches_tracked.fill_(7)
+    return model.eval()
+
+
+def results(model, pictures):
+    if isinstance(model, Recogniser):
+        return [encoders.in_batches(model, pictures)]
+    if isinstance(model, Identity):
+        return [encoders.identity_features(pictures, model)]
+    texts = encoders.text_features(["a red cat", "a dog in the snow, seen from behind"], model)
+    return [encoders.image_features(pictures, model), texts]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_survive_a_file_in_half_precision(kind, tmp_path, pictures):
+    model = trained(kind)
+    save_weights(model, tmp_path / "weights/it.safetensors")
+    stored = load_file(tmp_path / "weights/it.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    torch.manual_seed(1)
+    again = load_weights(kind(), tmp_path / "weights/it.safetensors")
+    assert not again.training and next(again.parameters()).dtype == torch.float32
+    for before, after in zip(results(model, pictures), results(again, pictures), strict=True):
+        # 11 bits of precision in half floats, through six layers.
+        torch.testing.assert_close(after, before, rtol=0.02, atol=0.02)
+
+
+def test_all_measures_together_are_small(tmp_path):
+    for kind in KINDS:
+        save_weights(kind(), tmp_path / f"{kind.__name__}.safetensors")
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 7 * 2**20
+
+
+def test_a_bad_file_is_one_clear_line(tmp_path):
+    file = tmp_path / "it.safetensors"
+    with pytest.raises(InputError, match="weights: got no file"):
+        load_weights(Identity(), file)
+    save_weights(Identity(), file)
+    with pytest.raises(InputError, match="other tensors"):
+        load_weights(Recogniser(), file)
+    tensors = load_file(file)
+    save_file({name: tensor[:1] for name, tensor in tensors.items()}, file)
+    with pytest.raises(InputError, match="other tensors"):
+        load_weights(Identity(), file)
+    save_weights(Identity(), file)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(InputError, match="cannot be read") as error:
+        load_weights(Identity(), file)
+    assert "\n" not in str(error.value)
+
+
+def test_features_have_length_one(pictures):
+    model = trained(ImageText)
+    features = [
+        encoders.image_features(pictures, model),
+        encoders.text_features(["a cat"] * 3, model),
+        encoders.identity_features(pictures, trained(Identity)),
+    ]
+    for rows in features:
+        assert rows.shape == (3, encoders.WIDTH)
+        torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
+    assert encoders.texture_features(pictures, model).shape == (3, encoders.HIDDEN)
+
+
+def test_every_word_of_the_world_has_its_number():
+    for seed in range(300):
+        numbers = encoders.word_numbers([caption(random_scene(seed), seed=seed)])[0]
+        assert encoders.UNKNOWN not in numbers
+    first, second, third = encoders.word_numbers(["A red cat!", "a red  cat", "a red wombat"])
+    assert torch.equal(first, second)
+    assert third[:3].tolist() == [*first[:2].tolist(), encoders.UNKNOWN]
+    assert first[3:].eq(encoders.PADDING).all()
+
+
+def test_words_count_in_their_order_and_padding_does_not():
+    model = trained(ImageText)
+    alone = encoders.text_features(["a red cat"], model)
+    beside = encoders.text_features(["a red cat", "a very long caption of a cat at night"], model)
+    torch.testing.assert_close(beside[:1], alone)
+    assert not torch.allclose(encoders.text_features(["a cat red"], model), alone, atol=1e-3)
+
+
+def test_long_captions_are_cut():
+    model = trained(ImageText)
+    words = [f"cat{' dog' * number}" for number in (31, 32, 99)]
+    features = encoders.text_features(words, model)
+    torch.testing.assert_close(features[0], features[1])
+    torch.testing.assert_close(features[0], features[2])
+
+
+@pytest.mark.parametrize("text", ["", " ?! ", None, 7])
+def test_a_caption_is_a_sentence(text):
+    with pytest.raises(InputError, match="caption: got .* expected a sentence"):
+        encoders.word_numbers([text])

@@ -1,0 +1,132 @@
+"""Loading a pipeline, and the one line that says why it cannot be."""
+
+import shutil
+
+import pytest
+import torch
+
+from tests.tiny_pipeline import tiny_pipeline
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines import check_model, load
+from tlab_diffusion.pretraining.networks import save_pipeline
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "pipeline"
+    parts = tiny_pipeline().components
+    names = ("vae", "text_encoder", "tokenizer", "unet")
+    save_pipeline(folder, *(parts[name] for name in names))
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "pipeline")
+
+
+def test_a_folder_is_loaded_in_float32_without_a_progress_bar(folder):
+    pipeline = load(folder)
+    assert {p.dtype for p in pipeline.unet.parameters()} == {torch.float32}
+    assert {p.dtype for p in pipeline.text_encoder.parameters()} == {torch.float32}
+    assert pipeline._progress_bar_config == {"disable": True}
+    expected = tiny_pipeline().unet.conv_in.weight
+    assert torch.equal(pipeline.unet.conv_in.weight.cpu(), expected.half().float())
+
+
+def test_another_precision(folder):
+    assert load(folder, dtype=torch.float16).text_encoder.dtype == torch.float16
+
+
+def remove_index(folder):
+    (folder / "model_index.json").unlink()
+
+
+def damage_index(folder):
+    (folder / "model_index.json").write_text("{")
+
+
+def another_class(folder):
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+
+
+def remove_weights(folder):
+    (folder / "unet/diffusion_pytorch_model.safetensors").unlink()
+
+
+def truncate_weights(folder):
+    file = folder / "text_encoder/model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def pickle_weights(folder):
+    remove_weights(folder)
+    (folder / "unet/diffusion_pytorch_model.bin").write_bytes(b"cposix\nsystem\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (remove_index, "no model_index.json"),
+        (damage_index, "model_index.json, which is damaged"),
+        (another_class, "a FluxPipeline, expected a StableDiffusionPipeline"),
+        (remove_weights, "no weights in .*unet"),
+        (truncate_weights, "text_encoder/model.safetensors, which is damaged"),
+        (pickle_weights, "only the pickle .*unet"),
+    ],
+)
+def test_a_bad_folder_is_one_clear_line(folder, damage, line, monkeypatch):
+    damage(folder)
+    # All this is said before anything is loaded.
+    monkeypatch.setattr("diffusers.StableDiffusionPipeline.from_pretrained", None)
+    with pytest.raises(InputError, match=line) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_part_is_one_clear_line(folder):
+    shutil.rmtree(folder / "tokenizer")
+    with pytest.raises(InputError, match="expected a whole pipeline folder") as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_loading_is_silent_and_leaves_the_libraries_as_they_were(folder, capfd):
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in libraries]
+    load(folder)
+    assert [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in libraries] == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_hub_model_of_another_class_is_refused_before_its_weights_come(monkeypatch):
+    kind = "diffusers.StableDiffusionPipeline"
+    monkeypatch.setattr(f"{kind}.load_config", lambda name: {"_class_name": "FluxPipeline"})
+    monkeypatch.setattr(f"{kind}.download", None)
+    with pytest.raises(InputError, match="a FluxPipeline, expected a StableDiffusionPipeline"):
+        load("somebody/flux")
+
+
+def test_a_hub_model_is_checked_as_a_folder_is(monkeypatch, folder):
+    kind = "diffusers.StableDiffusionPipeline"
+    monkeypatch.setattr(f"{kind}.load_config", lambda name: {"_class_name": kind[10:]})
+    monkeypatch.setattr(f"{kind}.download", lambda name, use_safetensors: folder)
+    assert load("somebody/model").unet.config.sample_size == 16
+    truncate_weights(folder)
+    with pytest.raises(InputError, match="text_encoder/model.safetensors, which is damaged"):
+        load("somebody/model")
+
+
+def test_a_name_that_is_nothing():
+    with pytest.raises(InputError, match='nowhere, which is not there, expected "picturebook"'):
+        check_model("nowhere")
+
+
+def test_a_hub_id_that_cannot_be_had_names_the_offline_choice(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match='from the hub.*"picturebook"') as error:
+        load("nobody/nothing-at-all")
+    assert "\n" not in str(error.value)

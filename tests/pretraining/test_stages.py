@@ -1,0 +1,136 @@
+"""The stages, from nothing to a pipeline that plain diffusers loads, on tiny settings."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import load_file
+
+from tests.pretraining.tiny import RECIPE, scenes
+from tlab_diffusion.cli import main
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pretraining import checkpoints, pictures, stages
+from tlab_diffusion.pretraining.networks import new_vae
+
+STAGES = (stages.pretrain_vae, stages.pretrain_text, stages.pretrain_unet)
+
+
+def weights(folder):
+    files = sorted(folder.rglob("*.safetensors"))
+    return {f"{f.parent.name}.{name}": value for f in files for name, value in load_file(f).items()}
+
+
+def log(folder, name):
+    lines = (folder / f"{name}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def small_world():
+    """Few scenes, few test pictures, short sheets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "CHUNK", 6)
+        patch.setattr(stages, "NUM_TEST", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(small_world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    for stage in STAGES:
+        stage(folder, RECIPE, resume=False)
+    return folder
+
+
+def test_the_result_is_a_pipeline_for_plain_diffusers(run):
+    halves = weights(run / "picturebook")
+    assert {value.dtype for value in halves.values()} <= {torch.float16, torch.int64}
+    pipeline = DiffusionPipeline.from_pretrained(run / "picturebook")
+    assert {part.dtype for part in (pipeline.unet, pipeline.text_encoder)} == {torch.float32}
+    pipeline.set_progress_bar_config(disable=True)
+    images = pipeline("a red cat", num_inference_steps=2, output_type="np").images
+    assert images.shape == (1, 64, 64, 3)
+    assert np.isfinite(images).all()
+
+
+def test_measures_are_logged_and_sheets_drawn(run):
+    assert [record["step"] for record in log(run, "vae")] == [2, 4]
+    assert log(run, "vae")[-1].keys() >= {"loss", "psnr_scenes", "psnr_subjects"}
+    assert "own_caption_first_of_4" in log(run, "text")[-1]
+    assert log(run, "unet")[-1]["loss_unseen"] > 0
+    assert [sheet.name for sheet in sorted(run.glob("sheet-*.png"))] == [
+        "sheet-000002.png",
+        "sheet-000004.png",
+    ]
+
+
+def test_latents_have_a_standard_deviation_of_one(run):
+    vae = DiffusionPipeline.from_pretrained(run / "picturebook").vae
+    std = stages.latent_std(vae, stages.unseen_pictures(stages.NUM_TEST)["scenes"])
+    assert vae.config.scaling_factor * std == pytest.approx(1, rel=0.01)
+
+
+def test_a_stage_is_not_begun_twice_but_gone_on_from(run):
+    for stage in STAGES:
+        with pytest.raises(InputError, match="an earlier run.*--resume"):
+            stage(run, RECIPE, resume=False)
+    longer = dataclasses.replace(RECIPE.text, steps=6)
+    stages.pretrain_text(run, dataclasses.replace(RECIPE, text=longer), resume=True)
+    assert log(run, "text")[-1]["step"] == 6
+
+
+def test_a_pipeline_is_gone_on_from(run, tmp_path):
+    base = run / "picturebook"
+    for stage in STAGES:
+        stage(tmp_path, RECIPE, resume=False, base=base)
+    before, after = weights(base), weights(tmp_path / "picturebook")
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith("vae.encoder.")} <= same
+    assert {name for name in before if name.startswith("vae.quant_conv.")} <= same
+    assert "vae.decoder.conv_in.weight" not in same
+    assert "unet.conv_in.weight" not in same
+    # What is gone on from is where it was left: a few small steps away, not drawn anew.
+    moved = (after["unet.conv_in.weight"] - before["unet.conv_in.weight"]).float()
+    assert moved.abs().max() < 0.02
+    scale = json.loads((base / "vae/config.json").read_text())["scaling_factor"]
+    assert (
+        json.loads((tmp_path / "picturebook/vae/config.json").read_text())["scaling_factor"]
+        == scale
+    )
+
+
+def test_latents_are_computed_once_for_an_autoencoder(small_world, tmp_path):
+    torch.manual_seed(0)
+    vae = new_vae(RECIPE.vae.channels)
+    np.save(tmp_path / "scenes-0.npy", scenes())
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes-0.npy").rename(tmp_path / "scenes/scenes-0.npy")
+    first = stages._cached_moments(tmp_path, vae, 6)
+    path = tmp_path / "latents-6.safetensors"
+    checkpoints.save(path, checkpoints.load(path) | {"moments": first + 1})
+    assert torch.equal(stages._cached_moments(tmp_path, vae, 6), first + 1)  # read, not computed
+    other = new_vae(RECIPE.vae.channels)
+    assert not torch.equal(stages._cached_moments(tmp_path, other, 6), first + 1)
+
+
+def test_a_stage_says_what_it_misses(small_world, tmp_path):
+    with pytest.raises(InputError, match="no vae in .*stages in order"):
+        stages.pretrain_unet(tmp_path, RECIPE, resume=False)
+
+
+def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
+    assert main(["pretrain", "unicorn"]) == 2
+    assert "got 'unicorn', expected one of vae" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["pretrain", "vae", "--work", str(tmp_path / "file")]) == 2
+    assert "expected a folder" in capsys.readouterr().err
+    assert main(["pretrain", "vae", "--from", str(tmp_path)]) == 2
+    assert "expected a pipeline folder" in capsys.readouterr().err
+    assert main(["pretrain", "vae", "--recipe", str(tmp_path / "none.toml")]) == 2
+    assert "no file" in capsys.readouterr().err
+    (tmp_path / "vae-state.safetensors").touch()
+    assert main(["pretrain", "vae", "--work", str(tmp_path)]) == 2
+    assert "Go on from it with --resume" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+"""Pictures to measure with: scenes that no training sees, and how pictures become tensors."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.picturebook import SUBJECTS, draw_scenes, subject_pictures
+
+SIZE = 64
+# Seeds from here on are for measuring: no training run draws them.
+FIRST_TEST_SEED = 1_000_000_000
+
+
+def check_pictures(pictures: object) -> np.ndarray:
+    """Give back pictures as one array (N, 64, 64, 3) uint8, and refuse anything else."""
+    try:
+        array = np.asarray(pictures)
+    except ValueError:  # of different sizes
+        array = np.empty(0)
+    if array.dtype != np.uint8 or array.shape[1:] != (SIZE, SIZE, 3) or not len(array):
+        raise InputError(
+            "pictures",
+            got=f"{array.dtype} of shape {array.shape}",
+            expected=f"uint8 of shape (N, {SIZE}, {SIZE}, 3), with N from 1 up",
+        )
+    return array
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    r"""Pictures (B, H, W, 3) uint8 to (B, 3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def unseen_pictures(num_scenes: int = 256) -> dict[str, np.ndarray]:
+    """Pictures that no training sees: scenes of other seeds, and all subjects' references."""
+    subjects = np.concatenate([np.stack(subject_pictures(name)) for name in SUBJECTS])
+    seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + num_scenes)
+    return {"scenes": draw_scenes(seeds, processes=1, progress=False), "subjects": subjects}

@@ -1,0 +1,270 @@
+"""The quality report of a pipeline of the picture-book world.
+
+Do its pictures show what captions say, also in combinations that it never saw? Are they as sharp
+and as varied as real ones? Does a bare class noun still mean the whole class? Everything is
+sampled in one way, at one guidance scale, and judged beside real scenes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.encoders import (
+    ImageText,
+    image_features,
+    image_text,
+    text_features,
+    texture_features,
+)
+from tlab_diffusion.evaluation.metrics import entropy_share, kid, prompt_similarity
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, unseen_pictures
+from tlab_diffusion.evaluation.prompts import KINDS, full_caption, unseen_scenes
+from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise, recogniser
+from tlab_diffusion.evaluation.reconstruction import reconstruct, reconstruction_psnr
+from tlab_diffusion.picturebook import (
+    CLASSES,
+    COLOURS,
+    PATTERNS,
+    Scene,
+    draw_scenes,
+    render,
+)
+from tlab_diffusion.picturebook.scene import WEIGHTS as FREQUENCIES
+
+# Captions and a seed give pictures (N, 64, 64, 3) uint8, one for each caption.
+Sample = Callable[[Sequence[str], int], np.ndarray]
+REAL_SEEDS = FIRST_TEST_SEED + 100_000_000  # of scenes that pictures are compared with
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures the report rests on.
+
+    Args:
+        judged: of each kind of caption, by the recognisers.
+        compared: with as many real scenes, by KID; the judged ones of the kind "seen" are the
+            first of them.
+        per_class: of a bare class noun.
+        batch: how many are sampled at once, and so how many a kill costs.
+    """
+
+    judged: int = 500
+    compared: int = 2000
+    per_class: int = 200
+    batch: int = 50
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The networks that measure; the shipped ones unless told otherwise."""
+
+    recogniser: Recogniser
+    image_text: ImageText
+
+
+def shipped_judges() -> Judges:
+    """The shipped networks.
+
+    Raises:
+        InputError: if their weights are missing or damaged.
+    """
+    return Judges(recogniser(), image_text())
+
+
+def pipeline_sampler(pipeline, *, steps: int = 25, guidance_scale: float = 5.0) -> Sample:
+    """How a pipeline samples for the report."""
+    from tlab_diffusion.pipelines import sample
+
+    def draw(prompts: Sequence[str], seed: int) -> np.ndarray:
+        settings = {"steps": steps, "guidance_scale": guidance_scale, "batch_size": len(prompts)}
+        return np.stack(list(sample(pipeline, prompts, seed=seed, **settings)))
+
+    return draw
+
+
+def quality(
+    sample: Sample,
+    vae,
+    folder: Path,
+    counts: Counts | None = None,
+    judges: Judges | None = None,
+) -> dict:
+    r"""Measure a pipeline.
+
+    Args:
+        sample: draws pictures; asked for `counts.batch` at a time.
+        vae: the pipeline's autoencoder.
+        folder: where sampled pictures are kept, batch by batch, so that a report that was stopped
+            goes on. One folder for one pipeline and one way to sample it.
+        counts: how many pictures.
+        judges: other networks than the shipped ones.
+
+    Returns:
+        plain numbers, ready for JSON.
+
+    Raises:
+        InputError: if the weights of the judges are missing.
+    """
+    counts, judges = counts or Counts(), judges or shipped_judges()
+    report = {"counts": vars(counts), "real": _real_accuracy(vae, counts, judges)}
+    report["psnr"] = {k: _mean_psnr(vae, x) for k, x in unseen_pictures(counts.judged).items()}
+    for kind in KINDS:
+        report[kind] = _judged(kind, sample, folder, counts, judges)
+    report["kid"] = _compared(sample, vae, folder, counts, judges)
+    report["entropy_shares"] = _bare_nouns(sample, folder, counts, judges)
+    return report
+
+
+def sampled(
+    name: str, prompts: Sequence[str], seed: int, sample: Sample, folder: Path, batch: int
+) -> np.ndarray:
+    r"""One picture for each prompt, kept in `folder`; what lies there is not sampled again.
+
+    Every batch has its own seed, so the first pictures are the same however many there are.
+
+    Raises:
+        InputError: if there is not one picture for each prompt.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for start in tqdm(range(0, len(prompts), batch), desc=name, unit="batch"):
+        part = list(prompts[start : start + batch])
+        fingerprint = hashlib.sha256("\n".join(part).encode()).hexdigest()[:12]
+        path = folder / f"{name}-{start:05}-{fingerprint}.npy"
+        if not path.exists():
+            pictures = np.asarray(sample(part, seed + start))
+            draft = path.with_suffix(".draft.npy")
+            np.save(draft, pictures)
+            draft.replace(path)
+        parts.append(np.load(path, allow_pickle=False))
+        if len(parts[-1]) != len(part):
+            got = f"{len(parts[-1])} pictures"
+            raise InputError("sample", got=got, expected=f"{len(part)}, one for each caption")
+    return np.concatenate(parts)
+
+
+def table(report: dict) -> str:
+    """The report as a few lines of text."""
+    columns = ("scenes", "held_out", "reconstructions")
+    rows = {f"real {name}": report["real"][name] for name in columns}
+    rows |= {f"samples, {kind}": report[kind]["accuracy"] for kind in KINDS}
+    factors = list(rows["real scenes"])
+    lines = [_line("right, %", [name.replace("_noun", "") for name in factors])]
+    lines += [
+        _line(name, [f"{100 * row[factor]:.1f}" if factor in row else "" for factor in factors])
+        for name, row in rows.items()
+    ]
+    lines.append("")
+    lines += [f"PSNR of {k}: {v:.2f} dB" for k, v in report["psnr"].items()]
+    for name, (value, error) in report["kid"].items():
+        lines.append(f"1000 KID, {name.replace('_', ' ')}: {1e3 * value:.2f} +- {1e3 * error:.2f}")
+    for factor, shares in report["entropy_shares"].items():
+        least = min(shares, key=shares.get)
+        mean = sum(shares.values()) / len(shares)
+        lines.append(
+            f"entropy of {factor} for a bare noun: mean {mean:.2f} of the world's, "
+            f"least {shares[least]:.2f} ({least})"
+        )
+    return "\n".join(lines)
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return f"{name:22}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def _real_accuracy(vae, counts: Counts, judges: Judges) -> dict[str, dict[str, float]]:
+    """The judges judged: on scenes, on held-out combinations, and on reconstructions."""
+    scenes = unseen_scenes("seen", counts.judged)
+    held_out = [scene for kind in KINDS[1:] for scene in unseen_scenes(kind, counts.judged // 2)]
+    pictures = _draw(scenes)
+    parts = {
+        "scenes": (pictures, scenes),
+        "held_out": (_draw(held_out), held_out),
+        "reconstructions": (reconstruct(vae, pictures), scenes),
+    }
+    return {
+        name: _rounded(accuracy(recognise(x, judges.recogniser), [s.visible_factors() for s in of]))
+        for name, (x, of) in parts.items()
+    }
+
+
+def _judged(kind: str, sample: Sample, folder: Path, counts: Counts, judges: Judges) -> dict:
+    """Captions that name everything: how often each factor is as told."""
+    scenes = unseen_scenes(kind, counts.judged)
+    captions = [full_caption(scene) for scene in scenes]
+    pictures = sampled(kind, captions, _seed_of(kind), sample, folder, counts.batch)
+    told = [{k: v for k, v in scene.visible_factors().items() if v} for scene in scenes]
+    likeness = prompt_similarity(
+        image_features(pictures, judges.image_text), text_features(captions, judges.image_text)
+    )
+    return {
+        "accuracy": _rounded(accuracy(recognise(pictures, judges.recogniser), told)),
+        "prompt_similarity": round(likeness.item(), 4),
+    }
+
+
+def _compared(
+    sample: Sample, vae, folder: Path, counts: Counts, judges: Judges
+) -> dict[str, list[float]]:
+    """Sharpness and variety: how far samples are from real scenes, beside reconstructions."""
+    scenes = unseen_scenes("seen", counts.compared)
+    captions = [full_caption(scene) for scene in scenes]
+    samples = sampled("seen", captions, _seed_of("seen"), sample, folder, counts.batch)
+    seeds = range(REAL_SEEDS, REAL_SEEDS + counts.compared)
+    real = texture_features(draw_scenes(seeds, processes=1), judges.image_text)
+    other = _draw(scenes)
+    pictures = {
+        "samples_and_real": samples,
+        "reconstructions_and_real": reconstruct(vae, other),
+        "real_and_real": other,
+    }
+    return {
+        name: [round(v, 6) for v in kid(texture_features(x, judges.image_text), real)]
+        for name, x in pictures.items()
+    }
+
+
+def _bare_nouns(
+    sample: Sample, folder: Path, counts: Counts, judges: Judges
+) -> dict[str, dict[str, float]]:
+    """A robot can have any colour and any pattern: the spread of what a bare noun gives."""
+    world = {
+        "colour": dict.fromkeys(COLOURS, 1),
+        "pattern": dict(zip(PATTERNS, FREQUENCIES["pattern"], strict=True)),
+    }
+    shares = {factor: {} for factor in world}
+    for noun in CLASSES:
+        prompts = [f"a {noun}"] * counts.per_class
+        pictures = sampled(f"a-{noun}", prompts, _seed_of(noun), sample, folder, counts.batch)
+        seen = recognise(pictures, judges.recogniser)
+        for factor, frequencies in world.items():
+            shares[factor][noun] = round(entropy_share(seen[factor], frequencies), 4)
+    return shares
+
+
+def _seed_of(name: str) -> int:
+    """Every set of samples has noise of its own."""
+    return 100_000 * ([*KINDS, *CLASSES].index(name) + 1)
+
+
+def _draw(scenes: Sequence[Scene]) -> np.ndarray:
+    return np.stack([render(scene) for scene in scenes])
+
+
+def _mean_psnr(vae, pictures: np.ndarray) -> float:
+    return round(reconstruction_psnr(vae, pictures), 2)
+
+
+def _rounded(shares: dict[str, float]) -> dict[str, float]:
+    return {name: round(share, 4) for name, share in shares.items()}
+
+
+def write(report: dict, file: Path) -> None:
+    """Write the report as JSON."""
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

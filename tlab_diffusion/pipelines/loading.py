@@ -1,0 +1,177 @@
+"""From a model's name to a pipeline, or to one line that says why not."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tlab_diffusion.errors import InputError
+
+PICTUREBOOK = Path(__file__).with_name("picturebook")
+PARTS = ("vae", "text_encoder", "unet")
+OFFLINE = 'Without a network use the course\'s own model: "picturebook".'
+
+
+def load(model: str | Path = "picturebook", device=None, dtype=None):
+    r"""Load a Stable Diffusion pipeline.
+
+    Args:
+        model: "picturebook", a pipeline folder, or a hub id such as
+            "stable-diffusion-v1-5/stable-diffusion-v1-5".
+        device: where it runs; the best that is there when left out.
+        dtype: torch's, of all weights; float32 when left out.
+
+    Returns:
+        A diffusers `StableDiffusionPipeline` without progress bar.
+
+    Raises:
+        InputError: no pipeline there; a weight file that is missing, damaged or pickled; a hub id
+            that cannot be had. What lies in a folder is checked before anything is loaded.
+    """
+    source = check_model(model)
+    import torch
+
+    with _quiet():
+        from diffusers import StableDiffusionPipeline
+    if not Path(source).exists():
+        source = _download(source)
+    with _quiet():
+        try:
+            # Pickled weights could run any code: safetensors or nothing.
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                source, dtype=dtype or torch.float32, use_safetensors=True
+            )
+        except (OSError, ValueError) as error:
+            raise _not_had(str(model), error) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device or best_device())
+
+
+def best_device() -> str:
+    """cuda, mps or cpu: the fastest that is there."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def check_model(model: str | Path) -> str:
+    """Say where a model is loaded from, and refuse what cannot be one, reading headers only."""
+    if str(model) == "picturebook":
+        model = PICTUREBOOK
+    folder = Path(model)
+    if folder.exists():
+        _check_folder(folder)
+    elif not _is_hub_id(str(model)):
+        raise InputError(
+            "model",
+            got=f"{model}, which is not there",
+            expected='"picturebook", a pipeline folder or a hub id such as "owner/name"',
+        )
+    return str(model)
+
+
+def _download(name: str) -> str:
+    """Have a hub model lie in the cache, its class known before its weights come; its folder."""
+    from diffusers import StableDiffusionPipeline
+
+    try:
+        kind = StableDiffusionPipeline.load_config(name).get("_class_name")
+        if kind == "StableDiffusionPipeline":
+            folder = StableDiffusionPipeline.download(name, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise _not_had(name, error) from error
+    _check_kind(kind)
+    _check_folder(Path(folder))
+    return str(folder)
+
+
+def _check_folder(folder: Path) -> None:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise InputError(
+            "model",
+            got=f"{folder}, which has no model_index.json",
+            expected="a pipeline folder, as save_pretrained writes it",
+        )
+    try:
+        parts = json.loads(index.read_text(encoding="utf-8"))
+        kind = parts.get("_class_name")
+    except (ValueError, AttributeError) as error:
+        got = f"{index}, which is damaged"
+        raise InputError("model", got=got, expected="a JSON object") from error
+    _check_kind(kind)
+    has_checker = (parts.get("safety_checker") or [None])[0] is not None
+    for part in (*PARTS, "safety_checker") if has_checker else PARTS:
+        _check_weights(folder / part)
+
+
+def _check_kind(kind: object) -> None:
+    if kind != "StableDiffusionPipeline":
+        raise InputError("model", got=f"a {kind}", expected="a StableDiffusionPipeline")
+
+
+def _check_weights(part: Path) -> None:
+    """Every weight file can be opened, and is as long as its header says."""
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(part.glob("*.safetensors"))
+    if not files:
+        pickled = [*part.glob("*.bin"), *part.glob("*.ckpt"), *part.glob("*.pt")]
+        got = f"only the pickle {pickled[0]}" if pickled else f"no weights in {part}"
+        raise InputError("model", got=got, expected="a .safetensors file", fix=_fix(part))
+    for file in files:
+        try:
+            with safe_open(file, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                "model",
+                got=f"{file}, which is damaged ({error})",
+                expected="a whole .safetensors file",
+                fix=_fix(part),
+            ) from error
+
+
+def _fix(part: Path) -> str:
+    if PICTUREBOOK in part.parents:
+        return "Install the package again."
+    return "Save or download the model again, with safetensors."
+
+
+def _is_hub_id(name: str) -> bool:
+    owner, slash, repository = name.partition("/")
+    return bool(owner and slash and repository) and "/" not in repository and name[0] not in "./~"
+
+
+def _not_had(model: str, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(model).exists() or model == "picturebook":
+        return InputError("model", got=f"{model} ({reason})", expected="a whole pipeline folder")
+    return InputError(
+        "model",
+        got=f"{model}, which cannot be had from the hub ({reason})",
+        expected="a model that is there, with safetensors weights",
+        fix=OFFLINE,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep loading bars and notes on optional packages from the reader's screen."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in libraries]
+    for log in libraries:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, level, bars in before:
+            log.set_verbosity(level)
+            if bars:
+                log.enable_progress_bar()

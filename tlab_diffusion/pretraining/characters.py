@@ -1,0 +1,81 @@
+"""Characters met several times: the pictures that teach what to measure with.
+
+A character is a class, a colour, a pattern and a shape. Its scenes show it in other places, moods,
+views and styles, with and without accessories. Every combination of class and colour occurs, those
+that the pipeline never sees too: what measures must know them all.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tlab_diffusion.picturebook import CLASSES, COLOURS, PATTERNS, Scene, random_scene, render
+
+SCENES_EACH = 6
+CHUNK = 512  # characters a file
+KINDS = [(class_noun, colour) for class_noun in CLASSES for colour in COLOURS]
+# Scenes of other seeds than the pipeline's own.
+FIRST_SEED = 500_000_000
+
+
+def character_scene(character: int, number: int) -> Scene:
+    r"""The scene `number` of a character; its class and colour follow from its own number."""
+    who = Random(f"character {character}")
+    class_noun, colour = KINDS[character % len(KINDS)]
+    factors = {
+        "class_noun": class_noun,
+        "colour": colour,
+        "pattern": who.choices(PATTERNS, (55, 15, 15, 15))[0],
+        "view": Random(f"{character} {number}").choices(("front", "side", "back"), (70, 24, 6))[0],
+    }
+    seed = FIRST_SEED + SCENES_EACH * character + number
+    scene = random_scene(seed, held_out=None, **factors)
+    return dataclasses.replace(scene, shape=who.randrange(1_000_000))
+
+
+def character_scenes(first: int, num: int) -> list[Scene]:
+    """All scenes of `num` characters, one character after the other."""
+    return [
+        character_scene(character, number)
+        for character in range(first, first + num)
+        for number in range(SCENES_EACH)
+    ]
+
+
+def cached_characters(folder: Path, num: int, processes: int = 2) -> np.ndarray:
+    r"""The pictures of `character_scenes(0, num)`, drawn on the first call and read on the next.
+
+    Args:
+        folder: where the files lie; missing ones are drawn.
+        num: how many characters.
+        processes: how many to draw with.
+
+    Returns:
+        (num * SCENES_EACH, 64, 64, 3) uint8.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for start in range(0, num, CHUNK):
+        path = folder / f"characters-{start}.npy"
+        if not path.exists():
+            draft = path.with_suffix(".draft.npy")
+            np.save(draft, draw(character_scenes(start, CHUNK), processes))
+            draft.replace(path)
+        chunk = np.load(path, allow_pickle=False)
+        parts.append(chunk[: (num - start) * SCENES_EACH])
+    return np.concatenate(parts)
+
+
+def draw(scenes: Sequence[Scene], processes: int = 1, progress: bool = True) -> np.ndarray:
+    r"""Pictures of any scenes: (N, 64, 64, 3) uint8; they do not depend on `processes`."""
+    bar = {"total": len(scenes), "unit": "scene", "disable": not progress}
+    if processes == 1:
+        return np.stack(list(tqdm(map(render, scenes), **bar)))
+    # Fresh processes: a fork of one that runs threads (torch) may hang.
+    with get_context("spawn").Pool(processes) as pool:
+        return np.stack(list(tqdm(pool.imap(render, scenes, chunksize=32), **bar)))

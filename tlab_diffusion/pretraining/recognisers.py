@@ -1,0 +1,174 @@
+r"""Training of the recognisers: read every factor off scenes, and off what an autoencoder keeps.
+
+The loss is the sum over factors of the cross-entropy of the right answer; a picture that does not
+show a factor says nothing about it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tlab_diffusion.evaluation.networks import load_weights, save_weights
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
+from tlab_diffusion.evaluation.recognisers import (
+    NOTHING,
+    Recogniser,
+    accuracy,
+    labels_of,
+    recognise,
+    split_heads,
+)
+from tlab_diffusion.evaluation.reconstruction import reconstruct
+from tlab_diffusion.picturebook import Scene, random_scene
+from tlab_diffusion.pretraining import augment
+from tlab_diffusion.pretraining.characters import cached_characters, character_scenes, draw
+from tlab_diffusion.pretraining.loop import Draw, StageConfig
+from tlab_diffusion.pretraining.pictures import cached_scenes
+from tlab_diffusion.pretraining.stage import check_state, run_stage
+
+NUM_TEST = 1000
+FILE = "recognisers.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecogniserConfig(StageConfig):
+    """The recognisers' numbers in the recipe."""
+
+    num_scenes: int  # of those that the pipeline learns from
+    num_characters: int  # whose scenes show every combination
+    num_reconstructions: int  # of the first scenes, seen as the autoencoder keeps them
+    reconstruction_share: float  # of a batch
+
+
+class RecogniserLoss(nn.Module):
+    r"""The loss at the head of this file, of pictures x (B, 3, 64, 64) with labels (B, factors)."""
+
+    def __init__(self, network: Recogniser):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        heads = split_heads(self.network(x).float()).values()
+        losses = [
+            F.cross_entropy(logits, labels[:, number], ignore_index=NOTHING)
+            for number, logits in enumerate(heads)
+        ]
+        return torch.stack(losses).sum()
+
+
+def labels_for(scenes: Iterable[Scene]) -> Tensor:
+    r"""The right answers for scenes: (N, factors) int64."""
+    return torch.tensor([labels_of(scene.visible_factors()) for scene in scenes])
+
+
+def draw_labelled(
+    pictures: np.ndarray,
+    labels: Tensor,
+    config: RecogniserConfig,
+    reconstructions: np.ndarray | None = None,
+) -> Draw:
+    r"""Batches of pictures with their labels.
+
+    Args:
+        pictures: (N, 64, 64, 3) uint8.
+        labels: (N, factors).
+        config: batch size, and the share of reconstructions.
+        reconstructions: of the first of the pictures, (M, 64, 64, 3) uint8.
+    """
+    num_soft = 0
+    if reconstructions is not None:
+        num_soft = round(config.reconstruction_share * config.batch_size)
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(pictures), (config.batch_size - num_soft,), generator=generator)
+        x = augment.shifted(pictures, chosen, 3, generator)
+        x = augment.softened(x, 0.4, generator)
+        x = augment.noisy(augment.recoloured(x, 0.06, generator), 0.06, generator)
+        if num_soft:
+            also = torch.randint(len(reconstructions), (num_soft,), generator=generator)
+            soft = augment.shifted(reconstructions, also, 3, generator)
+            x, chosen = torch.cat([x, soft]), torch.cat([chosen, also])
+        return x, labels[chosen]
+
+    return draw
+
+
+def pretrain_recognisers(
+    folder: Path, config: RecogniserConfig, *, resume: bool, out: Path, vae=None
+) -> None:
+    r"""Train, measure and write the recognisers.
+
+    Args:
+        folder: of the run: pictures, state, and the log `recognisers.jsonl`.
+        config: the recipe's numbers.
+        resume: go on from the state in `folder`, if there is one.
+        out: where `recognisers.safetensors` is written, in half precision.
+        vae: the autoencoder whose softness they should bear; None leaves reconstructions out.
+
+    Raises:
+        InputError: if a state lies in `folder` and `resume` is False.
+    """
+    check_state(folder, "recognisers", resume=resume)
+    torch.manual_seed(config.seed)
+    pictures, labels = _labelled(folder, config)
+    reconstructions = None
+    if vae is not None and config.num_reconstructions:
+        reconstructions = _cached_reconstructions(
+            folder, vae, pictures[: config.num_reconstructions]
+        )
+    tests = unseen_pictures(vae, NUM_TEST)
+
+    def measure(ema: RecogniserLoss, step: int) -> dict:
+        save_weights(ema.network, out / FILE)
+        shipped = load_weights(Recogniser(), out / FILE)
+        return {name: shares(shipped, x, scenes) for name, (x, scenes) in tests.items()}
+
+    model = RecogniserLoss(Recogniser())
+    batches = draw_labelled(pictures, labels, config, reconstructions)
+    run_stage("recognisers", folder, model, batches, config, measure)
+
+
+def unseen_pictures(vae, num: int) -> dict[str, tuple[np.ndarray, list[Scene]]]:
+    """Unseen scenes: of combinations that training shows, of those it does not, and softened."""
+    seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + num)
+    seen = [random_scene(seed) for seed in seeds]
+    held_out = [random_scene(seed, held_out=True) for seed in seeds[: num // 2]]
+    tests = {
+        "scenes": (draw(seen, progress=False), seen),
+        "held_out": (draw(held_out, progress=False), held_out),
+    }
+    if vae is not None:
+        half = num // 2
+        tests["reconstructions"] = (reconstruct(vae, tests["scenes"][0][:half]), seen[:half])
+    return tests
+
+
+def shares(model: Recogniser, pictures: np.ndarray, scenes: list[Scene]) -> dict[str, float]:
+    """The accuracy of each factor, rounded."""
+    shown = [scene.visible_factors() for scene in scenes]
+    return {k: round(v, 4) for k, v in accuracy(recognise(pictures, model), shown).items()}
+
+
+def _labelled(folder: Path, config: RecogniserConfig) -> tuple[np.ndarray, Tensor]:
+    """All pictures to learn from, with their labels; the pipeline's scenes first."""
+    scenes = [random_scene(seed) for seed in range(config.num_scenes)]
+    scenes += character_scenes(0, config.num_characters)
+    pictures = [cached_scenes(folder / "scenes", config.num_scenes)]
+    if config.num_characters:
+        pictures.append(cached_characters(folder / "characters", config.num_characters))
+    return np.concatenate(pictures), labels_for(scenes)
+
+
+def _cached_reconstructions(folder: Path, vae, pictures: np.ndarray) -> np.ndarray:
+    """Computed once: a run that goes on must see the same ones, whatever became of the VAE."""
+    path = folder / f"reconstructions-{len(pictures)}.npy"
+    if not path.exists():
+        draft = path.with_suffix(".draft.npy")
+        np.save(draft, reconstruct(vae, pictures))
+        draft.replace(path)
+    return np.load(path, allow_pickle=False)
