@@ -16,6 +16,8 @@ WAYS = {
     "one thread": {"threads": 1},
     "channels last": {"channels_last": True},
     "bfloat16": {"bf16": True},
+    "attention written out": {"attention": True},
+    "bfloat16 and attention": {"bf16": True, "attention": True},
     "memory kept": {"keep_memory": True},
     "batch 64": {"batch": 64},
     "latents encoded each time": {"encode": True},
@@ -23,7 +25,13 @@ WAYS = {
 
 
 def images_per_second(
-    threads=2, channels_last=False, bf16=False, keep_memory=False, batch=BATCH, encode=False
+    threads=2,
+    channels_last=False,
+    bf16=False,
+    attention=False,
+    keep_memory=False,
+    batch=BATCH,
+    encode=False,
 ) -> float:
     """Train a few steps on random pictures, and time the later ones."""
     import torch
@@ -31,15 +39,19 @@ def images_per_second(
 
     from tlab_diffusion.pretraining import pace
     from tlab_diffusion.pretraining.networks import new_unet, new_vae, text_config
+    from tlab_diffusion.pretraining.recipe import load_recipe
     from tlab_diffusion.pretraining.tokenizer import new_tokenizer
     from tlab_diffusion.pretraining.unet import TextToImage
 
+    recipe = load_recipe()
     torch.set_num_threads(threads)
     if keep_memory:
         pace.keep_memory()
     tokenizer = new_tokenizer()
-    model = TextToImage(new_unet(), CLIPTextModel(text_config(tokenizer)), 5.0)
-    vae = new_vae((16, 32, 64)) if encode else None
+    model = TextToImage(new_unet(recipe.unet.channels), CLIPTextModel(text_config(tokenizer)), 5.0)
+    vae = new_vae(recipe.vae.channels) if encode else None
+    if attention:
+        pace.suit_attention(model.unet, torch.device("cpu"))
     if channels_last:
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)

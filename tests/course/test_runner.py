@@ -2,6 +2,7 @@
 
 import _thread
 import contextvars
+import signal
 import threading
 import time
 
@@ -72,6 +73,15 @@ def test_output_is_back_in_place_afterwards(capsys):
     assert capsys.readouterr().out == "outside\n"
 
 
+@pytest.fixture
+def python_hears_interrupts():
+    """Also where the tests run in the background, for which a shell turns interrupts off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_hears_interrupts")
 def test_the_caller_may_interrupt_and_the_answer_ends(monkeypatch, capsys):
     monkeypatch.setattr(runner, "LIMIT_S", 30.0)
     seen = []

@@ -8,7 +8,6 @@ import torch
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import metrics
-from tlab_diffusion.evaluation.reconstruction import psnr
 
 
 def randn(*shape, seed=0):
@@ -81,12 +80,6 @@ def test_entropy_of_known_distributions():
     assert metrics.entropy_share(["a"] * 9, world) == 0
     half = metrics.entropy_share(["a", "b"], dict.fromkeys("abcd", 5))
     assert half == pytest.approx(0.5)
-
-
-def test_psnr_by_hand():
-    a = torch.zeros(2, 3, 4, 4)
-    b = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.02)])
-    torch.testing.assert_close(psnr(a, b), torch.tensor([20.0, 40.0]))
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,14 @@ def test_a_hub_model_of_another_class_is_refused_before_its_weights_come(monkeyp
 
 
 def test_a_hub_model_is_checked_as_a_folder_is(monkeypatch, folder):
-    kind = "diffusers.StableDiffusionPipeline"
-    monkeypatch.setattr(f"{kind}.load_config", lambda name: {"_class_name": kind[10:]})
-    monkeypatch.setattr(f"{kind}.download", lambda name, use_safetensors: folder)
+    from diffusers import StableDiffusionPipeline
+
+    def config_of(name, **options):
+        return its_own(folder if name == "somebody/model" else name, **options)
+
+    its_own = StableDiffusionPipeline.load_config
+    monkeypatch.setattr(StableDiffusionPipeline, "load_config", config_of)
+    monkeypatch.setattr(StableDiffusionPipeline, "download", lambda name, use_safetensors: folder)
     assert load("somebody/model").unet.config.sample_size == 16
     truncate_weights(folder)
     with pytest.raises(InputError, match="text_encoder/model.safetensors, which is damaged"):

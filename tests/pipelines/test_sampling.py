@@ -38,8 +38,8 @@ def test_a_model_that_predicts_v_is_driven_as_diffusers_drives_it():
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     parts = tiny_pipeline().components
-    config = dict(parts["scheduler"].config) | {"prediction_type": "v_prediction"}
-    parts |= {"scheduler": DDIMScheduler.from_config(config)}
+    epsilon = parts["scheduler"].config
+    parts |= {"scheduler": DDIMScheduler.from_config(epsilon, prediction_type="v_prediction")}
     pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     noise = initial_noise(pipeline, 0, 0)

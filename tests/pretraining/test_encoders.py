@@ -17,7 +17,7 @@ from tlab_diffusion.evaluation.networks import load_weights, save_weights
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.picturebook import SUBJECTS, caption
-from tlab_diffusion.pretraining import characters, checkpoints, encoders, loop
+from tlab_diffusion.pretraining import characters, checkpoints, encoders, loop, text
 
 EACH = characters.SCENES_EACH
 SETTINGS = {"learning_rate": 3e-3, "ema_decay": 0.9, "seed": 0, "num_characters": 4} | STEPS
@@ -50,11 +50,11 @@ def test_the_loss_is_two_cross_entropies():
     a, b = (F.normalize(torch.randn(5, 7, generator=generator(i)), dim=1) for i in range(2))
     logits = 3.0 * a @ b.T
     rows, columns = logits.log_softmax(dim=1).diag(), logits.log_softmax(dim=0).diag()
-    loss = encoders.matching_loss(a, b, torch.tensor(3.0).log())
+    loss = text.matching_loss(a, b, torch.tensor(3.0).log())
     torch.testing.assert_close(loss, -(rows + columns).mean() / 2)
     torch.testing.assert_close(
-        encoders.matching_loss(a, b, torch.tensor(99.0)),
-        encoders.matching_loss(a, b, torch.tensor(encoders.GREATEST_SCALE).log()),
+        text.matching_loss(a, b, torch.tensor(99.0)),
+        text.matching_loss(a, b, torch.tensor(text.GREATEST_SCALE).log()),
     )
 
 

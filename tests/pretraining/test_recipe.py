@@ -10,7 +10,7 @@ TEXT = SHIPPED.read_text()
 
 def test_the_shipped_recipe_is_read():
     recipe = load_recipe()
-    assert recipe.vae.channels == (16, 32, 64)
+    assert recipe.vae.channels == (32, 64, 128)
     assert recipe.unet.caption_dropout == 0.1
     assert all(stage.save_every_s <= 300 for stage in vars(recipe).values())
 
@@ -23,7 +23,7 @@ def test_the_shipped_recipe_is_read():
         ("caption_dropout = 0.1", "caption_dropout = 'some'", "unet.caption_dropout.*a number"),
         ("batch_size = 8 ", "batch_size = 8.5 ", "vae.batch_size.*an integer"),
         ("batch_size = 8 ", "batch_size = -8 ", "vae.batch_size.*not below 0"),
-        ("channels = [16, 32, 64]", "channels = 16", "vae.channels.*a list of integers"),
+        ("channels = [32, 64, 128]", "channels = 16", "vae.channels.*a list of integers"),
         ("[vae]", "[vea]", "unknown 'vea'"),
         ("[vae]", "[vae", "a TOML file"),
     ],

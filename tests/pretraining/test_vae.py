@@ -9,7 +9,7 @@ import torch
 
 from tests.pretraining.tiny import RECIPE, scenes
 from tlab_diffusion.evaluation.pictures import to_tensor
-from tlab_diffusion.evaluation.reconstruction import psnr, reconstruction_psnr
+from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.picturebook import random_scene, render
 from tlab_diffusion.pretraining import loop, pictures
 from tlab_diffusion.pretraining.networks import new_vae
@@ -38,14 +38,16 @@ def test_the_loss_sees_edges_and_the_size_of_latents(vae):
     noise = torch.zeros(len(x), 4, 16, 16)
 
     def loss(**weights):
-        config = dataclasses.replace(TINY, **({"gradient_weight": 0.0, "kl_weight": 0.0} | weights))
+        weights = {"sharpness_weight": 0.0, "kl_weight": 0.0} | weights
+        config = dataclasses.replace(TINY, **weights)
         return VaeLoss(vae, config)(x, noise).item()
 
     posterior = vae.encode(x).latent_dist
     error = x - vae.decode(posterior.mean).sample
-    assert loss() == pytest.approx(error.abs().mean().item(), rel=1e-5)
+    assert loss() == pytest.approx(error.square().mean().item(), rel=1e-5)
     edges = sum(error.diff(dim=d).abs().mean().item() for d in (2, 3))
-    assert loss(gradient_weight=2.0) - loss() == pytest.approx(2 * edges, rel=1e-4)
+    sharpness = error.abs().mean().item() + edges
+    assert loss(sharpness_weight=2.0) - loss() == pytest.approx(2 * sharpness, rel=1e-4)
     kl = (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean().item() / 2
     assert loss(kl_weight=1.0) - loss() == pytest.approx(kl, rel=1e-4)
 
@@ -61,12 +63,6 @@ def test_a_decoder_can_learn_while_the_latents_stay(vae, tmp_path):
     assert reconstruction_psnr(vae, x) > before
 
 
-def test_psnr_by_hand():
-    a = torch.zeros(2, 3, 4, 4)
-    b = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.02)])
-    torch.testing.assert_close(psnr(a, b), torch.tensor([20.0, 40.0]))
-
-
 def test_scenes_are_drawn_once(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "CHUNK", 4)
     first = pictures.cached_scenes(tmp_path, 6, processes=1)
@@ -75,11 +71,18 @@ def test_scenes_are_drawn_once(tmp_path, monkeypatch):
     assert np.array_equal(pictures.cached_scenes(tmp_path, 6), first)
 
 
-def test_batches_are_scenes_with_their_own_noise():
-    x = scenes()
-    draw = draw_pictures(x, dataclasses.replace(TINY, batch_size=64))
-    batch, noise = draw(torch.Generator().manual_seed(0))
-    known = {picture.numpy().tobytes() for picture in to_tensor(x)}
-    assert {picture.numpy().tobytes() for picture in batch} == known
+def test_batches_are_scenes_mirrored_and_recoloured_with_their_own_noise():
+    x = to_tensor(scenes())
+    draw = draw_pictures(scenes(), dataclasses.replace(TINY, batch_size=64))
+    batch, noise = draw(torch.Generator().manual_seed(1))
+
+    def kinds(pictures):
+        return {picture.numpy().tobytes() for picture in pictures}
+
+    got, plain, mirrored = kinds(batch), kinds(x), kinds(x.flip(3))
+    assert got & plain and got & mirrored
+    recoloured = got - plain - mirrored
+    every = [x[:, list(order)] for order in itertools.permutations(range(3))]
+    assert recoloured and recoloured <= kinds(torch.cat([*every, *(y.flip(3) for y in every)]))
     assert noise.shape == (64, 4, 16, 16)
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(noise))

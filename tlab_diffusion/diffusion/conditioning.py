@@ -10,7 +10,7 @@ from tlab_diffusion.errors import InputError
 
 
 def contrastive_loss(
-    image_features: Tensor, text_features: Tensor, temperature: float = 0.07
+    image_features: Tensor, text_features: Tensor, temperature: float | Tensor = 0.07
 ) -> Tensor:
     r"""The loss of CLIP: picture i and caption i belong together, all others do not.
 
@@ -21,7 +21,7 @@ def contrastive_loss(
     Args:
         image_features: (B, D), of any length.
         text_features: (B, D), pair by pair.
-        temperature: above 0; small ones punish near misses harder.
+        temperature: above 0, a number or a learned scalar; small ones punish near misses harder.
 
     Returns:
         A scalar; log B where features say nothing.

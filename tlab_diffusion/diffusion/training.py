@@ -104,9 +104,9 @@ def train(
 
 def average_into(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
     """Move the averaged model's parameters one `ema_update` towards the model's, in place."""
-    averages = ema_update(list(ema_model.parameters()), list(model.parameters()), decay)
-    for parameter, average in zip(ema_model.parameters(), averages, strict=True):
-        parameter.copy_(average)
+    # One at a time: a second copy of all averages may not fit into memory.
+    for average, parameter in zip(ema_model.parameters(), model.parameters(), strict=True):
+        average.copy_(*ema_update([average], [parameter], decay))
     for buffer, current in zip(ema_model.buffers(), model.buffers(), strict=True):
         buffer.copy_(current)
 

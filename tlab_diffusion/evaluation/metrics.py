@@ -139,7 +139,7 @@ def entropy_share(values: Sequence[str | None], world: Mapping[str | None, float
 def entropy(weights: Sequence[float]) -> float:
     r"""Shannon's entropy of a distribution, - sum p log p, in nats; weights need not sum to 1."""
     total = sum(weights)
-    return -sum(w / total * math.log(w / total) for w in weights if w > 0)
+    return sum(w / total * math.log(total / w) for w in weights if w > 0)
 
 
 def _check_features(a: Tensor, b: Tensor) -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from tlab_diffusion.diffusion.latents import psnr
 from tlab_diffusion.evaluation.pictures import to_tensor
 
 
@@ -18,25 +18,6 @@ def reconstruct(vae, pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@torch.inference_mode()
 def reconstruction_psnr(vae, pictures: np.ndarray) -> float:
-    r"""Mean PSNR of reconstructions through the latents' means, in dB.
-
-    Args:
-        vae: the autoencoder.
-        pictures: (N, 64, 64, 3) uint8.
-    """
-    values = []
-    for start in range(0, len(pictures), 64):
-        x = to_tensor(pictures[start : start + 64]).to(vae.device)
-        x_hat = vae.decode(vae.encode(x).latent_dist.mean).sample.clamp(-1, 1)
-        values.append(psnr(x, x_hat))
-    return torch.cat(values).mean().item()
-
-
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    r"""Peak signal-to-noise ratio of each pair, in dB; pictures (B, 3, H, W) in [-1, 1].
-
-    `10 log10(4 / mean (a - b)^2)`, for the range is 2 wide; (B,).
-    """
-    return 10 * (4 / (a - b).square().flatten(1).mean(dim=1)).log10()
+    r"""Mean PSNR of reconstructions, in dB, of pictures (N, 64, 64, 3) uint8."""
+    return psnr(to_tensor(pictures), to_tensor(reconstruct(vae, pictures))).mean().item()

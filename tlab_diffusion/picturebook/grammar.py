@@ -10,7 +10,7 @@ any order.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tlab_diffusion.errors import InputError
@@ -128,7 +128,7 @@ def caption(
     if hidden:
         known = ", ".join(visible)
         raise InputError("mention", got=", ".join(hidden), expected=f"some of {known}")
-    return _sentence({name: visible[name] for name in named}, identifier)
+    return sentence({name: visible[name] for name in named}, identifier)
 
 
 def _mention_share(name: str, value: str) -> float:
@@ -137,7 +137,8 @@ def _mention_share(name: str, value: str) -> float:
     return MENTION_SHARE.get(name, UNUSUAL_SHARE)
 
 
-def _sentence(named: dict[str, str], identifier: str | None) -> str:
+def sentence(named: Mapping[str, str], identifier: str | None = None) -> str:
+    r"""Puts factors into words; the class noun may be any word, also one of no picture book."""
     adjectives = [named.get(name) for name in ("expression", "pattern", "colour")]
     noun = " ".join(word for word in [*adjectives, identifier, named["class_noun"]] if word)
     article = "an" if noun[0] in "aeiou" else "a"

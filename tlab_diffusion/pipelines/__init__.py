@@ -12,13 +12,12 @@ attention  which words each place of a picture looks at
 
 from tlab_diffusion.pipelines.loading import PICTUREBOOK, best_device, check_model, load
 from tlab_diffusion.pipelines.prompts import embed, prompt_warnings
-from tlab_diffusion.pipelines.sampling import check_steps, decode, initial_noise, sample
+from tlab_diffusion.pipelines.sampling import decode, initial_noise, sample
 
 __all__ = [
     "PICTUREBOOK",
     "best_device",
     "check_model",
-    "check_steps",
     "decode",
     "embed",
     "initial_noise",

@@ -102,8 +102,12 @@ def _check_folder(folder: Path) -> None:
         got = f"{index}, which is damaged"
         raise InputError("model", got=got, expected="a JSON object") from error
     _check_kind(kind)
-    has_checker = (parts.get("safety_checker") or [None])[0] is not None
-    for part in (*PARTS, "safety_checker") if has_checker else PARTS:
+    listed = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0]]
+    for part in (*PARTS, *listed):
+        if not (folder / part).is_dir():
+            got = f"{folder}, which has no {part}"
+            raise InputError("model", got=got, expected="a whole pipeline folder")
+    for part in (*PARTS, "safety_checker") if "safety_checker" in listed else PARTS:
         _check_weights(folder / part)
 
 

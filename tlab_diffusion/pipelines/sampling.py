@@ -51,6 +51,7 @@ def sample(
     for name, value in {"num": num, "steps": steps, "batch_size": batch_size}.items():
         _check_integer(name, value, lowest=1)
     _check_integer("seed", seed, lowest=0)
+    _check_steps(pipeline, steps)
     return _sample(pipeline, prompts, num, seed, steps, float(guidance_scale), batch_size, progress)
 
 
@@ -129,7 +130,7 @@ def initial_noise(pipeline, seed: int, number: int) -> Tensor:
     return torch.randn(shape, generator=generator).to(pipeline.device, unet.dtype)
 
 
-def check_steps(pipeline, steps: int) -> None:
+def _check_steps(pipeline, steps: int) -> None:
     """Refuse more steps than the model was trained with."""
     most = pipeline.scheduler.config.num_train_timesteps
     if steps > most:

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from tlab_diffusion.plots.png import encode_png
 from tlab_diffusion.plots.style import SCREEN_DPI
 
+ABOVE = 10  # what lifts moving artists above still ones: matplotlib's own orders end at 5
+
 
 class LiveFigure:
     """A figure with still and moving artists.
@@ -37,14 +39,13 @@ class LiveFigure:
 
     def moving(self, *artists: Artist) -> None:
         """Declare artists that change from tick to tick."""
-        for artist in artists:
-            artist.set_animated(True)
-        self._moving.extend(artists)
         # A frame is drawn above what it frames, or a tick would paint over it.
         frames = [spine for a in artists if a.axes for spine in a.axes.spines.values()]
-        for spine in frames:
-            spine.set_animated(True)
-        self._moving.extend(spine for spine in frames if spine not in self._moving)
+        for artist in (*artists, *frames):
+            if artist not in self._moving:
+                artist.set_animated(True)
+                artist.set_zorder(artist.zorder + ABOVE)  # in a full drawing too
+                self._moving.append(artist)
         self._moving.sort(key=lambda artist: artist.zorder)
 
     def still_changed(self) -> None:

@@ -31,7 +31,8 @@ def load(path: Path) -> dict[str, Tensor]:
         raise InputError("checkpoint", got=f"no file {path}", expected="a safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Cloned: what is read is a view of the file, which may be replaced or go.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(
             "checkpoint",
@@ -42,23 +43,28 @@ def load(path: Path) -> dict[str, Tensor]:
 
 
 def training_state(
-    model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, step: int
+    model: nn.Module, ema: nn.Module | None, optimizer: torch.optim.Optimizer, step: int
 ) -> dict[str, Tensor]:
-    """Everything that a step changes, as named tensors."""
+    """Everything that a step changes, as named tensors; `ema` is None where none is kept."""
     state = {"step": torch.tensor(step)}
     state |= {f"model.{name}": value for name, value in model.state_dict().items()}
-    state |= {f"ema.{name}": value for name, value in ema.state_dict().items()}
+    if ema is not None:
+        state |= {f"ema.{name}": value for name, value in ema.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
     return state
 
 
 def restore(
-    state: dict[str, Tensor], model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer
+    state: dict[str, Tensor],
+    model: nn.Module,
+    ema: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
 ) -> int:
     """Put a `training_state` back, and return the step it was saved at."""
     model.load_state_dict(_under("model.", state))
-    ema.load_state_dict(_under("ema.", state))
+    if ema is not None:
+        ema.load_state_dict(_under("ema.", state))
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under("optimizer.", state).items():
         index, key = name.split(".")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
@@ -41,8 +40,8 @@ from tlab_diffusion.pretraining.characters import (
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.recognisers import FILE as RECOGNISERS
 from tlab_diffusion.pretraining.stage import check_state, run_stage
+from tlab_diffusion.pretraining.text import matching_loss
 
-GREATEST_SCALE = 50.0  # of the cosines
 NUM_TEST = 256  # captions among which a picture's own should be the nearest
 MEMBERS = 50  # of a subject's class, in its colour, that must not be taken for it
 VISITS = 20  # scenes of each subject that are tested
@@ -67,13 +66,6 @@ class IdentityConfig(EncoderConfig):
     """The image-only encoder's numbers in the recipe."""
 
     members: int  # characters of the same class and colour in a batch
-
-
-def matching_loss(a: Tensor, b: Tensor, log_scale: Tensor) -> Tensor:
-    r"""Row i of a (B, D) belongs to row i of b (B, D), and to no other; all of length 1."""
-    logits = log_scale.exp().clamp(max=GREATEST_SCALE) * a @ b.T
-    own = torch.arange(len(a), device=a.device)
-    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
 
 class ImageTextLoss(nn.Module):

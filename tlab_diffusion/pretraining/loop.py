@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tlab_diffusion.diffusion.training import average_into
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining import checkpoints
-from tlab_diffusion.pretraining.pace import autocast, keep_memory, learning_rate_at
+from tlab_diffusion.pretraining.pace import autocast, keep_memory, learning_rate_at, run_device
 
 # Draws the batch of a step, alike in every process: tensors (B, ...) that the module takes.
 Draw = Callable[[torch.Generator], tuple[Tensor, ...]]
@@ -66,6 +66,7 @@ def train(
             was saved last then stays as it is.
     """
     keep_memory()
+    run_device()
     accelerator = Accelerator()
     model.to(accelerator.device)
     ema = copy.deepcopy(model).requires_grad_(False).eval()

@@ -109,8 +109,15 @@ def save_pipeline(
     halves = [copy.deepcopy(part).half() for part in (vae, text_encoder, unet)]
     pipeline = new_pipeline(halves[0], halves[1], tokenizer, halves[2])
     pipeline.save_pretrained(folder, safe_serialization=True)
-    # Transformers would load the file's half precision, beside diffusers' float32 U-Net.
-    config = folder / "text_encoder/config.json"
+    load_in_float32(folder / "text_encoder")
+
+
+def load_in_float32(part: Path) -> None:
+    """Have a part saved by transformers loaded in float32, whatever its file's precision.
+
+    Transformers would load the file's half precision, beside diffusers' float32 U-Net.
+    """
+    config = part / "config.json"
     settings = json.loads(config.read_text(encoding="utf-8"))
     config.write_text(
         json.dumps(settings | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8"

@@ -6,6 +6,11 @@ import sys
 from typing import Protocol
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+from torch import nn
+
+from tlab_diffusion.pipelines import best_device
 
 
 class Pace(Protocol):
@@ -35,6 +40,25 @@ def autocast(device: torch.device) -> torch.autocast:
     """
     fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+def run_device() -> torch.device:
+    """The device of this process; joins the other processes of the run, where there are some."""
+    # Told that it is on a CPU, accelerate joins processes by gloo; else each would run alone.
+    cpu = best_device() == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
+    return PartialState(cpu=cpu).device
+
+
+def suit_attention(unet: nn.Module, device: torch.device) -> None:
+    r"""Write attention out where a U-Net is trained on a processor, instead of one fused kernel.
+
+    The fused kernel saves memory that short sequences do not need, and its backward pass is slow
+    there: measured at batch 48, a quarter to a third of a training step.
+    """
+    if device.type == "cpu":
+        from diffusers.models.attention_processor import AttnProcessor
+
+        unet.set_attn_processor(AttnProcessor())
 
 
 def keep_memory() -> None:

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining import checkpoints
 from tlab_diffusion.pretraining.loop import Draw, StageConfig, train
+from tlab_diffusion.pretraining.pace import run_device
 
 Measure = Callable[[nn.Module, int], dict]
 
@@ -48,6 +49,7 @@ def run_stage(
     """
     state = state_file(folder, name)
     done = int(checkpoints.load(state)["step"]) if state.exists() else 0
+    run_device()
     main = PartialState().is_main_process
     began = time.monotonic()
     with tqdm(

@@ -27,6 +27,7 @@ from tlab_diffusion.pretraining.networks import (
     save_pipeline,
     text_config,
 )
+from tlab_diffusion.pretraining.pace import run_device, suit_attention
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.recipe import Recipe
 from tlab_diffusion.pretraining.stage import check_state, run_stage
@@ -103,6 +104,7 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     vae = _part(AutoencoderKL, "vae", folder, base)
     text_encoder = _part(CLIPTextModel, "text_encoder", base or folder)
     unet = new_unet(config.channels) if base is None else _part(UNet2DConditionModel, "unet", base)
+    suit_attention(unet, run_device())
     moments = _cached_moments(folder, vae, config.num_scenes)
     captions = training_captions(tokenizer, config.num_scenes, config.captions_per_scene)
     no_caption = tokenise(tokenizer, [""])[0]

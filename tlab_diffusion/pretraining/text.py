@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tlab_diffusion.diffusion.conditioning import contrastive_loss
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import caption, random_scene
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
@@ -42,6 +43,11 @@ def new_image_encoder(width: int) -> nn.Sequential:
     )
 
 
+def matching_loss(a: Tensor, b: Tensor, log_scale: Tensor) -> Tensor:
+    r"""`contrastive_loss` of features (B, D), at a learned scale that is kept from running away."""
+    return contrastive_loss(a, b, 1 / log_scale.exp().clamp(max=GREATEST_SCALE))
+
+
 class ClipPair(nn.Module):
     r"""Text and image encoder, with the contrastive loss of pictures x and captions' token ids.
 
@@ -65,10 +71,7 @@ class ClipPair(nn.Module):
         return F.normalize(self.image_encoder(x).float(), dim=1)
 
     def forward(self, x: Tensor, ids: Tensor) -> Tensor:
-        scale = self.log_scale.exp().clamp(max=GREATEST_SCALE)
-        logits = scale * self.image_features(x) @ self.text_features(ids).T
-        own = torch.arange(len(x), device=x.device)
-        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        return matching_loss(self.image_features(x), self.text_features(ids), self.log_scale)
 
 
 def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:

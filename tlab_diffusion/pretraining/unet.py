@@ -18,6 +18,7 @@ from tlab_diffusion.diffusion.losses import diffusion_loss, min_snr_weights
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.networks import new_scheduler
+from tlab_diffusion.pretraining.pace import autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,9 @@ def latent_moments(vae: AutoencoderKL, pictures: np.ndarray, progress: bool = Tr
     moments = []
     for start in tqdm(range(0, len(pictures), 64), unit="batch", disable=not progress):
         x = to_tensor(pictures[start : start + 64]).to(vae.device)
-        latents = vae.encode(x).latent_dist
-        both = torch.cat([latents.mean, latents.std], dim=1) * vae.config.scaling_factor
+        with autocast(vae.device):
+            latents = vae.encode(x).latent_dist
+        both = torch.cat([latents.mean, latents.std], dim=1).float() * vae.config.scaling_factor
         moments.append(both.half().cpu())
     return torch.cat(moments)
 
