@@ -38,7 +38,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Yields what works and what does not, the slowest findings last."""
-    for probe in (python, packages, lessons, devices, memory, disk, browser, kernel):
+    for probe in (python, packages, lessons, devices, memory, disk, browser, model, kernel):
         try:
             yield from probe()
         except ImportError as error:
@@ -112,6 +112,18 @@ def browser() -> Iterator[Finding]:
     except webbrowser.Error:
         fix = "Copy the address that `tlab lab` prints into a browser."
         yield Finding("browser", "note", "none opens by itself", fix)
+
+
+def model() -> Iterator[Finding]:
+    """Draws a picture with the shipped model, in one step."""
+    from tlab_diffusion.pipelines import load, sample
+
+    try:
+        next(sample(load("picturebook"), ["a robot"], steps=1))
+    except InputError as error:
+        yield Finding("picturebook", "failed", str(error), REINSTALL)
+    else:
+        yield Finding("picturebook", "ok", "the shipped text-to-image model loads and draws")
 
 
 def kernel() -> Iterator[Finding]:
