@@ -8,6 +8,7 @@ Welcome. Here you will take a diffusion model apart, derive the one line that tr
 
 - say what a diffusion model does, and name fields where such models work;
 - draw scenes of the small world that this course uses instead of the internet;
+- type a prompt, and have a diffusion model draw it;
 - solve an exercise, have it checked, get a hint, and see your progress.
 
 **Time** about 20 minutes, 1 exercise. **You need** a little Python.
@@ -32,6 +33,7 @@ from tlab_diffusion.picturebook import (
     scene_from_caption,
     subject_scenes,
 )
+from tlab_diffusion.pipelines import load, prompt_warnings, sample
 
 # %% [markdown]
 r"""
@@ -114,7 +116,29 @@ plots.picture_strip(pages, [f"seed {seed}" for seed in range(5)], title=my_capti
 
 # %% [markdown]
 r"""
-Here a **program** draws, and it knows what a cat is because we told it. A diffusion model is told nothing: it sees pictures and captions, and finds out. The world gives us what real photographs never could: we know the truth behind every picture, so we can *measure* whether a model understood.
+Here a **program** draws, and it knows what a cat is because we told it. A diffusion model is told nothing: it sees pictures and captions, and finds out.
+
+## Type a prompt, see a picture
+
+Here is one that has found out: `picturebook`, a small Stable Diffusion, trained on pages of this book by a recipe that comes with the course. It starts from noise, takes it away in 25 steps, and listens to your words. Nobody has told it how to draw, and no page that it has seen is among these pictures.
+"""
+
+# %%
+pipeline = load("picturebook")
+
+# %%
+prompt = "a happy striped green cat wearing a crown in the snow"
+
+for warning in prompt_warnings(pipeline.tokenizer, prompt, picturebook=True):
+    print("Beware:", warning)
+pictures = sample(pipeline, [prompt], num=5, seed=0)
+plots.picture_strip(list(pictures), [""] * 5, title=prompt)
+
+# %% [markdown]
+r"""
+Change the prompt and run the cell again. Leave things out: what does the model choose? Ask for something that the world does not have; it will warn you, and do what it can. Another `seed` is other noise, and so another picture.
+
+It is not perfect, and that is a good thing to look at: what does it get right always, what only often? The world gives us what real photographs never could: we know the truth behind every picture, so we can *measure* whether a model understood. From lesson 05 on, you take this very model apart.
 
 ## Meet Pip
 
@@ -188,7 +212,7 @@ r"""
 ## What to keep
 
 - Noising is easy and needs no learning. A diffusion model learns the small step back; many of them make a picture out of noise.
-- The picture book is our laboratory: for every picture the truth is known.
+- The picture book is our laboratory: for every picture the truth is known. `picturebook` is the model that learned from it.
 - Exercises are functions; `check`, `hint`, `solution` and `progress` are your tools.
 
 **Read on** Ho, Jain, Abbeel, *Denoising Diffusion Probabilistic Models* (arXiv:2006.11239), the introduction; Ruiz and others, *DreamBooth* (arXiv:2208.12242), its first two pages.

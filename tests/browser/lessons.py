@@ -4,4 +4,7 @@
 IN_THE_BROWSER = {
     "01_noising.ipynb": ("schedule-explorer", "t"),
     "02_the_loss.ipynb": ("denoiser-explorer", "t"),
+    "04_sampling.ipynb": ("sampler-explorer", "step"),
+    "05_text_and_guidance.ipynb": ("guidance-explorer", "guidance-scale"),
+    "06_latent_diffusion.ipynb": ("latent-walk", "position"),
 }

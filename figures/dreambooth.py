@@ -1,0 +1,48 @@
+"""Draws figures/dreambooth.png: Pip, learned from five pictures, where Pip has never been.
+
+It trains a model first, as `tlab dreambooth` does with its defaults: a few minutes on a CPU.
+"""
+
+import tempfile
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.trainer import train
+from tlab_diffusion.picturebook import subject_pictures
+from tlab_diffusion.pipelines import load, sample
+from tlab_diffusion.plots import Picture, picture_grid
+
+TITLE = "Five pictures of Pip, and what the tuned model draws"
+PROMPTS = (
+    "a zwx robot on the moon",
+    "a zwx robot in the snow wearing a crown",
+    "a watercolour of a zwx robot",
+    "a robot",
+)
+NUM = 5
+
+
+def draw() -> Picture:
+    references = np.stack(subject_pictures("pip", size=64))
+    with tempfile.TemporaryDirectory() as folder:
+        config = DreamBoothConfig(
+            subject_images=Path("pip"),
+            identifier="zwx",
+            class_noun="robot",
+            output=Path(folder) / "tuned",
+        )
+        *_, finished = train(config, references)
+        drawn = list(sample(load(finished.folder), PROMPTS, num=NUM))
+    captions = [
+        fill(text, 22) if not number else ""
+        for text in ("five pictures of Pip", *PROMPTS)
+        for number in range(NUM)
+    ]
+    return picture_grid([*references, *drawn], captions, columns=NUM, title=TITLE)
+
+
+if __name__ == "__main__":
+    draw().save(Path(__file__).with_suffix(".png"))

@@ -1,0 +1,692 @@
+# %% [markdown]
+r"""
+# 03 · Training
+
+Lesson 02 ended with a loss. Now a network learns from it: first one for points in the plane, where we know what a perfect model would say; then a U-Net, which we take apart, for small pictures of cats.
+
+**After this lesson you can**
+
+- tell a network the time, and say why a bare number would not do;
+- write the training loop, and read its loss: how low could it be, and what does it not tell?
+- average the weights of a network while it trains, and say what that is good for;
+- draw a U-Net from memory, and give the reason for each of its parts.
+
+**Time** about 75 minutes, 3 exercises. **You need** lessons 01 and 02, and to have seen a small network in torch.
+"""
+
+# %%
+import copy
+
+import torch
+from torch import nn
+
+from tlab_diffusion import plots
+from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
+from tlab_diffusion.course.tasks import pixel_cats, smile
+from tlab_diffusion.course.widgets import training_view
+from tlab_diffusion.diffusion import losses, process, samplers, schedules, training, unet
+from tlab_diffusion.diffusion.points import PointNet
+
+POINT_STEPS = 800  # steps of training, for each network for points
+PICTURE_STEPS = 300  # steps of training for the U-Net; 1000 give much prettier cats
+
+# %% [markdown]
+r"""
+## 1. Points that smile
+
+A model of pictures takes minutes to train, and at the end nobody can say how good it might have been. So we start with points: ten normal distributions in the plane, arranged as a smile. As in lesson 02, the best possible denoiser of such a mixture is a formula. It is the ruler for everything below.
+"""
+
+# %%
+mixture = smile()
+alpha_bar = schedules.alphas_cumprod(schedules.linear_betas(100, 1e-3, 0.15))
+exact = mixture.denoiser(alpha_bar)
+
+generator = torch.Generator().manual_seed(0)
+points = mixture.sample(800, generator)
+noise = torch.randn(points.shape, generator=generator)
+clouds = {"clean": points}
+for t in (10, 40, 99):
+    when = torch.full((800,), t)
+    clouds[f"t = {t}"] = process.q_sample(points, when, noise, alpha_bar)
+plots.points(clouds, title="Noising melts a smile")
+
+# %% [markdown]
+r"""
+To compare models fairly, ask them all the same questions: one set of clean points, timesteps and noises, put aside for this purpose. The loss on it of the exact denoiser is the **least possible** loss. It is far from 0, for no one can know the noise; a model that always answers 0 has a loss of 1, the variance of the noise.
+"""
+
+# %% tags=["nbval-check-output"]
+generator = torch.Generator().manual_seed(1)
+held_x0 = mixture.sample(20_000, generator)
+held_t = torch.randint(100, (20_000,), generator=generator)
+held_noise = torch.randn(held_x0.shape, generator=generator)
+
+
+@torch.no_grad()
+def held_out_loss(model):
+    return losses.noise_loss(model, held_x0, held_t, held_noise, alpha_bar).item()
+
+
+least = held_out_loss(exact)
+print(f"says nothing: {held_out_loss(lambda x_t, t: torch.zeros_like(x_t)):.2f}")
+print(f"least possible: {least:.2f}")
+
+# %% [markdown]
+r"""
+## 2. Telling the time
+
+The network gets $x_t$ and $t$. Why $t$? Because the same point means different things at different noise levels: at $t = 5$ a point halfway between the eyes is odd, at $t = 90$ it is as good as any.
+
+How should it be told? As one number, 0 to 999, it would drown its neighbours in the first layer, and the difference between 3 and 4 (which matters) would be as small as that between 803 and 804 (which does not). So $t$ comes as a row of waves, as positions do in a transformer (Vaswani and others 2017):
+
+$$\big[\cos(t\,w_0), \dots, \cos(t\,w_{h-1}),\ \sin(t\,w_0), \dots, \sin(t\,w_{h-1})\big], \qquad w_i = 10000^{-i/h},\quad h = \tfrac12\,\text{size}.$$
+
+Think of clock hands: $w_0 = 1$ turns fast and tells neighbours apart; the last one hardly moves in a thousand steps and tells early from late. Every hand is written as cosine *and* sine, so that it is clear which way it turns.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: the timestep embedding
+
+`training.timestep_embedding` · medium · 12 minutes
+
+Timesteps (B,) in, waves (B, size) out: all cosines first, then all sines.
+"""
+
+
+# %% exercise="training.timestep_embedding"
+def timestep_embedding(t, size):
+    """Waves of a timestep. t: (B,) integers, size: an even number. Returns (B, size)."""
+    ### BEGIN SOLUTION
+    half = size // 2
+    rates = 10000 ** (-torch.arange(half) / half)
+    angles = t[:, None] * rates
+    return torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("training.timestep_embedding", timestep_embedding)
+
+# %% [markdown]
+r"""
+**Check.** How alike are two embeddings? As they all have the same length, their scalar product tells. It is largest for equal times, and it depends on the distance of the times alone: $\cos a\cos b + \sin a\sin b = \cos(a-b)$.
+"""
+
+# %%
+waves = unet.timestep_embedding(torch.arange(1000), 128)
+alike = waves @ waves.T / 64
+plots.curves(
+    range(1000),
+    {f"with t = {t}": alike[t] for t in (100, 500, 900)},
+    xlabel="timestep t",
+    ylabel="likeness",
+    title="Near timesteps look alike, far ones do not",
+)
+
+# %% tags=["nbval-check-output"]
+print("alike at distance 0, 1, 10, 100:", [f"{alike[300, 300 + d]:.2f}" for d in (0, 1, 10, 100)])
+print("the same elsewhere:             ", [f"{alike[800, 800 + d]:.2f}" for d in (0, 1, 10, 100)])
+
+# %% [markdown]
+r"""
+## 3. The loop
+
+The network for points is as plain as networks come: the point (and waves of it, for the same reason) beside the time, three hidden layers, and out comes a guess of the noise.
+"""
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(0)
+model = PointNet()
+print(model.layers)
+print(sum(weight.numel() for weight in model.parameters()), "weights")
+
+# %% [markdown]
+r"""
+And here is **all of training** (Algorithm 1 of Ho, Jain and Abbeel):
+
+1. take a batch of clean samples;
+2. draw a timestep *for each*, and noise;
+3. ask the model for the noise in $x_t$, and compute the loss;
+4. move the weights a little down the gradient of the loss. (AdamW, the optimizer, keeps a running scale for each weight, so that one learning rate suits them all.)
+"""
+
+# %%
+generator = torch.Generator().manual_seed(2)
+optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+by_hand = []
+for _ in range(20):
+    x0 = mixture.sample(256, generator)
+    t = torch.randint(100, (256,), generator=generator)
+    noise = torch.randn(x0.shape, generator=generator)
+    loss = losses.noise_loss(model, x0, t, noise, alpha_bar)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    by_hand.append(loss.item())
+
+# %% [markdown]
+r"""
+The package's `training.train` is the same loop, written as a **generator**: it hands back control after every step, so that whoever calls it can draw, measure, save, or stop. **Check**: from the same seeds, the same losses.
+"""
+
+
+# %% tags=["nbval-check-output"]
+def train_points(steps, model=None, learning_rate=3e-3, ema_decay=0.99):
+    """A training on the smile, as a generator, from the same seeds every time."""
+    torch.manual_seed(0)
+    model = model or PointNet()
+    generator = torch.Generator().manual_seed(2)
+    batches = (mixture.sample(256, generator) for _ in range(steps))
+    options = {"learning_rate": learning_rate, "ema_decay": ema_decay, "generator": generator}
+    return training.train(model, batches, alpha_bar, **options)
+
+
+by_package = [step.loss for step in train_points(20)]
+print("the same 20 losses:", torch.allclose(torch.tensor(by_hand), torch.tensor(by_package)))
+
+# %% [markdown]
+r"""
+Now for longer. Along the way we keep copies of the network to look at afterwards.
+"""
+
+# %%
+model, loss_of_step, copies = PointNet(), [], {}
+for step in train_points(POINT_STEPS, model):
+    loss_of_step.append(step.loss)
+    if step.step in (20, 100, POINT_STEPS):
+        copies[step.step] = copy.deepcopy(step.ema_model)
+trained = copies[POINT_STEPS]
+
+plots.curves(
+    range(1, POINT_STEPS + 1),
+    {"loss of each batch": loss_of_step, "least possible": torch.full((POINT_STEPS,), least)},
+    xlabel="step",
+    ylabel="loss",
+    title="The loss falls fast, then hardly at all",
+)
+
+# %% [markdown]
+r"""
+Is it done when the curve is flat? Sample, and see. (How sampling works is the subject of lesson 04. Here `samplers.ddim` takes noise and a model, and walks back in 25 steps. A few points that stray beyond the frame are left out of the picture.)
+"""
+
+
+# %%
+@torch.no_grad()
+def draw_points(model):
+    noise = torch.randn(800, 2, generator=torch.Generator().manual_seed(3))
+    timesteps = samplers.spaced_timesteps(100, 25)
+    *_, last = samplers.ddim(model, noise, alpha_bar, timesteps)
+    return last.x
+
+
+def framed(points):
+    return points[points.abs().amax(dim=1) < 2.5]
+
+
+drawn = {f"after {step} steps": draw_points(each) for step, each in copies.items()}
+drawn["exact denoiser"] = draw_points(exact)
+plots.points(
+    {name: framed(cloud) for name, cloud in drawn.items()},
+    title="A smile appears while the loss is nearly flat",
+)
+
+# %% tags=["nbval-check-output"]
+loss_after = {step: held_out_loss(each) for step, each in copies.items()}
+likely = {name: mixture.log_prob(cloud).median().item() for name, cloud in drawn.items()}
+names = list(likely)
+print(
+    "each is better than the one before, by held-out loss:  ",
+    sorted(loss_after.values(), reverse=True) == list(loss_after.values()),
+)
+print(
+    "each is better than the one before, by log q of samples:",
+    sorted(likely.values()) == list(likely.values()),
+)
+
+# %%
+for step in copies:
+    print(
+        f"after {step:3} steps: loss {loss_after[step]:.3f}, of which {loss_after[step] - least:.3f} could be saved"
+    )
+
+# %% [markdown]
+r"""
+What counts is not the loss but its distance from the least possible one, and that is a small part of it. With pictures we cannot see the distance: all we have is a curve that seems flat. Two rules follow. **Watch samples, not only the loss.** And do not stop because the loss looks flat.
+
+**At which times is the network good?** The loss by timestep, against the exact one:
+"""
+
+
+# %%
+@torch.no_grad()
+def loss_by_time(model):
+    x_t = process.q_sample(held_x0, held_t, held_noise, alpha_bar)
+    errors = (model(x_t, held_t) - held_noise).square().mean(dim=1)
+    return torch.stack([errors[held_t == t].mean() for t in range(100)])
+
+
+plots.curves(
+    range(100),
+    {"the network": loss_by_time(trained), "exact": loss_by_time(exact)},
+    xlabel="timestep t",
+    ylabel="loss",
+    title="Noise is easy to guess where there is much of it",
+)
+
+# %% [markdown]
+r"""
+At high $t$ nearly all of $x_t$ is noise, and naming it is easy; at low $t$ a little noise hides behind the shape of the data. The average over $t$ mixes very different tasks, and that is one more reason why the curve of the loss jumps: each batch draws other timesteps.
+
+**Does the time matter?** Train the same network once more, but tell it $t = 0$ always:
+"""
+
+
+# %%
+class Timeless(PointNet):
+    def forward(self, x_t, t):
+        return super().forward(x_t, torch.zeros_like(t))
+
+
+*_, last = train_points(POINT_STEPS, Timeless())
+timeless = last.ema_model
+
+# %% tags=["nbval-check-output"]
+without, with_time = held_out_loss(timeless) - least, held_out_loss(trained) - least
+print(
+    f"without the time, the avoidable loss is more than twice as large: {without > 2 * with_time}"
+)
+
+# %% [markdown]
+r"""
+## 4. An average that trains along
+
+Every batch pulls the weights somewhat elsewhere, so near the end a network does not settle but jitters around a good place. Averaging over the last steps lands nearer to it. The **exponential moving average** needs no list of old weights:
+
+$$\bar\theta \;\leftarrow\; d\,\bar\theta + (1-d)\,\theta, \qquad d = 0.99,\ 0.999,\ \dots$$
+
+Practically every published diffusion model samples with $\bar\theta$. Training itself goes on with $\theta$; the average only watches.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: the moving average
+
+`training.ema_update` · easy · 8 minutes
+
+`ema` and `params` are lists of tensors, of the same shapes. Return a list of **new** tensors, the averages after this step; leave the old ones as they are.
+"""
+
+
+# %% exercise="training.ema_update"
+def ema_update(ema, params, decay):
+    """New averages. ema, params: lists of tensors, decay: a number below 1."""
+    ### BEGIN SOLUTION
+    pairs = zip(ema, params, strict=True)
+    return [decay * average + (1 - decay) * weight.detach() for average, weight in pairs]
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("training.ema_update", ema_update)
+
+# %% [markdown]
+r"""
+How long is its memory? Let a weight jump from 0 to 1, and wait. After $1/(1-d)$ steps, $1 - d^{1/(1-d)} \approx 1 - 1/e = 63\,\%$ of the jump has arrived.
+"""
+
+# %% tags=["nbval-check-output"]
+for decay in (0.9, 0.99, 0.999):
+    average = [torch.zeros(1)]
+    steps = round(1 / (1 - decay))
+    for _ in range(steps):
+        average = training.ema_update(average, [torch.ones(1)], decay)
+    print(f"decay {decay}: after {steps:4} steps {average[0].item():.2f}")
+
+# %% [markdown]
+r"""
+A long memory has a price: early on it remembers the random start. `train` therefore lets the decay grow from nearly 0, with $\min(d,\ s/(s+10))$ at step $s$.
+
+**Is the average better?** The network as it is, beside the average of its weights, during one training:
+"""
+
+# %%
+model, at, raw, averaged = PointNet(), [], [], []
+for step in train_points(POINT_STEPS, model):
+    if step.step % 40 == 0 and step.step >= 200:
+        at.append(step.step)
+        raw.append(held_out_loss(model) - least)
+        averaged.append(held_out_loss(step.ema_model) - least)
+
+plots.curves(
+    at,
+    {"the network": raw, "the average of its weights": averaged},
+    xlabel="step",
+    ylabel="avoidable loss",
+    title="The average is calmer, and better",
+)
+
+# %% tags=["nbval-check-output"]
+better = sum(a < r for a, r in zip(averaged, raw, strict=True)) / len(raw)
+print(f"the average is better in most comparisons: {better > 0.75}")
+
+# %% [markdown]
+r"""
+## 5. A U-Net, taken apart
+
+A picture of $16\times16$ pixels has 768 numbers. A layer that connects all with all, as for points, would have to learn the same edge anew at every place. The network for pictures is built of **convolutions**, which look through a window of $3\times3$ pixels and do the same everywhere. Ours is in `tlab_diffusion/diffusion/unet.py`, 100 lines, made to be read. Its plan is a ladder, down and up again:
+
+```
+ x_t ─ enter ─ block ──────────── skip ───────────── block ─ leave ─ noise     16 x 16, 32 channels
+                 └ halve ─ block ─ attention ─ block ─ double ┘                 8 x  8, 64 channels
+```
+"""
+
+# %%
+torch.manual_seed(0)
+net = unet.UNet(3, channels=(32, 64))
+shapes = []
+for name, part in net.named_children():
+    for each in part if isinstance(part, nn.ModuleList) else [part]:
+        each.register_forward_hook(
+            lambda module, inputs, output, name=name: shapes.append((name, tuple(output.shape)))
+        )
+
+# %% tags=["nbval-check-output"]
+generator = torch.Generator().manual_seed(4)
+picture, t = torch.randn(1, 3, 16, 16, generator=generator), torch.tensor([30])
+out = net(picture, t)
+for name, shape in shapes:
+    print(f"{name:17} {shape}")
+print(sum(weight.numel() for weight in net.parameters()), "weights")
+
+# %% [markdown]
+r"""
+Part by part, each with its reason.
+
+**The ladder.** A stack of $3\times3$ windows sees far only when it is deep. Halve the picture, and the same window covers twice as much. How far does one see? Change one pixel in the corner, and look where the output changes. (Attention, which sees everything at once, is switched off for this test. So are the norms: their mean runs over the whole picture.)
+"""
+
+
+# %%
+class Nothing(nn.Module):
+    def forward(self, x):
+        return x
+
+
+def reach(*channels):
+    """How many of the 32 pixels of the top row notice a change in the corner pixel."""
+    torch.manual_seed(0)
+    net = unet.UNet(3, channels)
+    nn.init.normal_(net.leave.weight)
+    net.middle_attention = net.leave_norm = Nothing()
+    for block in net.modules():
+        if isinstance(block, unet.ResidualBlock):
+            block.norm1 = block.norm2 = Nothing()
+    before = torch.zeros(1, 3, 32, 32)
+    after = before.clone()
+    after[0, :, 0, 0] = 1
+    t = torch.tensor([30])
+    with torch.no_grad():
+        changed = (net(after, t) - net(before, t)).abs().sum(dim=(0, 1))
+    return int((changed[0] > 0).nonzero().max()) + 1
+
+
+# %% tags=["nbval-check-output"]
+print("no ladder:  ", reach(16), "of 32 pixels")
+print("one rung:   ", reach(16, 16), "of 32 pixels")
+print("two rungs:  ", reach(16, 16, 16), "of 32 pixels")
+
+# %% [markdown]
+r"""
+**The skips.** On the way down, detail is lost: $8\times8$ cannot say which pixel is noisy. So each rung of the way up also sees what the way down saw at that size. Without skips, the network would have to paint the noise from memory.
+
+**The residual block.** Two convolutions, and their result is *added* to the input. Whatever the block does not know to improve, it leaves alone; gradients find a short way through.
+
+**The time** enters every block: the embedding goes through a small network, and each block turns the result into one number a channel, added everywhere in the picture. **Check**: between two times, the first convolution's output moves by the same amount at each pixel.
+"""
+
+# %% tags=["nbval-check-output"]
+block = net.middle_in
+features = torch.randn(1, 64, 8, 8, generator=generator)
+early, late = (net.time(unet.timestep_embedding(torch.tensor([t]), 32)) for t in (5, 900))
+seen = []
+hook = block.norm2.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+changed = (block(features, early) - block(features, late)).abs().max()
+hook.remove()
+shift = seen[0] - seen[1]
+print(
+    "the same shift at every pixel:",
+    torch.allclose(shift, shift[:, :, :1, :1].expand_as(shift), atol=1e-5),
+)
+print("and it reaches the output:    ", bool(changed > 0.01))
+
+# %% [markdown]
+r"""
+**The norms** keep numbers in range. A *group* norm takes a few channels together, subtracts their mean and divides by their spread, for each picture by itself, so that it does not matter who else is in the batch.
+
+**Attention**, at the bottom where the picture is small: every place asks every other one. It connects the two ears of a cat in one step. By itself it does not know *where* things are: shuffle the places, and the result is shuffled alike.
+"""
+
+# %% tags=["nbval-check-output"]
+places = torch.randperm(64, generator=generator)
+
+
+def shuffled(x):
+    return x.flatten(2)[:, :, places].reshape(x.shape)
+
+
+attention = net.middle_attention
+same = torch.allclose(attention(shuffled(features)), shuffled(attention(features)), atol=1e-5)
+print("attention does not know where:  ", same)
+convolution = net.middle_in.conv1
+same = torch.allclose(convolution(shuffled(features)), shuffled(convolution(features)), atol=1e-5)
+print("a convolution doesn't either:   ", same)
+
+# %% [markdown]
+r"""
+(The convolution *does* know what is beside what, which is why the second line says False. That is the division of labour.)
+
+**The last layer starts at 0**, so that an untrained network answers "no noise here". The first loss is then that of saying nothing, 1, whatever the random weights. If yours starts at 50, something is wrong before training has begun.
+"""
+
+# %% tags=["nbval-check-output"]
+picture_bar = schedules.alphas_cumprod(schedules.cosine_betas(1000))
+cats = pixel_cats(512)
+t = torch.randint(1000, (512,), generator=generator)
+noise = torch.randn(cats.shape, generator=generator)
+with torch.no_grad():
+    first = losses.noise_loss(net, cats, t, noise, picture_bar)
+print(f"first loss: {first:.2f}")
+
+# %% [markdown]
+r"""
+## 6. Pictures
+
+Here are the pictures to learn: cats in a meadow, $16\times16$ pixels, each in a colour and a pose of its own. All else (place, view, style) is fixed, so that a small network gets somewhere in half a minute.
+"""
+
+# %%
+plots.picture_grid(cats[:16], [""] * 16, columns=8, title="Sixteen of 512 cats")
+
+# %% [markdown]
+r"""
+One choice is left: *what to predict*. Lesson 02 (section 9) showed that noise, $x_0$ and $v$ say the same, and that as targets they weigh the timesteps differently. The loss of the noise insists on low noise, on the last touch of every pixel. The loss of $x_0$ weighs high noise more, where it is decided whether there is a cat at all, and what colour it has. With half a minute to spend we want the cat first: `prediction_type="sample"`. (Large models have the time to learn both, and mostly predict noise or $v$.)
+
+Training is a generator: we can take some steps, look, and go on.
+"""
+
+# %%
+torch.manual_seed(0)
+net = unet.UNet(3, channels=(32, 64))
+generator = torch.Generator().manual_seed(0)
+batches = (cats[torch.randint(len(cats), (16,), generator=generator)] for _ in range(PICTURE_STEPS))
+trainer = training.train(
+    net,
+    batches,
+    picture_bar,
+    learning_rate=2e-3,
+    ema_decay=0.98,
+    prediction_type="sample",
+    generator=generator,
+)
+
+
+@torch.no_grad()
+def draw_cats(model, number=8):
+    noise = torch.randn(number, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    timesteps = samplers.spaced_timesteps(1000, 25)
+    *_, last = samplers.ddim(model, noise, picture_bar, timesteps, prediction_type="sample")
+    return last.x
+
+
+picture_losses, sheets = [], {}
+
+
+def train_on(share):
+    """Take a share of all steps, and draw with the averaged model."""
+    for _ in range(round(share * PICTURE_STEPS)):
+        step = next(trainer)
+        picture_losses.append(step.loss)
+    sheets[step.step] = draw_cats(step.ema_model)
+    return step.ema_model
+
+
+ema_net = train_on(0.2)
+plots.picture_strip(
+    sheets[len(picture_losses)], [""] * 8, title="A fifth of the way: weather, and something in it"
+)
+
+# %%
+ema_net = train_on(0.4)
+plots.picture_strip(sheets[len(picture_losses)], [""] * 8, title="Three fifths: somebody is there")
+
+# %%
+ema_net = train_on(0.4)
+plots.picture_strip(
+    sheets[len(picture_losses)], [""] * 8, title="At the end: cats, still a little shy"
+)
+
+# %%
+plots.curves(
+    range(1, len(picture_losses) + 1),
+    {"loss of each batch": picture_losses},
+    xlabel="step",
+    ylabel="loss of x0",
+    title="The loss of the U-Net",
+    log="y",
+)
+
+# %% [markdown]
+r"""
+Each column starts from the same noise at all three times, so you can follow one cat as the network learns to see it.
+
+**Check.** Are these new cats, or copies of the 512? For each sample find the nearest picture of the training set. The distance of a real but unseen cat to its nearest one is the ruler: a copy would be much nearer than that.
+"""
+
+# %%
+unseen = pixel_cats(600)[512:]
+
+
+def nearest(pictures):
+    """Root mean squared distance to the nearest training picture, and which it is."""
+    distances = torch.cdist(pictures.flatten(1), cats.flatten(1)) / 768**0.5
+    return distances.min(dim=1)
+
+
+samples = draw_cats(ema_net, 16).clamp(-1, 1)
+both = torch.cat([samples[:8], cats[nearest(samples).indices[:8]]])
+labels = [f"sample {i}" for i in range(1, 9)] + ["nearest"] * 8
+plots.picture_grid(
+    both, labels, columns=8, title="Samples, and below each the nearest training picture"
+)
+
+# %% tags=["nbval-check-output"]
+ruler = nearest(unseen).values.median()
+copied = (nearest(samples).values < 0.2 * ruler).float().mean()
+print(f"samples that are copies: {copied:.0%}")
+
+# %% [markdown]
+r"""
+And what does the network see? Noise one unseen cat ever more, and ask for $\hat x_0$. Where little noise hides the cat, it comes back; where all is hidden, the answer is the mean of all cats: lesson 02's blur, the right answer to a hard question.
+"""
+
+# %%
+shown = torch.tensor([100, 300, 500, 700, 900, 999])
+cat = unseen[1].expand(6, -1, -1, -1)
+noise = torch.randn(3, 16, 16, generator=generator).expand_as(cat)
+noisy = process.q_sample(cat, shown, noise, picture_bar)
+with torch.no_grad():
+    guess = ema_net(noisy, shown)
+labels = [f"x_t, t = {t}" for t in shown] + ["guess of x0"] * 6
+plots.picture_grid(
+    torch.cat([noisy, guess]), labels, columns=6, title="What the network sees behind the noise"
+)
+
+# %% tags=["nbval-check-output"]
+mean_cat = cats.mean(dim=0)
+off = (guess[-1] - mean_cat).square().mean().sqrt()
+print(f"at t = 999 the guess is near the mean of all cats: {bool(off < 0.15)}")
+
+# %% [markdown]
+r"""
+## 7. Watch it live
+
+Press the button. On the left the loss (grey: of each batch, blue: their running mean, dashed: the least possible), in the middle the data, on the right what the averaged network draws now, always from the same noise. Some things to find:
+
+1. At what loss do the eyes come apart? How far is the dashed line then?
+2. Set the rate to 0.03, then to 0.0001. Two ways of not learning; how does each look?
+3. Keep 0.03 and compare EMA decay 0 with 0.99.
+4. Change the data to cats, and train 300 steps (half a minute).
+
+How both trainings go, as a still picture:
+
+![Two trainings, points of a smile above and pictures of cats below: the falling loss, samples at three moments, and the data](figures/training.png)
+"""
+
+# %%
+training_view()
+
+# %% [markdown]
+r"""
+### Exercise: find the bug
+
+`training.find_the_bug` · hard · 15 minutes
+
+Four pieces of code from networks and their training. They run, and each has one faulty line. Return its number.
+"""
+
+# %%
+snippets("training.find_the_bug")
+
+
+# %% exercise="training.find_the_bug"
+def find_the_bug(snippet):
+    """snippet: 1, 2, 3 or 4. Returns the number of its faulty line."""
+    ### BEGIN SOLUTION
+    return {1: 4, 2: 2, 3: 4, 4: 7}[snippet]
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("training.find_the_bug", find_the_bug)
+
+# %% [markdown]
+r"""
+## What to keep
+
+- Training is four lines: a batch, a timestep and a noise for each sample, the loss, a step down its gradient.
+- The time is told in waves, fast and slow, to every block of the network.
+- The loss has a floor above 0, which for pictures nobody knows. Flat is not finished: look at samples.
+- Sample with the moving average of the weights; $1/(1-d)$ steps is its memory.
+- A U-Net sees far through its ladder, stays sharp through its skips, and starts by saying nothing.
+
+**Read on** Ho, Jain, Abbeel (arXiv:2006.11239), algorithm 1 and appendix B · Ronneberger, Fischer, Brox, *U-Net* (arXiv:1505.04597) · Vaswani and others, *Attention Is All You Need* (arXiv:1706.03762), section 3.5 · Tancik and others, *Fourier Features* (arXiv:2006.10739) · Karras and others, *Analyzing and Improving the Training Dynamics of Diffusion Models* (arXiv:2312.02696), on averages chosen after the training.
+
+**Next** in lesson 04: sampling. We used `samplers.ddim` as a black box; there it is opened, and you write its step yourself.
+"""
+
+# %%
+progress()
