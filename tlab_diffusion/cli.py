@@ -1,6 +1,7 @@
 """The command `tlab`."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -125,12 +126,11 @@ def sample(
     files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
     sheet = out / f"sheet-{names[0]}-{seed}.png"
     refuse_existing([*files, sheet])
-    from tlab_diffusion.pipelines import check_model, check_steps, load, prompt_warnings
+    from tlab_diffusion.pipelines import check_model, load, prompt_warnings
     from tlab_diffusion.pipelines import sample as draw_samples
 
     check_model(model)
     pipeline = load(model)
-    check_steps(pipeline, steps)
     for prompt in prompts:
         for warning in prompt_warnings(
             pipeline.tokenizer, prompt, picturebook=model == "picturebook"
@@ -152,6 +152,59 @@ def sample(
         save(picture, file, prompt=prompts[place], place=place, number=number, **settings)
         drawn.append(picture)
     save_sheet(drawn, prompts, num, sheet)
+
+
+@app.command()
+def dreambooth(
+    subject_images: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with 3 to 5 pictures of the subject.")
+    ],
+    identifier: Annotated[
+        str, typer.Option(metavar="TOKEN", help="A rare word that will mean the subject.")
+    ],
+    class_noun: Annotated[
+        str, typer.Option(metavar="NOUN", help='What it is a kind of, such as "robot".')
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder that becomes the tuned pipeline.")
+    ],
+    model: Annotated[
+        str, typer.Option(help='"picturebook", a pipeline folder, or a hub id.')
+    ] = "picturebook",
+    max_steps: Annotated[int | None, typer.Option(help="Steps; 400 for picturebook.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Constant; 3e-4 for picturebook.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures of the subject in a step.")] = 1,
+    prior_weight: Annotated[float, typer.Option(help="Lambda; 0 trains without the prior.")] = 1.0,
+    num_class_images: Annotated[int, typer.Option(help="Drawn by the original model.")] = 100,
+    train_text_encoder: Annotated[
+        bool | None, typer.Option(help="Whether the text encoder learns along.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of the pictures, pixels.")] = None,
+    instance_prompt: Annotated[
+        str | None, typer.Option(metavar="P", help='By default "a TOKEN NOUN".')
+    ] = None,
+    class_prompt: Annotated[
+        str | None, typer.Option(metavar="P", help='By default "a NOUN".')
+    ] = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ] = False,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from an earlier run.")] = False,
+) -> None:
+    """Teach a model a subject from a few pictures."""
+    settings = {name: value for name, value in locals().items() if name != "resume"}
+    from tlab_diffusion.dreambooth.config import DreamBoothConfig
+    from tlab_diffusion.dreambooth.preflight import preflight
+    from tlab_diffusion.dreambooth.progress import show
+    from tlab_diffusion.dreambooth.trainer import train
+
+    found = preflight(DreamBoothConfig(**settings), resume=resume)
+    show(found, train(found.config, found.pictures, resume=resume))
 
 
 @app.command()
@@ -223,28 +276,30 @@ def save(pixels, file: Path, **settings: object) -> None:
 
 
 def save_sheet(pictures: list, prompts: list[str], num: int, file: Path) -> None:
-    """Writes all pictures as one, a row for each prompt with its words above."""
+    """Writes all pictures as one, a row for each prompt with its words above the first."""
     import textwrap
 
     import numpy as np
 
     from tlab_diffusion.plots import picture_grid
 
-    width = 16 * num  # characters that fit above a row of pictures
     captions = ["" for _ in pictures]
     for row, prompt in enumerate(prompts):
-        captions[row * num] = "\n".join(textwrap.wrap(prompt, width))
+        captions[row * num] = textwrap.fill(prompt, 20)  # characters, above a picture of a row of 6
     picture_grid(np.stack(pictures), captions, columns=num, title="").save(file)
     print(file)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs `tlab`; returns 2 for bad input, after one line that says what was wrong."""
+    """Runs `tlab`; returns 2 for bad input, after a line for each thing that is wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Notes on packages that nothing here needs are not for the reader.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         return app(arguments or ["--help"], prog_name="tlab", standalone_mode=False) or 0
     except InputError as error:
-        print(f"tlab: {error}", file=sys.stderr)
+        for line in str(error).splitlines():  # several where several things are wrong
+            print(f"tlab: {line}", file=sys.stderr)
         return 2
     except typer.TyperException as error:
         print(f"tlab: {error.format_message()}", file=sys.stderr)

@@ -641,6 +641,160 @@ def training_bugs_as_tensors(snippet):
     return torch.tensor([4, 2, 4, 7])[snippet - 1]
 
 
+# --- dreambooth -----------------------------------------------------------------------------
+def prompts_as_in_the_paper(identifier, class_noun):
+    return f"a {identifier} {class_noun}", f"a {class_noun}"
+
+
+def prompts_of_photos(identifier, class_noun):
+    template = "A photo of a {}."
+    return template.format(identifier + " " + class_noun), template.format(class_noun)
+
+
+def prompts_joined(identifier, class_noun):
+    article = "an" if class_noun[0] in "aeiou" else "a"
+    return [" ".join(["the", identifier, class_noun]), " ".join([article, class_noun])]
+
+
+def prompts_by_replacement(identifier, class_noun):
+    class_prompt = "a cartoon of " + class_noun
+    return class_prompt.replace(class_noun, "%s %s" % (identifier, class_noun)), class_prompt  # noqa: UP031
+
+
+def identifier_by_filter(candidates, tokenize, known_words):
+    whole = filter(lambda word: len(tokenize(word)) < 2, candidates)
+    return next(word for word in whole if word not in known_words)
+
+
+def identifier_by_sets(candidates, tokenize, known_words):
+    unknown = set(candidates) - set(known_words)
+    return min(unknown, key=lambda word: len(tokenize(word)))
+
+
+def identifier_from_the_end(candidates, tokenize, known_words):
+    good = [w for w in reversed(candidates) if tokenize(w) == [w + "</w>"]]
+    return [w for w in good if known_words.count(w) == 0][0]
+
+
+def dreambooth_with_mse(pred, target, prior_weight):
+    (pred, class_pred), (target, class_target) = pred.chunk(2), target.chunk(2)
+    return F.mse_loss(pred, target) + prior_weight * F.mse_loss(class_pred, class_target)
+
+
+def dreambooth_by_weights(pred, target, prior_weight):
+    half = len(pred) // 2
+    weights = torch.tensor([1.0] * half + [prior_weight] * half)
+    return (weights * (pred - target).pow(2).flatten(1).mean(dim=1)).sum() / half
+
+
+def dreambooth_by_slices(pred, target, prior_weight):
+    half = pred.shape[0] // 2
+    error = (target - pred).square()
+    return error[:half].mean() + error[half:].mean() * prior_weight
+
+
+def dreambooth_in_a_loop(pred, target, prior_weight):
+    half, total = len(pred) // 2, 0.0
+    for i in range(2 * half):
+        weight = 1 if i < half else prior_weight
+        total = total + weight * F.mse_loss(pred[i], target[i]).item() / half
+    return total
+
+
+def dreambooth_as_two_batches(pred, target, prior_weight):
+    errors = (pred - target).unflatten(0, (2, -1)).pow(2).flatten(1).mean(dim=1)
+    return errors @ torch.tensor([1.0, prior_weight], dtype=errors.dtype)
+
+
+def dreambooth_bugs_in_branches(snippet):
+    return 3 if snippet == 4 else 4
+
+
+def dreambooth_bugs_in_a_list(snippet):
+    return [4, 4, 4, 3][snippet - 1]
+
+
+def dreambooth_bugs_as_tensors(snippet):
+    return torch.tensor([4, 4, 4, 3])[snippet - 1]
+
+
+# --- metrics --------------------------------------------------------------------------------
+def alike_in_a_loop(generated, real):
+    total = 0.0
+    for one in generated:
+        for other in real:
+            total += F.cosine_similarity(one, other, dim=0).item()
+    return total / (len(generated) * len(real))
+
+
+def alike_by_broadcasting(generated, real):
+    return F.cosine_similarity(generated[:, None], real[None], dim=-1).mean()
+
+
+def alike_by_norms(generated, real):
+    products = torch.einsum("nd,md->nm", generated, real)
+    return torch.mean(products / (generated.norm(dim=1)[:, None] * real.norm(dim=1)))
+
+
+def alike_by_mean_directions(generated, real):
+    """The mean of all products of unit rows is the product of their means."""
+    return F.normalize(generated).mean(0) @ F.normalize(real).mean(0)
+
+
+def obeys_by_cosine_similarity(image_features, text_features):
+    return F.cosine_similarity(image_features, text_features).mean()
+
+
+def obeys_by_the_diagonal(image_features, text_features):
+    return (F.normalize(image_features) @ F.normalize(text_features).T).diagonal().mean()
+
+
+def obeys_in_a_loop(image_features, text_features):
+    cosines = [
+        torch.dot(i, t) / (torch.linalg.vector_norm(i) * torch.linalg.vector_norm(t))
+        for i, t in zip(image_features, text_features, strict=True)
+    ]
+    return sum(cosines) / len(cosines)
+
+
+def differs_in_a_loop(features):
+    distances = []
+    for i in range(len(features)):
+        for j in range(i + 1, len(features)):
+            distances.append(1 - F.cosine_similarity(features[i], features[j], dim=0))
+    return torch.stack(distances).mean()
+
+
+def differs_without_the_trace(features):
+    unit = features / features.norm(dim=1, keepdim=True)
+    n, cosine = len(unit), unit @ unit.t()
+    return 1 - (cosine.sum() - n) / (n * n - n)
+
+
+def differs_by_euclid(features):
+    """Of unit vectors, the squared distance is 2 - 2 cosine."""
+    return torch.pdist(F.normalize(features)).pow(2).mean() / 2
+
+
+def differs_above_the_diagonal(features):
+    distances = 1 - F.cosine_similarity(features[:, None], features[None], dim=-1)
+    return distances[torch.triu_indices(*distances.shape, offset=1).unbind()].mean()
+
+
+def metrics_bugs_in_branches(snippet):
+    if snippet in (1, 2):
+        return 5
+    return 4
+
+
+def metrics_bugs_in_a_list(snippet):
+    return [5, 5, 4, 4][snippet - 1]
+
+
+def metrics_bugs_as_tensors(snippet):
+    return torch.tensor([5, 5, 4, 4])[snippet - 1]
+
+
 RIGHT = {
     "start.to_model_range": (
         pixels_in_one_line,
@@ -730,5 +884,50 @@ RIGHT = {
         training_bugs_in_branches,
         training_bugs_in_a_list,
         training_bugs_as_tensors,
+    ),
+    "dreambooth.prompts": (
+        prompts_as_in_the_paper,
+        prompts_of_photos,
+        prompts_joined,
+        prompts_by_replacement,
+    ),
+    "dreambooth.choose_identifier": (
+        identifier_by_filter,
+        identifier_by_sets,
+        identifier_from_the_end,
+    ),
+    "dreambooth.prior_preservation_loss": (
+        dreambooth_with_mse,
+        dreambooth_by_weights,
+        dreambooth_by_slices,
+        dreambooth_in_a_loop,
+        dreambooth_as_two_batches,
+    ),
+    "dreambooth.find_the_bug": (
+        dreambooth_bugs_in_branches,
+        dreambooth_bugs_in_a_list,
+        dreambooth_bugs_as_tensors,
+    ),
+    "metrics.image_similarity": (
+        alike_in_a_loop,
+        alike_by_broadcasting,
+        alike_by_norms,
+        alike_by_mean_directions,
+    ),
+    "metrics.prompt_similarity": (
+        obeys_by_cosine_similarity,
+        obeys_by_the_diagonal,
+        obeys_in_a_loop,
+    ),
+    "metrics.diversity": (
+        differs_in_a_loop,
+        differs_without_the_trace,
+        differs_by_euclid,
+        differs_above_the_diagonal,
+    ),
+    "metrics.find_the_bug": (
+        metrics_bugs_in_branches,
+        metrics_bugs_in_a_list,
+        metrics_bugs_as_tensors,
     ),
 }

@@ -104,6 +104,10 @@ def shifted(exercise):
             return value + 7
         if isinstance(value, list) and isinstance(value[0], str):
             return [text.upper() + "!" for text in value]
+        if isinstance(value, str):
+            return value + "!"
+        if isinstance(value, tuple) and isinstance(value[0], str):
+            return ("?", *value[1:])
         off = tuple(1.013 * part + 0.017 for part in parts(value))
         return off if isinstance(value, tuple | list) else off[0]
 
@@ -246,6 +250,8 @@ def test_facts_about_the_exercise_are_sane(exercise):
         "sampling.find_the_bug",
         "guidance.find_the_bug",
         "training.find_the_bug",
+        "dreambooth.find_the_bug",
+        "metrics.find_the_bug",
     ],
 )
 def test_the_faulty_line_of_each_snippet_can_be_pointed_at(id):

@@ -8,9 +8,11 @@ import difflib
 
 from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import (
+    dreambooth,
     guidance,
     latent,
     loss,
+    metrics,
     noising,
     sampling,
     start,
@@ -26,6 +28,8 @@ ALL: tuple[Exercise, ...] = (
     *sampling.EXERCISES,
     *guidance.EXERCISES,
     *latent.EXERCISES,
+    *dreambooth.EXERCISES,
+    *metrics.EXERCISES,
 )
 _BY_ID = {exercise.id: exercise for exercise in ALL}
 

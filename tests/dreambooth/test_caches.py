@@ -1,0 +1,114 @@
+"""What is computed once is what it would be computed anew, and is forgotten when it must be."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from tests.dreambooth.tiny import PICTURES, new_config, run
+from tests.tiny_pipeline import tiny_pipeline
+from tlab_diffusion.dreambooth import caches
+from tlab_diffusion.pipelines import embed
+
+
+class Counting:
+    """An autoencoder that counts the pictures it encodes."""
+
+    def __init__(self):
+        self.vae, self.encoded = tiny_pipeline().vae, 0
+
+    def __getattr__(self, name):
+        return getattr(self.vae, name)
+
+    def encode(self, x):
+        self.encoded += len(x)
+        return self.vae.encode(x)
+
+
+@pytest.fixture
+def vae():
+    return Counting()
+
+
+def test_means_and_deviations_are_the_encoders(tmp_path, vae):
+    moments = caches.latent_distributions(vae, PICTURES, tmp_path, "model")
+    pixels = torch.from_numpy(PICTURES).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        latents = vae.vae.encode(pixels).latent_dist
+    mean, std = moments.chunk(2, dim=1)
+    scale = vae.config.scaling_factor
+    # Encoded in other batches: sums in another order.
+    torch.testing.assert_close(mean, scale * latents.mean, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(std, scale * (latents.logvar / 2).exp(), rtol=1e-4, atol=1e-6)
+    assert std.min() > 0
+    assert moments.is_contiguous()
+
+
+def test_they_are_kept_until_model_picture_or_resolution_change(tmp_path, vae):
+    first = caches.latent_distributions(vae, PICTURES, tmp_path, "model")
+    assert vae.encoded == 3
+    assert torch.equal(caches.latent_distributions(vae, PICTURES, tmp_path, "model"), first)
+    assert vae.encoded == 3
+    changed = PICTURES.copy()
+    changed[1, 5, 7, 2] ^= 1  # one bit of one picture
+    smaller = np.ascontiguousarray(PICTURES[:, ::2, ::2])
+    for pictures, model in ((changed, "model"), (PICTURES, "other"), (smaller, "model")):
+        before = vae.encoded
+        caches.latent_distributions(vae, pictures, tmp_path, model)
+        assert vae.encoded == before + 3
+
+
+def test_a_damaged_file_is_made_again(tmp_path, vae):
+    first = caches.latent_distributions(vae, PICTURES, tmp_path, "model")
+    [path] = tmp_path.rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:50])
+    assert torch.equal(caches.latent_distributions(vae, PICTURES, tmp_path, "model"), first)
+    assert vae.encoded == 6
+
+
+def test_a_fingerprint_knows_every_weight():
+    unet = tiny_pipeline().unet
+    before = caches.fingerprint([unet])
+    assert caches.fingerprint([copy.deepcopy(unet)]) == before
+    other = copy.deepcopy(unet)
+    weight = other.conv_out.bias.data
+    weight[0] = torch.nextafter(weight[0], torch.tensor(1.0))
+    names = {
+        before,
+        caches.fingerprint([other]),
+        caches.fingerprint([unet.to(torch.float32), other]),
+    }
+    assert len(names | {caches.fingerprint([copy.deepcopy(unet).bfloat16()])}) == 4
+
+
+def test_keys_tell_values_apart():
+    a = np.zeros((2, 3), np.uint8)
+    values = [("a", "b"), ("ab",), (1, 2), (12,), (1.0, 2), (a,), (a.T,), (a.astype(np.int8),)]
+    assert len({caches.key(*each) for each in values}) == len(values)
+    assert caches.key(a.T) == caches.key(np.ascontiguousarray(a.T))
+
+
+@pytest.mark.parametrize("train_text_encoder", [False, True])
+def test_text_is_encoded_once_only_while_its_encoder_is_frozen(
+    tmp_path, monkeypatch, train_text_encoder
+):
+    # `embed` is asked for the class pictures, and by a frozen encoder once more for the whole run.
+    from transformers import CLIPTextModel
+
+    calls = []
+    forward = CLIPTextModel.forward
+    monkeypatch.setattr(
+        CLIPTextModel, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k)
+    )
+    config = new_config(tmp_path / "out", train_text_encoder=train_text_encoder, prior_weight=0.0)
+    run(config, tmp_path / "cache")
+    assert len(calls) == (5 if train_text_encoder else 1)
+
+
+def test_cached_words_are_the_text_encoders():
+    pipeline = tiny_pipeline()
+    words = caches.text_embeddings(pipeline, ["a sks robot", "a robot"])
+    with torch.no_grad():
+        assert torch.equal(words, embed(pipeline, ["a sks robot", "a robot"]))
+    assert not words.requires_grad

@@ -1,0 +1,193 @@
+"""What an interrupted run leaves: whole, bounded, and gone on from only with the same settings."""
+
+import dataclasses
+import json
+import resource
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from tests.dreambooth.tiny import PICTURES, new_config, run, state_of
+from tlab_diffusion.dreambooth import checkpoint, trainer
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pretraining import checkpoints
+
+FACTS = {"pictures": "abc", "arithmetic": "fp32"}
+
+
+def state(step, value=1.0):
+    return {"step": torch.tensor(step), "model.weight": torch.full((100, 100), value)}
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+@contextmanager
+def full_disk(room):
+    """No file may grow beyond `room` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_only_the_newest_is_kept(tmp_path):
+    assert checkpoint.newest(tmp_path) is None
+    assert checkpoint.steps_done(tmp_path) == 0
+    for step in (5, 10, 1000):
+        path = checkpoint.save(tmp_path, state(step))
+        assert checkpoint.newest(tmp_path) == path
+        assert names(tmp_path) == [f"step-{step:08}.safetensors"]
+    assert checkpoint.steps_done(tmp_path) == 1000
+
+
+@pytest.mark.parametrize("moment", ["writing", "renaming", "removing"])
+def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_one(tmp_path, monkeypatch, moment):
+    checkpoint.save(tmp_path, state(1, 1.0))
+
+    def half(tensors, draft):
+        draft.write_bytes(b"half a file")
+        raise KeyboardInterrupt
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if moment == "writing":
+            patch.setattr(checkpoints, "save_file", half)
+        else:
+            patch.setattr(
+                type(tmp_path), {"renaming": "replace", "removing": "unlink"}[moment], killed
+            )
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path, state(2, 2.0))
+    step = 2 if moment == "removing" else 1
+    assert checkpoint.steps_done(tmp_path) == step
+    kept = checkpoints.load(checkpoint.newest(tmp_path))
+    assert (kept["model.weight"] == step).all()
+    checkpoint.save(tmp_path, state(3))
+    assert names(tmp_path) == ["step-00000003.safetensors"]  # what the kill left is gone too
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing(tmp_path):
+    checkpoint.save(tmp_path, state(1))
+    with (
+        full_disk(20_000),
+        pytest.raises(InputError, match="could not be written.*4e-05 GB") as error,
+    ):
+        checkpoint.save(tmp_path, state(2))
+    assert "\n" not in str(error.value)
+    assert names(tmp_path) == ["step-00000001.safetensors"]
+    assert (checkpoints.load(checkpoint.newest(tmp_path))["model.weight"] == 1).all()
+
+
+def test_a_run_on_a_full_disk_goes_on_when_there_is_room(tmp_path):
+    config, straight = new_config(tmp_path / "full"), new_config(tmp_path / "straight")
+    run(straight, tmp_path / "cache")
+    events = iter(trainer.train(config, PICTURES, cache=tmp_path / "cache"))
+    while getattr(next(events), "step", 0) < 3:
+        pass
+    with full_disk(100_000), pytest.raises(InputError, match="room"):
+        list(events)
+    run(config, tmp_path / "cache", resume=True)
+    a, b = state_of(config), state_of(straight)
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
+def test_an_output_that_holds_something_else_is_refused(tmp_path):
+    config = new_config(tmp_path / "out")
+    checkpoint.check_output(config, FACTS, resume=False)
+    checkpoint.check_output(config, FACTS, resume=True)
+    config.output.write_text("a file")
+    with pytest.raises(InputError, match="output: got the file"):
+        checkpoint.check_output(config, FACTS, resume=True)
+    config.output.unlink()
+    config.output.mkdir()
+    checkpoint.check_output(config, FACTS, resume=False)
+    (config.output / "model_index.json").write_text("{}")
+    for resume in (False, True):
+        with pytest.raises(InputError, match="holds other files"):
+            checkpoint.check_output(config, FACTS, resume=resume)
+
+
+def begun(tmp_path, **changes):
+    config = new_config(tmp_path / "out", **changes)
+    checkpoint.write_record(config.output, config, FACTS, torch.device("cpu"))
+    return config
+
+
+def test_an_earlier_run_is_only_gone_on_from_when_asked(tmp_path):
+    config = begun(tmp_path)
+    with pytest.raises(InputError, match="an earlier run in .*--resume"):
+        checkpoint.check_output(config, FACTS, resume=False)
+    checkpoint.check_output(config, FACTS, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 1e-5},
+        {"prior_weight": 0.5},
+        {"identifier": "zwx", "instance_prompt": "a sks zwx robot"},
+        {"train_text_encoder": False},
+        {"batch_size": 1},
+        {"seed": 7},
+        {"snr_gamma": 5.0},
+        {"ema_decay": 0.9},
+    ],
+)
+def test_other_settings_are_refused_and_named(tmp_path, change):
+    config = begun(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError) as error:
+        checkpoint.check_output(dataclasses.replace(config, **change), FACTS, resume=True)
+    assert error.value.name in change
+    assert f"got {change[error.value.name]!r}" in str(error.value)
+    assert f"expected {getattr(config, error.value.name)!r}" in str(error.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_other_pictures_are_refused(tmp_path):
+    config = begun(tmp_path)
+    with pytest.raises(InputError, match="pictures: got 'other'"):
+        checkpoint.check_output(config, FACTS | {"pictures": "other"}, resume=True)
+
+
+def test_more_steps_are_allowed_fewer_than_done_are_not(tmp_path):
+    config = begun(tmp_path, max_steps=10)
+    checkpoint.save(config.output, state(8))
+    for steps in (8, 9, 1000):
+        more = dataclasses.replace(config, max_steps=steps, checkpoint_every=1)
+        checkpoint.check_output(more, FACTS, resume=True)
+    with pytest.raises(InputError, match="max_steps: got 7, expected at least 8"):
+        checkpoint.check_output(dataclasses.replace(config, max_steps=7), FACTS, resume=True)
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"settings": 3, "facts": 4}'])
+def test_a_damaged_record_is_one_line(tmp_path, damage):
+    config = begun(tmp_path)
+    (config.output / "run.json").write_text(damage)
+    with pytest.raises(InputError, match="run.json, which is damaged"):
+        checkpoint.check_output(config, FACTS, resume=True)
+
+
+def test_another_model_under_the_same_name_is_refused(tmp_path, monkeypatch):
+    config = new_config(tmp_path / "out", max_steps=2)
+    run(config, tmp_path / "cache")
+    monkeypatch.setattr(trainer.caches, "fingerprint", lambda parts: "another")
+    before = state_of(config)
+    with pytest.raises(InputError, match="weights: got 'another'"):
+        run(dataclasses.replace(config, max_steps=3), tmp_path / "cache", resume=True)
+    assert state_of(config).keys() == before.keys() and checkpoint.steps_done(config.output) == 2
+
+
+def test_the_record_says_what_was_run_and_where(tmp_path):
+    config = begun(tmp_path)
+    record = json.loads((config.output / "run.json").read_text())
+    assert record["settings"] == config.as_dict()
+    assert record["facts"] == FACTS
+    assert record["machine"]["threads"] == torch.get_num_threads()

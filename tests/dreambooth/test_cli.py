@@ -1,0 +1,75 @@
+"""`tlab dreambooth`, from a folder of pictures to a folder that draws."""
+
+import pytest
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+from tests.tiny_pipeline import tiny_pipeline
+from tlab_diffusion.cli import main
+from tlab_diffusion.picturebook import subject_pictures
+from tlab_diffusion.pretraining.networks import save_pipeline
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    parts = tiny_pipeline().components
+    folder = tmp_path_factory.mktemp("model")
+    save_pipeline(folder, *(parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet")))
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(subject_pictures("pip", size=64)[:3]):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def run(model, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*options, identifier="zwx"):
+        names = ["--identifier", identifier, "--class-noun", "robot"]
+        folders = ["--subject-images", f"{pictures}", "--output", f"{tmp_path / 'tuned'}"]
+        few = ["--max-steps", "2", "--num-class-images", "2"]
+        return main(["dreambooth", *folders, *names, "--model", f"{model}", *few, *options])
+
+    return run
+
+
+def test_pictures_become_a_pipeline_that_plain_diffusers_draws_with(run, tmp_path, capsys):
+    assert run() == 0
+    said = capsys.readouterr()
+    assert "0.png: used" in said.out
+    assert "identifier 'zwx': 1 token" in said.out
+    assert said.out.splitlines()[-1] == str(tmp_path / "tuned")
+    assert "class pictures: 100%" in said.err and "training: 100%" in said.err
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path / "tuned")
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline("a zwx robot", num_inference_steps=1, output_type="np").images.std() > 0
+
+
+def test_a_run_that_ended_goes_on_with_more_steps(run, tmp_path, capsys):
+    assert run() == 0
+    assert run("--max-steps", "3", "--resume") == 0
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_everything_wrong_is_said_at_once_a_line_each(run, pictures, tmp_path, capsys):
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert run("--class-prompt", "a robot", "--precision", "fp16") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("tlab: ") for line in lines)
+    assert "broken.png" in lines[0] and "fp16" in lines[1]
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_a_wrong_setting_is_one_line(run, tmp_path, capsys):
+    assert run("--learning-rate", "0") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tlab: learning_rate: got 0.0")
+    assert not (tmp_path / "tuned").exists()

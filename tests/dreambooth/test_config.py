@@ -1,0 +1,113 @@
+"""Settings: sound for the model where they are left out, refused by name where they are wrong."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.dreambooth.tiny import model_folder
+from tlab_diffusion.dreambooth.config import DreamBoothConfig, native_resolution, prompts
+from tlab_diffusion.errors import InputError
+
+NEEDED = {
+    "subject_images": "pictures",
+    "identifier": "sks",
+    "class_noun": "robot",
+    "output": "out",
+}
+
+
+def new(**changes):
+    return DreamBoothConfig(**NEEDED | changes)
+
+
+def test_picturebook_learns_fast_and_small():
+    config = new()
+    assert (config.resolution, config.learning_rate, config.max_steps) == (64, 3e-4, 400)
+    assert config.train_text_encoder
+    assert new(model=str(model_folder())) == dataclasses.replace(config, model=str(model_folder()))
+
+
+def test_stable_diffusion_learns_slowly_and_large(tmp_path):
+    for part, settings in {
+        "unet": {"sample_size": 96},
+        "vae": {"block_out_channels": [128, 256, 512, 512]},
+    }.items():
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text(json.dumps(settings))
+    config = new(model="stable-diffusion-v1-5/stable-diffusion-v1-5")
+    assert (config.resolution, config.learning_rate, config.max_steps) == (512, 5e-6, 800)
+    assert not config.train_text_encoder
+    assert new(model=tmp_path).resolution == 768
+    assert new(model=tmp_path, resolution=512).resolution == 512
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"sample_size": null}'])
+def test_a_damaged_folder_is_left_to_the_loader(tmp_path, damage):
+    for part in ("unet", "vae"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text(damage)
+    assert native_resolution(str(tmp_path)) == 512
+
+
+def test_prompts_read_as_english():
+    assert prompts("sks", "robot") == ("a sks robot", "a robot")
+    assert prompts("olis", "owl") == ("an olis owl", "an owl")
+    config = new(class_noun="owl", instance_prompt="photo of a sks owl")
+    assert (config.instance_prompt, config.class_prompt) == ("photo of a sks owl", "an owl")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("identifier", bad) for bad in ("", " ", "two words", " sks", "s.k", "a\nb", None, 7)],
+        *[("class_noun", bad) for bad in ("", "  ", " robot", "a\nb", None)],
+        *[("max_steps", bad) for bad in (0, -1, 2.5, "3", True)],
+        *[("learning_rate", bad) for bad in (0, -1e-4, float("nan"), float("inf"), "fast", True)],
+        *[("adam_epsilon", bad) for bad in (0, -1.0, float("nan"))],
+        *[("batch_size", bad) for bad in (0, 1.5)],
+        *[("prior_weight", bad) for bad in (-0.1, float("nan"), None, "1")],
+        *[("num_class_images", bad) for bad in (0, -3)],
+        *[("class_guidance_scale", bad) for bad in (-1, None)],
+        *[("train_text_encoder", bad) for bad in (1, "yes")],
+        *[("resolution", bad) for bad in (0, 63, 100, 64.0)],
+        *[("instance_prompt", bad) for bad in ("", "a robot", "a tsks robot", "a sks-like robot")],
+        *[("class_prompt", bad) for bad in ("", "a sks robot", "a robot, SKS!", "sks's robot")],
+        *[("precision", bad) for bad in ("half", None, "FP32")],
+        *[("checkpoint_every", bad) for bad in (0, "never")],
+        *[("seed", bad) for bad in (-1, 0.5, None)],
+        *[("snr_gamma", bad) for bad in (0, -5, "5")],
+        *[("gradient_accumulation_steps", bad) for bad in (0, 3)],
+        *[("gradient_checkpointing", bad) for bad in (None, 1)],
+        *[("ema_decay", bad) for bad in (1, 1.0, -0.1, "0.9")],
+    ],
+)
+def test_a_wrong_setting_is_named(name, value):
+    with pytest.raises(InputError) as error:
+        new(**{name: value})
+    assert error.value.name == name
+    assert "\n" not in str(error.value)
+
+
+def test_the_identifier_is_found_whatever_its_case_and_what_stands_around():
+    assert new(instance_prompt="A photo of (SKS), the robot.").identifier == "sks"
+    assert new(identifier="<sks>", instance_prompt="a <sks> robot").identifier == "<sks>"
+    with pytest.raises(InputError, match="no word to learn"):
+        new(instance_prompt="a photo of risks")
+    assert new(class_prompt="a robot with tasks").class_prompt == "a robot with tasks"
+
+
+def test_without_prior_no_class_pictures_are_needed():
+    config = new(prior_weight=0, num_class_images=0)
+    assert not config.with_prior
+    with pytest.raises(InputError, match="at most 1"):
+        new(prior_weight=0, gradient_accumulation_steps=2)
+
+
+def test_settings_are_plain_json_and_make_the_same_object():
+    config = new(snr_gamma=5.0, ema_decay=0.99)
+    assert DreamBoothConfig(**json.loads(json.dumps(config.as_dict()))) == config
+    assert config.output == Path("out")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1

@@ -1,0 +1,312 @@
+"""The audit of a subject's pictures: what is used, fixed, skipped and refused, by name."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from tlab_diffusion.dreambooth.images import audit, near_duplicates
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.picturebook import SUBJECTS, render, subject_pictures, subject_scene
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def halves(left, right, size=(64, 64)):
+    """A picture whose left half has one colour and whose right half another."""
+    picture = Image.new("RGB", size, right)
+    picture.paste(left, (0, 0, size[0] // 2, size[1]))
+    return picture
+
+
+def only(folder, resolution=64):
+    """The picture and the finding of a folder with one file."""
+    pictures, (finding,) = audit(folder, resolution)
+    return (pictures[0] if len(pictures) else None), finding
+
+
+def test_a_picture_of_the_right_size_is_used_bit_for_bit(tmp_path):
+    pixels = noise(64, 64, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    picture, finding = only(tmp_path)
+    assert np.array_equal(picture, pixels) and picture.dtype == np.uint8
+    assert (finding.name, finding.state, finding.details) == ("a.png", "used", ())
+    assert str(finding) == "a.png: used"
+
+
+def test_pictures_come_in_the_order_of_their_findings(tmp_path):
+    for number in (3, 1, 2):
+        Image.fromarray(noise(64, 64, 3, seed=number)).save(tmp_path / f"{number}.png")
+    (tmp_path / "2a.png").write_bytes(b"no picture")
+    pictures, findings = audit(tmp_path, 64)
+    assert [finding.name for finding in findings] == ["1.png", "2.png", "2a.png", "3.png"]
+    assert np.array_equal(pictures, np.stack([noise(64, 64, 3, seed=n) for n in (1, 2, 3)]))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.transpose(1, 0, 2)),
+        (6, lambda a: np.rot90(a, -1)),
+        (7, lambda a: np.rot90(a, 2).transpose(1, 0, 2)),
+        (8, lambda a: np.rot90(a)),
+    ],
+)
+def test_exif_rotation_is_applied(tmp_path, orientation, turn):
+    pixels = noise(64, 64, 3)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    picture, finding = only(tmp_path)
+    assert np.array_equal(picture, turn(pixels))
+    assert str(finding) == "a.png: fixed: turned upright, as its EXIF data says"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_alpha_is_flattened_on_white(tmp_path, mode):
+    picture = halves(RED, BLUE).convert("RGBA")
+    picture.putalpha(halves((255,) * 3, (0,) * 3).convert("L"))  # the right half is transparent
+    if mode == "P":
+        picture = picture.convert("P")
+        picture.info["transparency"] = picture.getpixel((63, 0))
+    picture.convert(mode).save(tmp_path / "a.png")
+    picture, finding = only(tmp_path)
+    left = (76, 76, 76) if mode == "LA" else RED  # red's luminance
+    assert picture[:, :32].reshape(-1, 3).tolist() == [list(left)] * 2048
+    assert (picture[:, 32:] == 255).all()
+    first = {"RGBA": (), "LA": ("grayscale made RGB",), "P": ("P made RGB",)}[mode]
+    assert finding.details == (*first, "alpha flattened on white") and finding.state == "fixed"
+
+
+def test_half_transparent_is_half_white(tmp_path):
+    Image.new("RGBA", (64, 64), (0, 100, 200, 51)).save(tmp_path / "a.png")
+    picture, _ = only(tmp_path)
+    assert np.abs(picture[0, 0].astype(int) - [204, 224, 244]).max() <= 1
+
+
+def test_grayscale_is_made_rgb(tmp_path):
+    pixels = noise(64, 64)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    picture, finding = only(tmp_path)
+    assert np.array_equal(picture, np.repeat(pixels[..., None], 3, axis=2))
+    assert finding.details == ("grayscale made RGB",)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_keep_their_range(tmp_path, suffix):
+    pixels = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
+    picture, finding = only(tmp_path)
+    assert np.array_equal(picture[..., 0], (pixels / 257).round().astype(np.uint8))
+    assert finding.details == ("16 bits a channel reduced to 8", "grayscale made RGB")
+
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, depth, colour, data):
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def test_sixteen_bits_of_three_colours_are_named(tmp_path):
+    row = b"\0" + struct.pack(">HHH", 65535, 40000, 0) * 64
+    (tmp_path / "a.png").write_bytes(png(64, 64, 16, 2, row * 64))
+    picture, finding = only(tmp_path)
+    assert np.abs(picture[5, 7].astype(int) - [255, 156, 0]).max() <= 1
+    assert finding.details == ("16 bits a channel reduced to 8",)
+
+
+def test_other_colour_models_are_made_rgb(tmp_path):
+    halves(RED, BLUE).convert("CMYK").save(tmp_path / "a.tif")
+    picture, finding = only(tmp_path)
+    assert picture[0, 0].tolist() == [255, 0, 0] and finding.details == ("CMYK made RGB",)
+
+
+def test_the_centre_square_is_kept(tmp_path):
+    wide = Image.new("RGB", (100, 64), BLUE)
+    wide.paste(RED, (18, 0, 82, 64))  # the centre square
+    wide.save(tmp_path / "wide.png")
+    wide.rotate(90, expand=True).save(tmp_path / "tall.png")
+    pictures, findings = audit(tmp_path, 64)
+    assert (pictures == np.array(RED, np.uint8)).all()
+    assert findings[0].details == ("cut to its centre square, from 64 x 100",)
+    assert findings[1].details[0] == "cut to its centre square, from 100 x 64"
+
+
+def test_it_is_reduced_without_aliasing(tmp_path):
+    """A checkerboard of single pixels is grey from afar; a poor filter would make it black."""
+    board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(np.repeat(board[..., None], 3, axis=2)).save(tmp_path / "a.png")
+    picture, finding = only(tmp_path)
+    assert np.abs(picture.astype(int) - 127).max() <= 2
+    assert finding.details == ("reduced from 256 to 64 pixels a side",)
+
+
+def test_a_smaller_picture_is_enlarged_but_not_more_than_twice(tmp_path):
+    Image.fromarray(noise(32, 40, 3)).save(tmp_path / "a.png")
+    picture, finding = only(tmp_path)
+    assert picture.shape == (64, 64, 3)
+    assert finding.details[-1] == "enlarged from 32 to 64 pixels a side"
+    Image.fromarray(noise(31, 40, 3)).save(tmp_path / "a.png")
+    picture, finding = only(tmp_path)
+    assert picture is None
+    line = "a.png: refused: 40 x 31 pixels, too small: it needs 32 on each side"
+    assert str(finding) == line
+
+
+def test_stray_files_are_skipped_by_name(tmp_path):
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "a.png")
+    (tmp_path / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / ".ipynb_checkpoints/a-checkpoint.png")
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "._a.png")  # as macOS leaves on other disks
+    (tmp_path / "notes.txt").write_text("my robot")
+    (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (tmp_path / "more").mkdir()
+    pictures, findings = audit(tmp_path, 64)
+    assert len(pictures) == 1
+    states = {finding.name: finding.state for finding in findings}
+    assert states.pop("a.png") == "used"
+    assert states == dict.fromkeys(
+        [".DS_Store", "._a.png", ".ipynb_checkpoints", "Thumbs.db", "more", "notes.txt"], "skipped"
+    )
+
+
+def test_a_picture_needs_no_suffix(tmp_path):
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "a", format="JPEG")
+    assert only(tmp_path)[1].state == "used"
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "gif", "tif", "bmp"])
+def test_a_truncated_picture_is_refused_by_name(tmp_path, kind):
+    file = tmp_path / f"a.{kind}"
+    Image.fromarray(noise(64, 64, 3)).save(file)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    found = audit(tmp_path, 64)
+    assert len(found.pictures) == 0 and len(found.refused) == 1
+    assert str(found.refused[0]).startswith(f"a.{kind}: refused: it ")
+    assert "\n" not in str(found.refused[0])
+
+
+def test_whatever_a_decoder_raises_is_a_refusal(tmp_path, monkeypatch):
+    def load(image):
+        raise struct.error("unpack requires a buffer of 4 bytes\nand more")
+
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    line = "a.png: refused: it is damaged (unpack requires a buffer of 4 bytes)"
+    assert str(only(tmp_path)[1]) == line
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.HEIC", "empty.png"])
+def test_a_picture_by_name_alone_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"" if "empty" in name else b"ftypheic and more")
+    assert "save it as JPEG or PNG" in str(audit(tmp_path, 64).refused[0])
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000])  # beyond Pillow's warning, and its error
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side, monkeypatch):
+    (tmp_path / "bomb.png").write_bytes(png(side, side, 8, 0, b""))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    (finding,) = audit(tmp_path, 64).refused
+    line = "bomb.png: refused: it has more than 89 million pixels: scale it down first"
+    assert str(finding) == line
+
+
+def test_pixels_of_unknown_range_are_refused(tmp_path):
+    Image.fromarray(np.ones((64, 64), np.float32)).save(tmp_path / "a.tif")
+    assert "save it as PNG" in str(audit(tmp_path, 64).refused[0])
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):  # as the system does, unless one is its administrator
+        raise PermissionError(13, "Permission denied")
+
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", refuse)
+    assert "Permission" in str(audit(tmp_path, 64).refused[0])
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    assert "no pictures in it" in str(audit(tmp_path, 64).refused[0])
+    (tmp_path / ".DS_Store").touch()
+    pictures, findings = audit(tmp_path, 64)
+    assert pictures.shape == (0, 64, 64, 3) and pictures.dtype == np.uint8
+    assert [finding.state for finding in findings] == ["skipped", "refused"]
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="nowhere, which is not there, expected a folder with"):
+        audit(tmp_path / "nowhere", 64)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="got the file"):
+        audit(tmp_path / "file", 64)
+    for number in range(201):
+        (tmp_path / str(number)).touch()
+    with pytest.raises(InputError, match="with 202 files"):
+        audit(tmp_path, 64)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"]),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), min_size=1, max_size=4),
+)
+def test_damaged_bytes_never_stop_the_audit(tmp_path, kind, changes):
+    file = tmp_path / f"a.{kind.lower()}"
+    halves(RED, BLUE).save(file, format=kind)
+    data = bytearray(file.read_bytes())
+    for where, new in changes:
+        start = int(where * len(data))
+        data[start : start + len(new)] = new
+    for old in tmp_path.iterdir():
+        old.unlink()
+    file.write_bytes(data)
+    found = audit(tmp_path, 64)
+    assert len(found.pictures) + len(found.refused) == 1
+
+
+# --- Near-duplicates -------------------------------------------------------------------------
+
+
+def copies(picture, tmp_path):
+    """The same picture, as it comes back from other programs."""
+    picture = Image.fromarray(picture)
+    picture.save(tmp_path / "copy.jpg", quality=30)
+    yield Image.open(tmp_path / "copy.jpg")
+    yield picture.resize((100, 100), Image.Resampling.LANCZOS).resize(picture.size)
+    yield ImageEnhance.Brightness(picture).enhance(1.05)
+
+
+def test_copies_are_near_duplicates_and_poses_are_not(tmp_path):
+    for name in SUBJECTS:
+        references = subject_pictures(name, size=256)
+        assert near_duplicates(references) == []
+        for copy in copies(references[0], tmp_path):
+            assert near_duplicates([*references, np.asarray(copy)]) == [(0, len(references))]
+        same_place = [render(subject_scene(name, k, place="meadow"), 256) for k in range(8)]
+        assert near_duplicates(same_place) == []
+
+
+def test_a_near_duplicate_is_named_and_used(tmp_path):
+    first, second = subject_pictures(next(iter(SUBJECTS)))[:2]
+    for name, picture in {"a": first, "b": second, "c": first, "d": first}.items():
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    pictures, findings = audit(tmp_path, 64)
+    assert len(pictures) == 4
+    assert [f.details for f in findings] == [(), ()] + 2 * [("nearly the same picture as a.png",)]
+    assert {finding.state for finding in findings} == {"used"}

@@ -1,0 +1,239 @@
+"""Measures of models whose faults are known, judged by an oracle that knows the truth."""
+
+import json
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+
+from tests.dreambooth.oracle import Oracle, Tuned
+from tlab_diffusion.dreambooth import identity
+from tlab_diffusion.dreambooth.across import average, changes, differences
+from tlab_diffusion.dreambooth.identity import Target, cast_target
+from tlab_diffusion.dreambooth.judges import Judges, shipped_judges
+from tlab_diffusion.dreambooth.measures import Counts, Measures, measure
+from tlab_diffusion.dreambooth.scores import Scorer
+from tlab_diffusion.dreambooth.uses import prompts_for, ten_prompts
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.metrics import diversity, image_similarity, prompt_similarity
+from tlab_diffusion.picturebook import SUBJECTS, subject_pictures
+
+COUNTS = Counts(per_prompt=2, per_class=8, batch=7)
+
+
+def prompts_of(name):
+    subject = SUBJECTS[name]
+    return ten_prompts("zwx", subject.class_noun, subject.places, subject.colour)
+
+
+ORACLE = lru_cache(Oracle)  # one for all
+
+
+@lru_cache
+def measured(name, *faults):
+    """The oracle's measures of a model, and the model."""
+    oracle = ORACLE()
+    model = Tuned(oracle, name, *faults)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "render", oracle.render)
+        target, judges = cast_target(name), oracle.judges()
+        return measure(model, target, prompts_of(name), judges=judges, counts=COUNTS), model
+
+
+def test_a_perfect_model():
+    measures, _ = measured("pip")
+    numbers, perfect = measures.numbers(), measures.controls["perfect"]
+    assert numbers["identity"] == numbers["obeyed"] == numbers["place"] == 1
+    assert numbers["copies"] == 0
+    for name, control in perfect.items():
+        assert numbers[name] == pytest.approx(control.mean, abs=0.05)
+    assert numbers["dino"] == pytest.approx(measures.controls["real"]["dino"].mean, abs=0.05)
+    assert numbers["entropy_colour"] > 0.5 and numbers["entropy_pattern"] > 0.3
+    assert numbers["pres"] < 0.5 and numbers["class_div"] > 0.1
+
+
+def test_nobody_is_told_from_behind_or_in_another_coat():
+    oracle, target = ORACLE(), cast_target("pip")
+    prompts = [p for p in prompts_for("zwx", "robot") if p.use in ("view", "property")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "render", oracle.render)
+        rows = Scorer(target, oracle.judges()).rows(
+            identity.perfect(target, [prompt.expected for prompt in prompts]), prompts
+        )
+    judged = [
+        prompt.expected for prompt, row in zip(prompts, rows, strict=True) if "identity" in row
+    ]
+    assert [expected["view"] for expected in judged] == ["side"] * 5
+    assert all({"dino", "clip_t", "obeyed", "copies"} <= set(row) for row in rows)
+
+
+def test_a_model_that_copies_is_no_model_that_knows_the_subject():
+    measures, _ = measured("pip", "copies")
+    numbers, perfect = measures.numbers(), measured("pip")[0].numbers()
+    assert (numbers["identity"], numbers["copies"], numbers["place"]) == (0, 1, 0)
+    assert numbers["dino"] > perfect["dino"]  # which DINO alone would have taken for the better
+    assert numbers["clip_t"] < perfect["clip_t"]
+    control = measures.controls["copy"]
+    assert (control["identity"].mean, control["copies"].mean) == (0, 1)
+    assert numbers["dino"] == pytest.approx(control["dino"].mean, abs=0.05)
+
+
+def test_a_model_that_draws_strangers_obeys_and_fails():
+    measures, _ = measured("pip", "stranger")
+    numbers, stranger = measures.numbers(), measures.controls["stranger"]
+    assert numbers["identity"] == numbers["copies"] == 0 and numbers["obeyed"] == 1
+    assert numbers["dino"] == pytest.approx(stranger["dino"].mean, abs=0.05)
+    assert stranger["identity"].mean == 0 and stranger["obeyed"].mean == 1
+
+
+def test_a_model_that_never_leaves_its_meadow():
+    measures, _ = measured("pip", "stays")
+    numbers = measures.numbers()
+    assert numbers["place"] == 0 and numbers["identity"] == 1
+    assert measures.uses["property"]["obeyed"].mean == 1  # where no place was asked for
+    assert measures.uses["accessory"]["obeyed"].mean == 0
+    assert measures.uses["accessory"]["accessory"].mean == 1  # that much it did
+    assert numbers["obeyed"] == pytest.approx(0.1)
+    assert numbers["clip_t"] < measured("pip")[0].numbers()["clip_t"]
+
+
+def test_a_class_that_became_the_subject():
+    numbers, kept = measured("pip", "collapsed")[0].numbers(), measured("pip")[0].numbers()
+    assert numbers["pres"] > kept["pres"] + 0.3
+    assert numbers["pres"] == pytest.approx(numbers["dino"], abs=0.05)
+    assert numbers["class_div"] < 0.7 * kept["class_div"]
+    assert numbers["entropy_colour"] == numbers["entropy_pattern"] == 0
+    assert all(numbers[name] == kept[name] for name in ("dino", "clip_i", "clip_t", "identity"))
+
+
+def test_the_papers_measures_by_hand():
+    """Over all pictures at once, with the metrics that the course teaches."""
+    oracle = ORACLE()
+    prompts, target = prompts_of("buzz"), cast_target("buzz")
+    model = Tuned(oracle, "buzz")
+    drawn = np.concatenate(
+        [model([p.text for p in prompts for _ in range(2)][i : i + 7], i) for i in (0, 7, 14)]
+    )
+    class_drawn = np.concatenate([model(["a car"] * 7, 50_000), model(["a car"], 50_007)])
+    real = target.references
+    numbers = measured("buzz")[0].numbers()
+    assert numbers["dino"] == pytest.approx(
+        image_similarity(oracle.identity(drawn), oracle.identity(real)).item(), abs=1e-5
+    )
+    assert numbers["clip_i"] == pytest.approx(
+        image_similarity(oracle.image(drawn), oracle.image(real)).item(), abs=1e-5
+    )
+    words = oracle.text([prompt.plain for prompt in prompts for _ in range(2)])
+    assert numbers["clip_t"] == pytest.approx(
+        prompt_similarity(oracle.image(drawn), words).item(), abs=1e-5
+    )
+    pairs = oracle.identity(drawn).split(2)
+    assert numbers["div"] == pytest.approx(
+        np.mean([diversity(pair).item() for pair in pairs]), abs=1e-5
+    )
+    who = oracle.identity(class_drawn)
+    assert numbers["pres"] == pytest.approx(
+        image_similarity(who, oracle.identity(real)).item(), abs=1e-5
+    )
+    assert numbers["class_div"] == pytest.approx(diversity(who).item(), abs=1e-5)
+    others = measured("buzz")[0].controls["real"]
+    assert others["clip_i"].mean == pytest.approx(
+        1 - diversity(oracle.image(real)).item(), abs=1e-5
+    )
+
+
+def test_what_the_sampler_is_asked():
+    _, model = measured("pip")
+    texts = [text for prompts, _ in model.asked for text in prompts]
+    assert all(len(prompts) <= COUNTS.batch for prompts, _ in model.asked)
+    assert len({seed for _, seed in model.asked}) == len(model.asked)  # no noise twice
+    assert texts.count("a robot") == COUNTS.per_class
+    for prompt in prompts_of("pip"):
+        assert texts.count(prompt.text) == COUNTS.per_prompt
+    _, other = measured("pip", "stranger")
+    assert other.asked == model.asked  # the same noise for both
+
+
+def test_results_can_be_kept_and_read(tmp_path):
+    measures, _ = measured("pip")
+    again = Measures.from_dict(json.loads(json.dumps(measures.as_dict())))
+    assert again == measures and again.numbers() == measures.numbers()
+    assert measures.samples["dino"].low < measures.samples["dino"].mean
+    lines = measures.table().splitlines()
+    assert lines[0] == "pip: 10 prompts x 2 pictures, 8 of the class"
+    rows = {line[:20].strip(): line[20:].split() for line in lines[1:]}
+    assert rows["all prompts"][4] == "1.000" and rows["control: stranger"][4] == "0.000"
+    assert rows["control: real"][2:] == ["-"] * 6
+    assert set(measures.uses) <= set(rows) and max(map(len, lines)) <= 100
+
+
+def test_a_subject_of_another_world_is_measured_without_ours():
+    def features(pictures):
+        return torch.from_numpy(pictures.reshape(len(pictures), -1).astype(np.float32))
+
+    def sample(prompts, seed):
+        return np.stack([subject_pictures("pip", 64)[(seed + i) % 5] for i in range(len(prompts))])
+
+    judges = Judges(features, features, lambda texts: torch.ones(len(texts), 64 * 64 * 3))
+    target = Target(np.stack(subject_pictures("pip")), "backpack")
+    prompts = prompts_for("sks", "backpack")[:3]
+    measures = measure(sample, target, prompts, judges=judges, counts=COUNTS)
+    assert set(measures.samples) == {"dino", "clip_i", "clip_t", "copies", "div"}
+    assert measures.numbers()["copies"] == 1 and measures.subject == "backpack"
+    assert set(measures.class_samples) == {"pres", "class_div"}
+    assert set(measures.controls) == {"real", "copy"}
+    one = Target(target.references[:1], "backpack")
+    counts = Counts(per_prompt=1, per_class=2)
+    measures = measure(sample, one, prompts, judges=judges, counts=counts)
+    assert set(measures.controls) == {"copy"} and "div" not in measures.samples
+
+
+def test_what_is_refused(monkeypatch, tmp_path):
+    oracle, target = ORACLE(), cast_target("pip")
+    model = Tuned(oracle, "pip")
+    with pytest.raises(InputError, match="prompts: got none"):
+        measure(model, target, [], judges=oracle.judges())
+    with pytest.raises(InputError, match="per_prompt: got 0"):
+        Counts(per_prompt=0)
+    with pytest.raises(InputError, match="per_class: got 1, expected an integer from 2 up"):
+        Counts(per_class=1)
+    monkeypatch.setattr(identity, "render", oracle.render)
+    with pytest.raises(InputError, match="sample: got 6 pictures, expected 7"):
+        short = lambda prompts, seed: model(prompts[1:], seed)  # noqa: E731
+        measure(short, target, prompts_of("pip"), judges=oracle.judges(), counts=COUNTS)
+
+
+def test_the_shipped_judges_need_their_weights(monkeypatch, tmp_path):
+    from tlab_diffusion.evaluation import encoders
+
+    monkeypatch.setattr(encoders, "IMAGE_TEXT_FILE", tmp_path / "nothing")
+    encoders.image_text.cache_clear()
+    with pytest.raises(InputError, match="weights: got no file"):
+        shipped_judges()
+
+
+def test_effects_over_subjects():
+    names = ("pip", "buzz", "mochi")
+    good = [measured(name)[0] for name in names]
+    bad = [measured(name, "copies")[0] for name in reversed(names)]
+    mean = average(good)
+    assert mean["identity"] == (1, 1, 1)
+    assert mean["dino"].mean == pytest.approx(np.mean([m.numbers()["dino"] for m in good]))
+    effect = differences(good, bad)
+    assert effect["identity"] == (1, 1, 1) and effect["copies"] == (-1, -1, -1)
+    assert effect["clip_t"].leaves_out(0) and effect["clip_t"].mean > 0
+    assert effect["pres"] == pytest.approx((0, 0, 0))  # nothing was done to the class
+    change = changes(bad, good)
+    assert change["identity"] == (-1, -1, -1) and "copies" not in change  # none, before
+    assert change["class_div"] == pytest.approx((0, 0, 0))
+    ratios = [
+        b.numbers()["dino"] / g.numbers()["dino"] for g, b in zip(good, bad[::-1], strict=True)
+    ]
+    assert change["dino"].mean == pytest.approx(np.mean(ratios) - 1)
+    with pytest.raises(InputError, match="pip, pip"):
+        average([good[0], good[0]])
+    with pytest.raises(InputError, match="none"):
+        average([])
+    with pytest.raises(InputError, match="mochi on one side only"):
+        differences(good, bad[1:])

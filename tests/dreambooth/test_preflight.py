@@ -1,0 +1,379 @@
+"""Before a run: counted against real tensors, computed by hand, and refused all at once."""
+
+import os
+import shutil
+import socket
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from PIL import Image
+
+from tests.dreambooth.tiny import model_folder, new_config
+from tests.tiny_pipeline import tiny_pipeline
+from tlab_diffusion.dreambooth import caches, cost, estimate
+from tlab_diffusion.dreambooth.checkpoint import write_record
+from tlab_diffusion.dreambooth.preflight import Refused, preflight
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.picturebook import subject_pictures
+
+GIB = 2**30
+STABLE_DIFFUSION = {
+    "sample_size": 64,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+    "norm_num_groups": 32,
+}
+STABLE_DIFFUSION_PARTS = {
+    "unet": cost.Part(859_520_964, 4),
+    "text_encoder": cost.Part(123_060_480, 4),
+    "vae": cost.Part(83_653_863, 4),
+}
+
+
+# --- Cost ------------------------------------------------------------------------------------
+
+
+def really_kept(samples, *, checkpointing=False):
+    """Bytes of what autograd keeps of a real forward pass, weights left out.
+
+    With checkpointing, blocks keep what goes into them, and the largest one its inside too.
+    """
+    unet = UNet2DConditionModel.from_config(tiny_pipeline().unet.config).train()
+    unet.set_attn_processor(AttnProcessor())
+    weights = {p.untyped_storage().data_ptr() for p in unet.parameters()}
+    outside, insides = {}, [{}]
+
+    def keep(kept, tensor):
+        place = tensor.untyped_storage().data_ptr()
+        if place not in weights:
+            kept[place] = tensor  # alive, so that no place is used twice
+        return tensor
+
+    def keeping(kept):
+        hooks = torch.autograd.graph.saved_tensors_hooks
+        return hooks(lambda tensor: keep(kept, tensor), lambda tensor: tensor)
+
+    def block(module, *inputs):
+        insides.append({})
+        for tensor in filter(torch.is_tensor, inputs):
+            keep(outside, tensor)
+        with keeping(insides[-1]):
+            return module(*inputs)
+
+    if checkpointing:
+        unet.enable_gradient_checkpointing(block)
+    with keeping(outside):
+        unet(torch.randn(samples, 4, 16, 16), torch.zeros(samples), torch.randn(samples, 32, 16))
+    sizes = [sum(t.untyped_storage().nbytes() for t in kept.values()) for kept in insides]
+    return sum(t.untyped_storage().nbytes() for t in outside.values()) + max(sizes)
+
+
+def tiny_work(**options):
+    config = dict(tiny_pipeline().unet.config)
+    return cost.unet_work(
+        config, 16, 32, **{"fused_attention": False, "checkpointing": False} | options
+    )
+
+
+def test_what_is_kept_is_what_autograd_really_keeps():
+    work = tiny_work()
+    assert work.kept == really_kept(1)
+    assert 4 * work.kept == pytest.approx(really_kept(4), rel=0.01)
+    assert tiny_work(checkpointing=True).kept == really_kept(1, checkpointing=True)
+
+
+def test_fused_attention_and_checkpointing_keep_less():
+    kept = tiny_work().kept
+    assert tiny_work(fused_attention=True).kept < kept
+    assert tiny_work(checkpointing=True).kept < kept / 2
+
+
+def test_stable_diffusions_operations_are_the_known_number():
+    """401.6 GMAC forward at 64 x 64 latents and 77 tokens, counted by hand."""
+    work = cost.unet_work(STABLE_DIFFUSION, 64, 77, fused_attention=False, checkpointing=True)
+    assert work.flops == pytest.approx(803.2e9, rel=1e-3)
+
+
+def test_parts_are_counted_from_headers(tmp_path):
+    folder = shutil.copytree(model_folder(), tmp_path / "model")
+    pipeline = tiny_pipeline()
+    expected = {
+        name: cost.Part(sum(v.numel() for v in getattr(pipeline, name).state_dict().values()), 4)
+        for name in ("text_encoder", "unet", "vae")
+    }
+    assert cost.read_parts(folder) == expected
+    # A variant beside it is the same part again, a half is a half.
+    file = folder / "unet/diffusion_pytorch_model.safetensors"
+    half = UNet2DConditionModel.from_pretrained(folder / "unet").half()
+    half.save_pretrained(folder / "unet", variant="fp16")
+    assert cost.read_parts(folder) == expected
+    file.unlink()
+    assert cost.read_parts(folder)["unet"] == cost.Part(expected["unet"].parameters, 2)
+
+
+def test_stable_diffusions_memory_and_disk_by_hand():
+    load = cost.Load(STABLE_DIFFUSION_PARTS, ("unet",), half=False, ema=False)
+    everything, unet = 1_066_235_307, 859_520_964
+    assert load.memory == 4 * everything + 12 * unet
+    assert load.disk == 4 * everything + 2 * 12 * unet
+    both = ("unet", "text_encoder")
+    load = cost.Load(STABLE_DIFFUSION_PARTS, both, half=True, ema=True)
+    trained = unet + 123_060_480
+    assert load.memory == 4 * everything + (12 + 2 + 4) * trained
+    assert load.disk == 4 * everything + 2 * 16 * trained
+    work = cost.Work(flops=0, kept=1000)
+    assert cost.memory_needed(load, work, 6) == load.memory + 4500
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 16])
+def test_the_fewest_parts_that_fit(samples):
+    load = cost.Load({"unet": cost.Part(10, 4)}, ("unet",), half=False, ema=False)
+    work = cost.Work(flops=0, kept=1000)
+    for fitting in range(1, samples + 1):
+        free = -(-cost.memory_needed(load, work, fitting) // cost.USABLE)
+        parts = cost.fewest_parts(load, work, samples, int(free))
+        assert cost.samples_at_once(samples, parts, 1) <= fitting
+        assert parts == 1 or cost.samples_at_once(samples, parts - 1, 1) > fitting
+    assert cost.fewest_parts(load, work, samples, cost.memory_needed(load, work, 1)) is None
+    plenty = 10**9
+    assert cost.fewest_parts(load, work, samples, plenty, at_least=samples) == samples
+
+
+def test_processes_share_a_step():
+    load = cost.Load({"unet": cost.Part(10, 4)}, ("unet",), half=False, ema=False)
+    work = cost.Work(flops=0, kept=1000)
+    free = int(cost.memory_needed(load, work, 2) / cost.USABLE) + 1
+    assert cost.fewest_parts(load, work, 8, free) == 4
+    assert cost.fewest_parts(load, work, 8, free, processes=2) == 2
+
+
+def test_the_speed_is_measured_and_the_memory_asked_for():
+    assert 1e8 < cost.measured_speed(torch.device("cpu"), torch.float32) < 1e14
+    assert cost.free_memory(torch.device("cpu")) > 0
+
+
+# --- Preflight -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(subject_pictures("mochi")):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Whatever would load weights fails."""
+    for name in ("StableDiffusionPipeline", "UNet2DConditionModel", "AutoencoderKL"):
+        monkeypatch.setattr(f"diffusers.{name}.from_pretrained", None)
+    monkeypatch.setattr("transformers.CLIPTextModel.from_pretrained", None)
+    monkeypatch.setattr("safetensors.torch.load_file", None)
+
+
+def config_for(pictures, tmp_path, **changes):
+    return new_config(tmp_path / "out", **{"subject_images": pictures} | changes)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    config = config_for(pictures, tmp_path, identifier="zwx", class_guidance_scale=3.0)
+    report = preflight(config)
+    assert report.config == config and report.notes == ()
+    assert np.array_equal(report.pictures, np.stack(subject_pictures("mochi")))
+    assert [str(finding) for finding in report.findings] == [f"{n}.png: used" for n in range(5)]
+    assert report.tokens.tokens == ("zwx</w>",)
+    needs, flops = report.estimate, tiny_work().flops
+    assert needs.parts == 1 and needs.problems == ()
+    assert needs.training == pytest.approx(5 * 4 * 3 * flops / 0.35e9)
+    assert needs.class_images == pytest.approx(4 * 20 * 2 * flops / 0.35e9)
+    load = cost.Load(cost.read_parts(model_folder()), ("unet", "text_encoder"), False, False)
+    assert needs.memory == load.memory + 4 * tiny_work().kept
+    assert needs.disk == load.disk
+    for line in ("4.png: used", "1 token: zwx", "memory: ", "disk: ", "time: about "):
+        assert line in str(report)
+    assert not (tmp_path / "out").exists()
+
+
+def test_checkpointing_takes_a_fourth_pass_and_less_memory(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    plain = preflight(config_for(pictures, tmp_path)).estimate
+    again = preflight(config_for(pictures, tmp_path, gradient_checkpointing=True)).estimate
+    assert again.training == pytest.approx(plain.training * 4 / 3)
+    assert again.class_images == plain.class_images
+    assert again.memory < plain.memory
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_the_steps_parts_follow_the_memory(pictures, tmp_path, monkeypatch):
+    config = config_for(pictures, tmp_path, batch_size=4)  # 8 samples a step
+    needs = preflight(config).estimate
+    kept = tiny_work().kept
+    for fitting, parts in ((8, 1), (7, 2), (4, 2), (3, 3), (2, 4), (1, 8)):
+        free = int((needs.memory - (8 - fitting) * kept) / cost.USABLE) + 1
+        monkeypatch.setattr(cost, "free_memory", lambda device, free=free: free)
+        report = preflight(config)
+        assert report.config.gradient_accumulation_steps == parts
+        assert report.estimate.memory <= 0.9 * report.estimate.free_memory
+    monkeypatch.setattr(cost, "free_memory", lambda device: free - 10 * kept)
+    with pytest.raises(Refused, match="memory: got .* free on cpu, expected .* for one sample"):
+        preflight(config)
+
+
+def test_processes_agree_on_the_parts(pictures, tmp_path, monkeypatch):
+    config = config_for(pictures, tmp_path, batch_size=4)
+    needs = preflight(config).estimate
+    little = int((needs.memory - 4 * tiny_work().kept) / cost.USABLE) + 1  # another's: 4 samples
+    monkeypatch.setattr(estimate, "gather_object", lambda mine: [*mine, 2 * little])
+    monkeypatch.setattr(estimate, "PartialState", lambda: SimpleNamespace(num_processes=2))
+    report = preflight(config)
+    assert report.estimate.free_memory == little  # two share what the other counted
+    assert report.config.gradient_accumulation_steps == 1  # four samples for each of two
+
+
+def test_a_resumed_run_keeps_its_parts(pictures, tmp_path):
+    config = config_for(pictures, tmp_path)
+    write_record(
+        tmp_path / "out",
+        config_for(pictures, tmp_path, gradient_accumulation_steps=2),
+        {},
+        torch.device("cpu"),
+    )
+    assert preflight(config, resume=True).config.gradient_accumulation_steps == 2
+    (tmp_path / "out/run.json").write_text("{")
+    with pytest.raises(Refused, match=r"run.json, which is damaged"):
+        preflight(config, resume=True)
+
+
+def test_a_damaged_picture_is_not_called_another_subject(pictures, tmp_path):
+    config = config_for(pictures, tmp_path)
+    facts = {"pictures": caches.key(preflight(config).pictures), "arithmetic": "fp32"}
+    write_record(tmp_path / "out", config, facts, torch.device("cpu"))
+    assert preflight(config, resume=True).notes == ()
+    file = pictures / "0.png"
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(Refused) as error:
+        preflight(config, resume=True)
+    (problem,) = error.value.problems
+    assert str(problem).startswith("subject images: got 0.png: it is damaged")
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_everything_wrong_is_said_at_once(pictures, tmp_path, monkeypatch):
+    Image.new("RGB", (20, 90)).save(pictures / "small.png")
+    (pictures / "0.png").write_bytes((pictures / "0.png").read_bytes()[:500])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("my only copy")
+    monkeypatch.setattr(cost, "free_memory", lambda device: 2**20)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
+    config = config_for(pictures, tmp_path, instance_prompt="sks " + 40 * "very " + "robot")
+    with pytest.raises(Refused) as error:
+        preflight(config)
+    lines = str(error.value).splitlines()
+    for line, said in zip(
+        lines,
+        (
+            "subject images: got 0.png: it is damaged",
+            "subject images: got small.png: 20 x 90 pixels, too small: it needs 32",
+            "output: got ",
+            "instance_prompt: got a prompt whose end",
+            "memory: got 1 MiB free on cpu",
+            "output: got 0 MiB free for ",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(said)
+    assert "thesis" not in str(error.value) and (tmp_path / "out/thesis.txt").exists()
+    assert len(error.value.problems) == 6
+    assert isinstance(error.value, InputError)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_bad_model_and_a_bad_precision_hide_nothing_else(tmp_path):
+    (tmp_path / "empty").mkdir()
+    model = shutil.copytree(model_folder(), tmp_path / "model")
+    file = model / "unet/diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    config = config_for(tmp_path / "empty", tmp_path, model=str(model), precision="fp16")
+    with pytest.raises(Refused) as error:
+        preflight(config)
+    said = [str(problem) for problem in error.value.problems]
+    assert [line.split(":")[0] for line in said] == ["subject images", "precision", "model"]
+    assert "no pictures in it" in said[0] and "damaged" in said[2]
+
+
+def test_folders_that_are_none(tmp_path):
+    (tmp_path / "file").touch()
+    config = new_config(tmp_path / "file/out", subject_images=tmp_path / "nowhere")
+    with pytest.raises(Refused) as error:
+        preflight(config)
+    said = [str(problem) for problem in error.value.problems]
+    assert "nowhere, which is not there" in said[0]
+    assert "where nothing can be written" in said[1]
+    assert len(said) == 2
+
+
+def test_a_folder_that_may_not_be_written(pictures, tmp_path, monkeypatch):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    # An administrator may write anywhere, so the system's answer is put in its mouth.
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != locked and may(path, mode))
+    config = new_config(locked / "out", subject_images=pictures)
+    with pytest.raises(Refused, match="where nothing can be written"):
+        preflight(config)
+
+
+def test_notes_on_few_pictures_and_unknown_words(pictures, tmp_path, monkeypatch):
+    for number in (2, 3, 4):
+        (pictures / f"{number}.png").unlink()
+    monkeypatch.setattr("tlab_diffusion.pipelines.loading.PICTUREBOOK", model_folder())
+    config = config_for(pictures, tmp_path, model="picturebook", class_noun="person")
+    report = preflight(config)
+    assert "2 pictures: 3 to 5, in different poses and places, teach more" in report.notes
+    assert "the picture book does not know 'person'" in report.notes
+    assert "splits into common pieces" in str(report)  # "sks" does, in the picture book
+
+
+def test_a_hub_model_that_is_not_here_asks_nobody(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "create_connection", None)
+    monkeypatch.setattr(socket.socket, "connect", None)
+    report = preflight(config_for(pictures, tmp_path, model="nobody/nothing-at-all", resolution=64))
+    assert report.tokens is None and report.estimate is None
+    assert report.notes == (
+        "nobody/nothing-at-all is not here yet: its tokens and what it needs are not known",
+    )
+
+
+def test_a_hub_model_in_the_cache_is_looked_at(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, local_files_only: str(model_folder())
+    )
+    config = config_for(
+        pictures, tmp_path, model="somebody/model", resolution=64, train_text_encoder=True
+    )
+    there = preflight(config).estimate
+    assert there.memory == preflight(config_for(pictures, tmp_path)).estimate.memory
+
+
+def test_numbers_in_words():
+    assert [estimate.gib(n) for n in (0, 5 * 2**20, 2.5 * GIB)] == ["0 MiB", "5 MiB", "2.5 GiB"]
+    assert [estimate.duration(s) for s in (4.4, 99, 600, 7200)] == [
+        "4 s",
+        "99 s",
+        "10 min",
+        "2.0 h",
+    ]

@@ -1,0 +1,99 @@
+r"""What is computed once: the subject's latents, and what the text encoder says while it is frozen.
+
+The autoencoder gives each picture a *distribution* of latents. Its mean and standard deviation are
+kept, and every step draws from them anew, as if the picture had been encoded again.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.pictures import to_tensor
+from tlab_diffusion.pipelines import embed
+from tlab_diffusion.pretraining import checkpoints
+
+ENCODED_AT_ONCE = 4  # pictures; the encoder needs much memory at 512 x 512
+
+
+def latent_distributions(vae: nn.Module, pictures: np.ndarray, cache: Path, model: str) -> Tensor:
+    r"""Mean and standard deviation of the latents of pictures, times the scaling factor.
+
+    Args:
+        vae: an `AutoencoderKL`.
+        pictures: (N, H, W, 3) uint8.
+        cache: folder where they are kept, by the model and the pictures' content and size.
+        model: the fingerprint of the pipeline's weights.
+
+    Returns:
+        (N, 2C, h, w) float32: means, then standard deviations.
+    """
+    path = cache / "latents" / f"{key(model, vae.config.scaling_factor, pictures)}.safetensors"
+    with locked(path):
+        kept = read(path)
+        if kept is None:
+            kept = {"moments": _moments(vae, pictures)}
+            checkpoints.save(path, kept)
+    return kept["moments"]
+
+
+@torch.no_grad()
+def _moments(vae: nn.Module, pictures: np.ndarray) -> Tensor:
+    moments = []
+    for x in to_tensor(pictures).split(ENCODED_AT_ONCE):
+        latents = vae.encode(x.to(vae.device, vae.dtype)).latent_dist
+        moments.append(torch.cat([latents.mean, latents.std], dim=1).float().cpu())
+    # Contiguous: the encoder's memory layout must not decide how noise is laid out.
+    return (torch.cat(moments) * vae.config.scaling_factor).contiguous()
+
+
+@torch.no_grad()
+def text_embeddings(pipeline, prompts: list[str]) -> Tensor:
+    r"""What a frozen text encoder says of the prompts, once for the whole run: (P, L, D)."""
+    return embed(pipeline, prompts)
+
+
+def fingerprint(parts: Iterable[nn.Module]) -> str:
+    """A short name for the weights of some modules: other weights, another name."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        for name, tensor in sorted(part.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def key(*values: object) -> str:
+    """A short name for what a cached thing depends on; arrays count by content and shape."""
+    digest = hashlib.blake2b(digest_size=16)
+    for value in values:
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype} {value.shape}".encode())
+            digest.update(np.ascontiguousarray(value))
+        else:
+            digest.update(repr(value).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def locked(path: Path) -> FileLock:
+    """Keeps other processes of this machine from making the same file at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_suffix(".lock"))
+
+
+def read(path: Path) -> dict[str, Tensor] | None:
+    """What a cache file holds; None if there is none, or a damaged one, which is made again."""
+    try:
+        return checkpoints.load(path)
+    except InputError:
+        return None
+
+
+def _bytes(tensor: Tensor) -> np.ndarray:
+    """A tensor's bytes, in any dtype (numpy knows no bfloat16)."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()

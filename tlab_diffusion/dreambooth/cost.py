@@ -1,0 +1,231 @@
+r"""What a run costs in memory, time and disk: counted from configs and headers, without weights.
+
+The U-Net is built without memory, on fake tensors, and run once: torch then says how many
+multiplications a sample takes, and which activations the backward pass would keep.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+BYTES = {"F16": 2, "BF16": 2}  # of a number in a file; others have 4
+FLOAT = 4  # bytes of a float32
+ADAMW = 3 * FLOAT  # a trained number's gradient and two moments
+# Under autocast norms keep float32 and matrices half of it: about three quarters in all.
+HALF_PRECISION_SHARE = 0.75
+USABLE = 0.9  # of free memory: the rest is for what comes and goes within a layer
+# Share of a plain matrix product's speed that a training step reaches: 0.29 to 0.38 was measured
+# for `picturebook`'s U-Net on a CPU. Half or twice as much is possible elsewhere.
+EFFICIENCY = 0.35
+CHECKPOINTS = 2  # that lie on the disk while a new one is written
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a pipeline folder: its numbers, and the bytes of each in its file."""
+
+    parameters: int
+    bytes_each: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the U-Net does for one sample: operations forward, bytes kept for the way back."""
+
+    flops: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """What lies in memory and on the disk, whatever the batch.
+
+    Args:
+        parts: of the pipeline folder.
+        trained: names of those that learn.
+        half: whether arithmetic runs in 16 bits.
+        ema: whether an average of the weights is kept.
+    """
+
+    parts: dict[str, Part]
+    trained: tuple[str, ...]
+    half: bool
+    ema: bool
+
+    @property
+    def _trained(self) -> int:
+        return sum(self.parts[name].parameters for name in self.trained)
+
+    @property
+    def memory(self) -> int:
+        """Bytes without activations: weights in float32, and what AdamW keeps of them."""
+        everything = sum(part.parameters for part in self.parts.values())
+        autocast_copies = 2 * self._trained if self.half else 0
+        average = FLOAT * self._trained if self.ema else 0
+        return FLOAT * everything + ADAMW * self._trained + autocast_copies + average
+
+    @property
+    def disk(self) -> int:
+        """Bytes of the tuned folder and of two checkpoints: weights, moments, average."""
+        folder = sum(part.parameters * part.bytes_each for part in self.parts.values())
+        numbers_each = 4 if self.ema else 3
+        return folder + CHECKPOINTS * numbers_each * FLOAT * self._trained
+
+
+def read_parts(folder: Path) -> dict[str, Part]:
+    """The sizes of a pipeline folder's parts, from the headers of their weight files."""
+    return {
+        part.name: _read_part(part)
+        for part in sorted(folder.iterdir())
+        if any(part.glob("*.safetensors"))
+    }
+
+
+def _read_part(folder: Path) -> Part:
+    from safetensors import safe_open
+
+    sizes, dtype = {}, None
+    # A variant (model.fp16.safetensors) has the same tensors again; the plain file comes first.
+    for file in sorted(folder.glob("*.safetensors"), key=lambda file: len(file.suffixes)):
+        with safe_open(file, framework="np") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                tensor = weights.get_slice(name)
+                dtype = dtype or tensor.get_dtype()
+                sizes.setdefault(name, math.prod(tensor.get_shape()))
+    return Part(sum(sizes.values()), BYTES.get(dtype, FLOAT))
+
+
+def unet_work(
+    config: dict, side: int, tokens: int, *, fused_attention: bool, checkpointing: bool
+) -> Work:
+    r"""Count what one sample costs.
+
+    Args:
+        config: the U-Net's.
+        side: of the latents.
+        tokens: of the text.
+        fused_attention: whether attention's table of weights is never kept, as on a GPU.
+        checkpointing: whether activations are computed twice instead of kept.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:  # fused attention is not counted: plain first
+        kept = _kept_bytes(config, side, tokens, False, checkpointing)
+    if fused_attention:
+        kept = _kept_bytes(config, side, tokens, True, checkpointing)
+    return Work(counter.get_total_flops(), kept)
+
+
+def _kept_bytes(config: dict, side: int, tokens: int, fused: bool, checkpointing: bool) -> int:
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import AttnProcessor
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        unet = UNet2DConditionModel.from_config(config).train()
+        if not fused:
+            unet.set_attn_processor(AttnProcessor())
+        kept = _Kept(weights=list(unet.parameters()))
+        if checkpointing:
+            unet.enable_gradient_checkpointing(kept.only_what_goes_in)
+        x_t = torch.empty(1, config["in_channels"], side, side)
+        words = torch.empty(1, tokens, config["cross_attention_dim"])
+        with kept.hooks():
+            unet(x_t, torch.zeros(1), words)
+    return kept.bytes + kept.largest_inside
+
+
+class _Kept:
+    """The distinct pieces of memory that autograd keeps, weights left out."""
+
+    def __init__(self, weights: list[Tensor]):
+        self.weights = {_place(weight) for weight in weights}
+        self.pieces = {}  # the tensors stay alive, so that no place is used twice
+        self.largest_inside = 0
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in self.pieces.values())
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        if _place(tensor) not in self.weights:
+            self.pieces[_place(tensor)] = tensor
+        return tensor
+
+    def hooks(self):
+        return torch.autograd.graph.saved_tensors_hooks(self.keep, lambda tensor: tensor)
+
+    def only_what_goes_in(self, module, *inputs):
+        """Gradient checkpointing: blocks keep their inputs, and one at a time its inside."""
+        inside = _Kept([])
+        inside.weights = self.weights
+        with inside.hooks():
+            outputs = module(*inputs)
+        for value in inputs:
+            if isinstance(value, Tensor):
+                self.keep(value)
+        self.largest_inside = max(self.largest_inside, inside.bytes)
+        return outputs
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def memory_needed(load: Load, work: Work, samples: int) -> int:
+    """Bytes for a part of `samples` samples, worked through at once."""
+    share = HALF_PRECISION_SHARE if load.half else 1
+    return load.memory + round(share * samples * work.kept)
+
+
+def samples_at_once(samples: int, parts: int, processes: int) -> int:
+    """The most samples of a step that one process meets at once."""
+    return math.ceil(samples / (parts * processes))
+
+
+def fewest_parts(
+    load: Load, work: Work, samples: int, free: int, *, at_least: int = 1, processes: int = 1
+) -> int | None:
+    r"""In how few parts a step fits into memory; None if one sample does not.
+
+    Args:
+        samples: of a step, in all.
+        free: bytes.
+        at_least: parts.
+        processes: that share the samples.
+    """
+    for parts in range(at_least, samples + 1):
+        alone = samples_at_once(samples, parts, processes)
+        if memory_needed(load, work, alone) <= USABLE * free:
+            return parts
+    return None
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a device can still give."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def measured_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a plain matrix product, in a fraction of a second."""
+    side = 8192 if device.type == "cuda" else 1024
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    best = math.inf
+    for _ in range(4):
+        start = time.perf_counter()
+        (matrix @ matrix)[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def seconds(flops: float, speed: float) -> float:
+    """How long the U-Net works on so many operations, about."""
+    return flops / (EFFICIENCY * speed)

@@ -1,0 +1,48 @@
+r"""Who measures: an image-only encoder, an image-text pair, and recognisers where they exist."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from tlab_diffusion.dreambooth.identity import Encode, Recognise
+from tlab_diffusion.evaluation.encoders import (
+    identity,
+    identity_features,
+    image_features,
+    image_text,
+    text_features,
+)
+from tlab_diffusion.evaluation.recognisers import recognise, recogniser
+
+
+@dataclass(frozen=True)
+class Judges:
+    r"""What looks at pictures (N, H, W, 3) uint8; all features are (N, D).
+
+    Args:
+        identity: compares pictures by who is in them, as DINO does.
+        image, text: compare pictures with words, as CLIP does.
+        recognise: reads the picture book's factors; None for pictures of another world.
+    """
+
+    identity: Encode
+    image: Encode
+    text: Callable[[Sequence[str]], Tensor]
+    recognise: Recognise | None = None
+
+
+def shipped_judges() -> Judges:
+    r"""The networks of the picture book.
+
+    Raises:
+        InputError: if their weights are missing or damaged.
+    """
+    pair = image_text()
+    return Judges(
+        identity=partial(identity_features, model=identity()),
+        image=partial(image_features, model=pair),
+        text=partial(text_features, model=pair),
+        recognise=partial(recognise, model=recogniser()),
+    )

@@ -1,0 +1,124 @@
+r"""What a step changes, and the step: gradients in parts, one move of AdamW, an average."""
+
+import copy
+import math
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from tlab_diffusion.diffusion.training import average_into
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.draws import TrainingSet
+from tlab_diffusion.dreambooth.loss import weighted_errors
+from tlab_diffusion.dreambooth.model import TextToNoise
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pretraining import checkpoints
+
+MAX_GRAD_NORM = 1.0
+
+
+class Learner:
+    r"""Model, optimizer and average of a run.
+
+    Args:
+        model: what learns, on the accelerator's device; trained in place.
+        config: the run's settings.
+        accelerator: precision and processes.
+        state: of a checkpoint to go on from, or None.
+    """
+
+    def __init__(
+        self,
+        model: TextToNoise,
+        config: DreamBoothConfig,
+        accelerator: Accelerator,
+        state: dict[str, Tensor] | None,
+    ):
+        self.config, self.accelerator, self.model = config, accelerator, model
+        self.ema = None
+        if config.ema_decay is not None:
+            self.ema = copy.deepcopy(model).requires_grad_(False).eval()
+        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            self.trained, config.learning_rate, eps=config.adam_epsilon, fused=True
+        )
+        self.step_done = 0
+        if state is not None:
+            self.step_done = checkpoints.restore(state, model, self.ema, optimizer)
+            _restore_scaler(accelerator, state)
+        self.optimizer = accelerator.prepare_optimizer(optimizer)
+        self.shared = accelerator.prepare_model(model)
+
+    def step(self, data: TrainingSet) -> tuple[float, float]:
+        r"""Take the next step.
+
+        Returns:
+            The two terms of the loss: the subject's, and the class's times lambda.
+
+        Raises:
+            InputError: if the loss or its gradient is not a finite number; the weights then stay
+                as they were.
+        """
+        terms = self._gradients(data)
+        norm = self.accelerator.clip_grad_norm_(self.trained, MAX_GRAD_NORM)
+        subject, prior, norm = torch.stack([*terms, norm]).tolist()  # one wait for the device
+        self._check_finite("loss", subject + prior)
+        # In fp16 gradients may overflow; the loss scaling then leaves the step out by itself.
+        if self.accelerator.scaler is None:
+            self._check_finite("gradient", norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step_done += 1
+        if self.ema is not None:
+            # Low at first, so that the average does not cling to the start.
+            decay = min(self.config.ema_decay, self.step_done / (self.step_done + 10))
+            average_into(self.ema, self.model, decay)
+        return subject, prior
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that a step changes, as a checkpoint keeps it."""
+        state = checkpoints.training_state(self.model, self.ema, self.optimizer, self.step_done)
+        if self.accelerator.scaler is not None:
+            scaler = self.accelerator.scaler.state_dict()
+            state |= {f"scaler.{name}": torch.tensor(value) for name, value in scaler.items()}
+        return state
+
+    def _gradients(self, data: TrainingSet) -> Tensor:
+        """Gradients of the step's loss, summed over parts and processes; its two terms (2,)."""
+        accelerator, parts = self.accelerator, self.config.gradient_accumulation_steps
+        processes = accelerator.num_processes
+        terms = torch.zeros(2, device=accelerator.device)
+        for part in range(parts):
+            first = part * processes + accelerator.process_index
+            samples = range(first, data.samples_per_step, parts * processes)
+            batch = data.batch(self.step_done + 1, samples).to(accelerator.device)
+            last = part == parts - 1
+            with nullcontext() if last else accelerator.no_sync(self.shared):
+                pred = self.shared(batch.x_t, batch.t, batch.prompt)
+                errors = weighted_errors(pred, batch.target, batch.weights)
+                # Gradients become the mean over processes; the loss is their sum.
+                accelerator.backward(errors.sum() * processes)
+            terms.index_add_(0, batch.prompt, errors.detach())
+        return accelerator.reduce(terms, reduction="sum")
+
+    def _check_finite(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise InputError(
+                name,
+                got=f"{value} at step {self.step_done + 1}",
+                expected="a finite number",
+                fix="The last checkpoint is whole. Start again with a lower learning rate or "
+                "precision fp32, in another folder.",
+            )
+
+
+def _restore_scaler(accelerator: Accelerator, state: dict[str, Tensor]) -> None:
+    """Put back the loss scaling of fp16, where the run has one."""
+    if accelerator.scaler is not None:
+        prefix = "scaler."
+        scaler = {
+            k.removeprefix(prefix): v.item() for k, v in state.items() if k.startswith(prefix)
+        }
+        accelerator.scaler.load_state_dict(scaler)

@@ -1,0 +1,57 @@
+r"""The DreamBooth loss: the subject's pictures, and lambda times the class's (arXiv:2208.12242).
+
+`E[ w_t ||target - pred||^2 ] + lambda E[ w_t' ||target' - pred'||^2 ]`, each expectation a mean
+over its half of the batch, with its own timesteps and therefore its own weights. Written as one
+sum over samples, it can be worked through in parts, in any order and on any number of processes.
+"""
+
+import torch
+from torch import Tensor
+
+from tlab_diffusion.diffusion._check import check_same_shape
+from tlab_diffusion.errors import InputError
+
+
+def prior_preservation_loss(pred: Tensor, target: Tensor, prior_weight: float) -> Tensor:
+    r"""The loss of a batch whose first half is of the subject, the second of its class.
+
+    Args:
+        pred: (2B, ...), the model's.
+        target: shaped like `pred`.
+        prior_weight: lambda.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InputError: on shapes that differ, or a batch that has no halves.
+    """
+    if len(pred) % 2 or not len(pred):
+        got = f"a batch of {len(pred)}"
+        raise InputError("pred", got=got, expected="an even number: subject first, then class")
+    half = len(pred) // 2
+    return weighted_errors(pred, target, sample_weights(half, half, prior_weight)).sum()
+
+
+def sample_weights(num_subject: int, num_class: int, prior_weight: float) -> Tensor:
+    r"""How much each sample of a batch adds to the loss: 1 / B, and lambda / B' in the class half.
+
+    Returns:
+        (num_subject + num_class,).
+    """
+    subject = torch.full((num_subject,), 1 / max(num_subject, 1))
+    return torch.cat([subject, torch.full((num_class,), prior_weight / max(num_class, 1))])
+
+
+def weighted_errors(pred: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    r"""Each sample's mean squared error times its weight: (B,); their sum is the loss.
+
+    Args:
+        pred: (B, ...), the model's.
+        target: shaped like `pred`.
+        weights: (B,).
+    """
+    check_same_shape("target", target, "pred", pred)
+    if weights.shape != pred.shape[:1]:
+        raise InputError("weights", got=f"shape {tuple(weights.shape)}", expected=f"({len(pred)},)")
+    return weights.to(pred) * (pred - target).square().flatten(1).mean(dim=1)

@@ -1,0 +1,177 @@
+r"""Before a run: its pictures, words, model, folders and cost; all that is wrong is said at once.
+
+Only headers, configs and the tokenizer are read; no weights.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tlab_diffusion.dreambooth import caches, checkpoint
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.devices import choose_precision
+from tlab_diffusion.dreambooth.estimate import Estimate, estimate, nearest_folder
+from tlab_diffusion.dreambooth.images import MOST_ENLARGED, Audit, Finding, audit
+from tlab_diffusion.dreambooth.tokens import TokenReport, token_report
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines import check_model, prompt_warnings
+from tlab_diffusion.pretraining.pace import run_device
+
+FEW_PICTURES = 3
+
+
+class Refused(InputError):
+    """Several things are wrong at once: a line each."""
+
+    def __init__(self, problems: Sequence[InputError]):
+        self.problems = tuple(problems)
+        ValueError.__init__(self, "\n".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found where nothing is wrong.
+
+    Args:
+        config: the run's settings, in as many parts a step as memory asks for.
+        pictures: (N, R, R, 3) uint8.
+        findings: one for each file.
+        tokens: of the identifier; None for a hub model that is not here yet.
+        estimate: of what the run needs; None likewise.
+        notes: what is worth knowing.
+    """
+
+    config: DreamBoothConfig
+    pictures: np.ndarray
+    findings: tuple[Finding, ...]
+    tokens: TokenReport | None
+    estimate: Estimate | None
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        found = (*self.findings, self.tokens, self.estimate, *self.notes)
+        return "\n".join(str(each) for each in found if each is not None)
+
+
+def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
+    r"""Look at all that a run needs, before a model is loaded or anything is written.
+
+    Args:
+        config: the settings.
+        resume: whether to go on from an earlier run, if one lies in the output folder.
+
+    Raises:
+        Refused: an `InputError` with a line for everything that is wrong.
+    """
+    problems = _Problems()
+    config = _with_earlier_parts(config, resume)
+    found = problems.collect(_audit, config, problems)
+    precision = problems.collect(choose_precision, config.precision, run_device())
+    problems.collect(_check_output, config, resume, found, precision)
+    source = problems.collect(check_model, config.model)
+    folder = None if source is None else _local_folder(source)
+    notes = _notes_on(found)
+    tokens = needs = None
+    if folder is not None:
+        tokenizer = _tokenizer(folder)
+        prompts = config.instance_prompt, config.class_prompt
+        tokens = token_report(tokenizer, config.identifier, *prompts)
+        problems.list += tokens.problems
+        world = config.model == "picturebook"
+        notes += prompt_warnings(tokenizer, config.class_prompt, picturebook=world)
+    elif source is not None:
+        notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
+    if tokens is not None and precision is not None:
+        needs = estimate(config, folder, precision, tokenizer.model_max_length)
+        problems.list += needs.problems
+        config = replace(config, gradient_accumulation_steps=needs.parts)
+    if problems.list:
+        raise Refused(problems.list)
+    return Preflight(config, found.pictures, tuple(found.findings), tokens, needs, tuple(notes))
+
+
+class _Problems:
+    """Collects what is wrong, and goes on."""
+
+    def __init__(self):
+        self.list: list[InputError] = []
+
+    def collect(self, function: Callable, *arguments):
+        """The function's result, or None where it refuses."""
+        try:
+            return function(*arguments)
+        except InputError as problem:
+            self.list.append(problem)
+            return None
+
+
+def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothConfig:
+    """In as many parts as the earlier run, which memory decided then: its sums come out so."""
+    if not resume or config.gradient_accumulation_steps != 1:
+        return config
+    try:
+        record = json.loads((config.output / "run.json").read_text(encoding="utf-8"))
+        parts = record["settings"]["gradient_accumulation_steps"]
+        return replace(config, gradient_accumulation_steps=parts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return config  # no run there, or a damaged one, which is said elsewhere
+
+
+def _audit(config: DreamBoothConfig, problems: _Problems) -> Audit:
+    found = audit(config.subject_images, config.resolution)
+    least = -(-config.resolution // MOST_ENLARGED)
+    for finding in found.refused:
+        problem = InputError(
+            "subject images",
+            got=f"{finding.name}: {'; '.join(finding.details)}",
+            expected=f"whole pictures of {least} pixels or more on each side",
+            fix="Mend it, or take it out of the folder.",
+        )
+        problems.list.append(problem)
+    return found
+
+
+def _check_output(
+    config: DreamBoothConfig, resume: bool, found: Audit | None, precision: str | None
+) -> None:
+    """Refuse an output folder that the run would spoil, or could not write."""
+    facts = {}
+    if found is not None and not found.refused:
+        facts["pictures"] = caches.key(found.pictures)
+    if precision is not None:
+        facts["arithmetic"] = precision
+    checkpoint.check_output(config, facts, resume=resume)
+    parent = nearest_folder(config.output)
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        got = f"{config.output}, where nothing can be written"
+        raise InputError("output", got=got, expected="a folder of your own, or none yet")
+
+
+def _local_folder(source: str) -> Path | None:
+    """The pipeline's folder on this machine, in the hub's cache maybe; None if there is none."""
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(source, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    return folder if (folder / "unet/config.json").is_file() else None
+
+
+def _tokenizer(folder: Path):
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder / "tokenizer")
+
+
+def _notes_on(found: Audit | None) -> list[str]:
+    if found is None or not 0 < len(found.pictures) < FEW_PICTURES:
+        return []
+    count = f"{len(found.pictures)} picture" + "s" * (len(found.pictures) != 1)
+    return [f"{count}: 3 to 5, in different poses and places, teach more"]

@@ -1,0 +1,172 @@
+r"""The DreamBooth trainer, as a generator of events: the caller shows, measures, stops.
+
+    config = DreamBoothConfig(subject_images=..., identifier="sks", class_noun="robot", output=...)
+    for event in train(config, pictures):
+        if isinstance(event, TrainStep):
+            print(event.step, event.loss)
+
+Everything random in a step follows from (seed, step, number of the sample), so parts, processes
+and an interruption change nothing but the order of sums.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from accelerate import Accelerator
+from platformdirs import user_cache_path
+
+from tlab_diffusion.dreambooth import caches, checkpoint
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.devices import choose_precision, new_accelerator
+from tlab_diffusion.dreambooth.draws import TrainingSet
+from tlab_diffusion.dreambooth.learner import Learner
+from tlab_diffusion.dreambooth.model import prepare
+from tlab_diffusion.dreambooth.prior import PriorSettings, draw_prior, load_prior
+from tlab_diffusion.dreambooth.tuned import save_tuned, stored_dtypes, with_parts
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines import check_model, load
+from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.pretraining.pace import keep_memory, run_device
+
+
+class PriorImages(NamedTuple):
+    """The original model has drawn this many of the class pictures."""
+
+    done: int
+    num: int
+
+
+class TrainStep(NamedTuple):
+    """One step is done, and saved if it was due."""
+
+    step: int  # counted from 1
+    subject_loss: float
+    prior_loss: float  # times lambda
+    pipeline: object  # draws with what has been learned so far; leave its weights as they are
+
+    @property
+    def loss(self) -> float:
+        """What the step went down."""
+        return self.subject_loss + self.prior_loss
+
+
+class Finished(NamedTuple):
+    """The tuned pipeline lies in its folder."""
+
+    step: int
+    folder: Path
+
+
+Event = PriorImages | TrainStep | Finished
+
+
+def train(
+    config: DreamBoothConfig,
+    pictures: np.ndarray,
+    *,
+    resume: bool = False,
+    cache: Path | None = None,
+) -> Iterator[Event]:
+    r"""Fine-tune a model on a subject (arXiv:2208.12242).
+
+    Bad input is refused at the call, before a model is loaded or anything is written.
+
+    Args:
+        config: the settings.
+        pictures: (N, R, R, 3) uint8, the subject's, R being the resolution.
+        resume: go on from an earlier run in the output folder, exactly where its newest
+            checkpoint stands. Without one there, start.
+        cache: folder of what other runs can use again; the user's cache folder when left out.
+
+    Returns:
+        An iterator of events: `PriorImages` while class pictures are drawn, a `TrainStep` after
+        each step, and `Finished` when the output folder is a pipeline.
+
+    Raises:
+        InputError: bad pictures, model or precision; an output folder that holds something else,
+            or an earlier run with other settings. While iterating: a loss that is not a finite
+            number, or a disk that is full; the newest checkpoint is whole in either case.
+    """
+    _check_pictures(pictures, config.resolution)
+    check_model(config.model)
+    precision = choose_precision(config.precision, run_device())
+    facts = {"pictures": caches.key(pictures), "arithmetic": precision}
+    checkpoint.check_output(config, facts, resume=resume)
+    return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"))
+
+
+def _train(
+    config: DreamBoothConfig, pictures: np.ndarray, facts: dict, cache: Path
+) -> Iterator[Event]:
+    keep_memory()
+    accelerator = new_accelerator(facts["arithmetic"])
+    pipeline = load(config.model, accelerator.device)
+    parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
+    facts = facts | {"weights": caches.fingerprint(parts)}
+    _begin(config, facts, accelerator)
+    subject = caches.latent_distributions(pipeline.vae, pictures, cache, facts["weights"])
+    prior = _prior_settings(config, facts, tuple(subject.shape[1:]))
+    if config.with_prior:
+        for done in draw_prior(pipeline, prior, config.num_class_images, cache):
+            yield PriorImages(done, config.num_class_images)
+    data = TrainingSet(
+        config,
+        subject,
+        load_prior(prior, config.num_class_images, cache) if config.with_prior else None,
+        pipeline.scheduler.alphas_cumprod.cpu(),
+        pipeline.scheduler.config.prediction_type,
+    )
+    saved = checkpoint.newest(config.output)
+    state = None if saved is None else checkpoints.load(saved)
+    learner = Learner(prepare(pipeline, config), config, accelerator, state)
+    tuned = pipeline if learner.ema is None else with_parts(pipeline, learner.ema.parts())
+    while learner.step_done < config.max_steps:
+        losses = learner.step(data)
+        _save_if_due(config, learner)
+        yield TrainStep(learner.step_done, *losses, tuned)
+    if accelerator.is_main_process:
+        save_tuned(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
+    accelerator.wait_for_everyone()
+    yield Finished(learner.step_done, config.output)
+
+
+def _begin(config: DreamBoothConfig, facts: dict, accelerator: Accelerator) -> None:
+    """Write the run's record, once every process has found its output folder right."""
+    accelerator.wait_for_everyone()
+    if checkpoint.is_run(config.output):
+        checkpoint.check_same(config.output, config, facts)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        checkpoint.write_record(config.output, config, facts, accelerator.device)
+
+
+def _prior_settings(config: DreamBoothConfig, facts: dict, moments: tuple) -> PriorSettings:
+    channels, height, width = moments
+    return PriorSettings(
+        model=facts["weights"],
+        prompt=config.class_prompt,
+        guidance_scale=config.class_guidance_scale,
+        seed=config.seed,
+        shape=(channels // 2, height, width),
+        precision=facts["arithmetic"],
+    )
+
+
+def _save_if_due(config: DreamBoothConfig, learner: Learner) -> None:
+    step = learner.step_done
+    due = step % config.checkpoint_every == 0 or step == config.max_steps
+    if due and learner.accelerator.is_main_process:
+        checkpoint.save(config.output, learner.state())
+
+
+def _check_pictures(pictures: object, side: int) -> None:
+    right = isinstance(pictures, np.ndarray) and pictures.dtype == np.uint8
+    if not right or pictures.shape[1:] != (side, side, 3) or not len(pictures):
+        shape = getattr(pictures, "shape", None)
+        raise InputError(
+            "pictures",
+            got=type(pictures).__name__ if shape is None else f"{pictures.dtype} of shape {shape}",
+            expected=f"uint8 of shape (N, {side}, {side}, 3), with N from 1 up",
+        )
