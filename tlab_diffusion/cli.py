@@ -126,10 +126,9 @@ def sample(
     files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
     sheet = out / f"sheet-{names[0]}-{seed}.png"
     refuse_existing([*files, sheet])
-    from tlab_diffusion.pipelines import check_model, load, prompt_warnings
+    from tlab_diffusion.pipelines import load, prompt_warnings
     from tlab_diffusion.pipelines import sample as draw_samples
 
-    check_model(model)
     pipeline = load(model)
     for prompt in prompts:
         for warning in prompt_warnings(

@@ -4,18 +4,9 @@ import pytest
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from tests.tiny_pipeline import tiny_pipeline
+from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
 from tlab_diffusion.picturebook import subject_pictures
-from tlab_diffusion.pretraining.networks import save_pipeline
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    parts = tiny_pipeline().components
-    folder = tmp_path_factory.mktemp("model")
-    save_pipeline(folder, *(parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet")))
-    return folder
 
 
 @pytest.fixture
@@ -28,14 +19,16 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def run(model, pictures, tmp_path, monkeypatch):
+def run(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(*options, identifier="zwx"):
         names = ["--identifier", identifier, "--class-noun", "robot"]
         folders = ["--subject-images", f"{pictures}", "--output", f"{tmp_path / 'tuned'}"]
         few = ["--max-steps", "2", "--num-class-images", "2"]
-        return main(["dreambooth", *folders, *names, "--model", f"{model}", *few, *options])
+        return main(
+            ["dreambooth", *folders, *names, "--model", f"{model_folder()}", *few, *options]
+        )
 
     return run
 

@@ -6,8 +6,9 @@ from transformers import AutoTokenizer, CLIPTextModel
 from tests.pretraining.tiny import RECIPE, scenes
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import FACTORS, IDENTIFIERS, caption, random_scene
+from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.networks import text_config
-from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, tokenise, training_captions
+from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, training_captions
 from tlab_diffusion.pretraining.tokenizer import MAX_TOKENS, new_tokenizer
 
 TOKENIZER = new_tokenizer()

@@ -9,8 +9,8 @@ from transformers import CLIPTextModel
 from tests.pretraining.tiny import RECIPE, scenes
 from tlab_diffusion.diffusion.losses import min_snr_weights
 from tlab_diffusion.evaluation.pictures import to_tensor
+from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.networks import new_unet, new_vae, text_config
-from tlab_diffusion.pretraining.text import tokenise
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 from tlab_diffusion.pretraining.unet import TextToImage, draw_latents, latent_moments
 

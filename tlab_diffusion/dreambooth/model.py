@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from tlab_diffusion.dreambooth.caches import text_embeddings
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.pace import suit_attention
-from tlab_diffusion.pretraining.text import tokenise
 
 
 class TextToNoise(nn.Module):

@@ -26,13 +26,7 @@ from tlab_diffusion.evaluation.metrics import (
     image_similarity,
     prompt_similarity,
 )
-from tlab_diffusion.picturebook import COLOURS, PATTERNS
-from tlab_diffusion.picturebook.scene import WEIGHTS
-
-WORLD = {
-    "colour": dict.fromkeys(COLOURS, 1),
-    "pattern": dict(zip(PATTERNS, WEIGHTS["pattern"], strict=True)),
-}
+from tlab_diffusion.evaluation.quality import WORLD
 
 Scores = dict[str, Interval]
 

@@ -39,6 +39,11 @@ from tlab_diffusion.picturebook.scene import WEIGHTS as FREQUENCIES
 
 # Captions and a seed give pictures (N, 64, 64, 3) uint8, one for each caption.
 Sample = Callable[[Sequence[str], int], np.ndarray]
+# How often the world shows each value, of the factors whose variety is measured.
+WORLD = {
+    "colour": dict.fromkeys(COLOURS, 1),
+    "pattern": dict(zip(PATTERNS, FREQUENCIES["pattern"], strict=True)),
+}
 REAL_SEEDS = FIRST_TEST_SEED + 100_000_000  # of scenes that pictures are compared with
 
 
@@ -234,16 +239,12 @@ def _bare_nouns(
     sample: Sample, folder: Path, counts: Counts, judges: Judges
 ) -> dict[str, dict[str, float]]:
     """A robot can have any colour and any pattern: the spread of what a bare noun gives."""
-    world = {
-        "colour": dict.fromkeys(COLOURS, 1),
-        "pattern": dict(zip(PATTERNS, FREQUENCIES["pattern"], strict=True)),
-    }
-    shares = {factor: {} for factor in world}
+    shares = {factor: {} for factor in WORLD}
     for noun in CLASSES:
         prompts = [f"a {noun}"] * counts.per_class
         pictures = sampled(f"a-{noun}", prompts, _seed_of(noun), sample, folder, counts.batch)
         seen = recognise(pictures, judges.recogniser)
-        for factor, frequencies in world.items():
+        for factor, frequencies in WORLD.items():
             shares[factor][noun] = round(entropy_share(seen[factor], frequencies), 4)
     return shares
 

@@ -16,15 +16,20 @@ def embed(pipeline, prompts: Sequence[str]):
     Returns:
         (B, tokens, width), on the pipeline's device.
     """
-    tokenizer = pipeline.tokenizer
-    ids = tokenizer(
+    ids = tokenise(pipeline.tokenizer, prompts)
+    return pipeline.text_encoder(ids.to(pipeline.device))[0]
+
+
+def tokenise(tokenizer, prompts: Sequence[str]):
+    r"""Token ids (B, model_max_length): short prompts are filled up, long ones cut."""
+    encoded = tokenizer(
         list(prompts),
         padding="max_length",
         truncation=True,
         max_length=tokenizer.model_max_length,
         return_tensors="pt",
-    ).input_ids
-    return pipeline.text_encoder(ids.to(pipeline.device))[0]
+    )
+    return encoded.input_ids
 
 
 def check_prompts(prompts: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor, unseen_pictures
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.picturebook import caption, draw_scenes, random_scene
+from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining import checkpoints, encoders, recognisers
 from tlab_diffusion.pretraining.loop import StageConfig
 from tlab_diffusion.pretraining.networks import (
@@ -31,7 +32,7 @@ from tlab_diffusion.pretraining.pace import run_device, suit_attention
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.recipe import Recipe
 from tlab_diffusion.pretraining.stage import check_state, run_stage
-from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, tokenise, training_captions
+from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, training_captions
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 from tlab_diffusion.pretraining.unet import TextToImage, draw_latents, latent_moments
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures, freeze_encoder

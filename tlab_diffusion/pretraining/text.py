@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tlab_diffusion.diffusion.conditioning import contrastive_loss
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import caption, random_scene
+from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 
 GREATEST_SCALE = 100.0  # of the cosines, as in the paper
@@ -72,18 +73,6 @@ class ClipPair(nn.Module):
 
     def forward(self, x: Tensor, ids: Tensor) -> Tensor:
         return matching_loss(self.image_features(x), self.text_features(ids), self.log_scale)
-
-
-def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    r"""Token ids (B, model_max_length), filled up with the end token."""
-    encoded = tokenizer(
-        captions,
-        padding="max_length",
-        truncation=True,
-        max_length=tokenizer.model_max_length,
-        return_tensors="pt",
-    )
-    return encoded.input_ids
 
 
 def training_captions(tokenizer: CLIPTokenizer, num_scenes: int, per_scene: int) -> Tensor:
