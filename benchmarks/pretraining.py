@@ -48,7 +48,9 @@ def images_per_second(
     if keep_memory:
         pace.keep_memory()
     tokenizer = new_tokenizer()
-    model = TextToImage(new_unet(recipe.unet.channels), CLIPTextModel(text_config(tokenizer)), 5.0)
+    model = TextToImage(
+        new_unet(recipe.unet.channels), CLIPTextModel(text_config(tokenizer)), recipe.unet
+    )
     vae = new_vae(recipe.vae.channels) if encode else None
     if attention:
         pace.suit_attention(model.unet, torch.device("cpu"))

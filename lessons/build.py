@@ -124,8 +124,13 @@ def derive(source: Path, *, solved: bool):
 def execute(notebook, folder: Path) -> None:
     """Runs a notebook in its folder and keeps of its outputs what every build repeats."""
     with tempfile.TemporaryDirectory() as scratch:
-        # One thread, as in the tests: sums in another order print other last digits.
-        settings = {"TLAB_PROGRESS": f"{scratch}/progress.jsonl", "OMP_NUM_THREADS": "1"}
+        settings = {
+            "TLAB_PROGRESS": f"{scratch}/progress.jsonl",
+            # As in the tests: sums in another order print other last digits.
+            "OMP_NUM_THREADS": "1",
+            # As `tlab lab` has it: notes on packages that nothing here needs are not for readers.
+            "TRANSFORMERS_VERBOSITY": "error",
+        }
         client = NotebookClient(
             notebook,
             timeout=600,

@@ -26,6 +26,10 @@ def curve(ys, **changes):
     return plots.curves(X, ys, **{"title": "T", "xlabel": "x", "ylabel": "y"} | changes)
 
 
+def dots(series, **changes):
+    return plots.dotted(series, **{"title": "T", "xlabel": "x", "ylabel": "y"} | changes)
+
+
 def latents(values):
     return plots.latent_channels(PICTURES, values, title="T")
 
@@ -34,6 +38,7 @@ FIGURES = {
     "strip": lambda: plots.picture_strip(PICTURES, ["a", "b"], title="T"),
     "grid": lambda: plots.picture_grid(PICTURES, ["a", "b"], columns=1, title="T"),
     "curves": lambda: curve({"a": X, "b": torch.ones(5)}, log="x"),
+    "dotted": lambda: dots({"a": ([1, 2, 3], [0.1, 0.5, 0.2]), "b": ([1, 10], [0, 1])}, log="x"),
     "density": lambda: plots.density(X, {"a": X**2}, title="T", xlabel="x", samples=X),
     "points": lambda: plots.points({"a": torch.zeros(3, 2), "b": np.ones((4, 2))}, title="T"),
     "latents": lambda: latents(torch.zeros(2, 4, 2, 2)),

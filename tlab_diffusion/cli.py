@@ -19,6 +19,41 @@ app = typer.Typer(
 )
 Folder = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the pictures.")]
 Size = Annotated[int, typer.Option(help="Width and height in pixels.")]
+# What `dreambooth` and `grid` both take.
+SubjectImages = Annotated[
+    Path, typer.Option(metavar="DIR", help="Folder with 3 to 5 pictures of the subject.")
+]
+Identifier = Annotated[
+    str, typer.Option(metavar="TOKEN", help="A rare word that will mean the subject.")
+]
+ClassNoun = Annotated[
+    str, typer.Option(metavar="NOUN", help='What it is a kind of, such as "robot".')
+]
+Method = Annotated[
+    str, typer.Option(help="dreambooth, lora (small adapters) or textual-inversion (one word).")
+]
+LoraRank = Annotated[int | None, typer.Option(help="Size of lora's adapters.")]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Pictures of the subject in a step; by default 1.")
+]
+PriorWeight = Annotated[
+    float | None, typer.Option(help="Lambda; 1 by default, 0 trains without the prior.")
+]
+NumClassImages = Annotated[int, typer.Option(help="Drawn by the original model.")]
+TrainTextEncoder = Annotated[
+    bool | None, typer.Option(help="Whether the text encoder learns along.")
+]
+Resolution = Annotated[int | None, typer.Option(help="Side of the pictures, pixels.")]
+InstancePrompt = Annotated[str | None, typer.Option(metavar="P", help='By default "a TOKEN NOUN".')]
+ClassPrompt = Annotated[str | None, typer.Option(metavar="P", help='By default "a NOUN".')]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Optimizer = Annotated[str, typer.Option(help="adamw, or adamw8bit on a GPU.")]
+GradientCheckpointing = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+]
+CheckpointEvery = Annotated[int | None, typer.Option(help="Steps.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+BaseModel = Annotated[str, typer.Option(help='"picturebook", a pipeline folder, or a hub id.')]
 
 
 @app.command()
@@ -155,55 +190,149 @@ def sample(
 
 @app.command()
 def dreambooth(
-    subject_images: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder with 3 to 5 pictures of the subject.")
-    ],
-    identifier: Annotated[
-        str, typer.Option(metavar="TOKEN", help="A rare word that will mean the subject.")
-    ],
-    class_noun: Annotated[
-        str, typer.Option(metavar="NOUN", help='What it is a kind of, such as "robot".')
-    ],
+    subject_images: SubjectImages,
+    identifier: Identifier,
+    class_noun: ClassNoun,
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder that becomes the tuned pipeline.")
     ],
-    model: Annotated[
-        str, typer.Option(help='"picturebook", a pipeline folder, or a hub id.')
-    ] = "picturebook",
+    model: BaseModel = "picturebook",
+    method: Method = "dreambooth",
+    lora_rank: LoraRank = None,
     max_steps: Annotated[int | None, typer.Option(help="Steps; 400 for picturebook.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Constant; 3e-4 for picturebook.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Pictures of the subject in a step.")] = 1,
-    prior_weight: Annotated[float, typer.Option(help="Lambda; 0 trains without the prior.")] = 1.0,
-    num_class_images: Annotated[int, typer.Option(help="Drawn by the original model.")] = 100,
-    train_text_encoder: Annotated[
-        bool | None, typer.Option(help="Whether the text encoder learns along.")
+    batch_size: BatchSize = None,
+    prior_weight: PriorWeight = None,
+    num_class_images: NumClassImages = 100,
+    train_text_encoder: TrainTextEncoder = None,
+    resolution: Resolution = None,
+    instance_prompt: InstancePrompt = None,
+    class_prompt: ClassPrompt = None,
+    precision: Precision = "auto",
+    optimizer: Optimizer = "adamw",
+    gradient_checkpointing: GradientCheckpointing = False,
+    checkpoint_every: CheckpointEvery = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(help="Steps; keeps the best. 0 is never, as by default for large models."),
     ] = None,
-    resolution: Annotated[int | None, typer.Option(help="Side of the pictures, pixels.")] = None,
-    instance_prompt: Annotated[
-        str | None, typer.Option(metavar="P", help='By default "a TOKEN NOUN".')
-    ] = None,
-    class_prompt: Annotated[
-        str | None, typer.Option(metavar="P", help='By default "a NOUN".')
-    ] = None,
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
-    ] = False,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an earlier run.")] = False,
 ) -> None:
     """Teach a model a subject from a few pictures."""
-    settings = {name: value for name, value in locals().items() if name != "resume"}
+    apart = ("resume", "evaluate_every")
+    settings = {name: value for name, value in locals().items() if name not in ("apart", *apart)}
     from tlab_diffusion.dreambooth.config import DreamBoothConfig
     from tlab_diffusion.dreambooth.preflight import preflight
     from tlab_diffusion.dreambooth.progress import show
-    from tlab_diffusion.dreambooth.trainer import train
+    from tlab_diffusion.dreambooth.runs import run, usual_evaluations
 
-    found = preflight(DreamBoothConfig(**settings), resume=resume)
-    show(found, train(found.config, found.pictures, resume=resume))
+    config = DreamBoothConfig(**settings)
+    if evaluate_every is None:
+        evaluate_every = usual_evaluations(config)
+    elif evaluate_every < 0:
+        raise InputError("--evaluate-every", got=str(evaluate_every), expected="0 or more")
+    found = preflight(config, resume=resume)
+    show(found, run(found.config, found.pictures, evaluate_every=evaluate_every, resume=resume))
+
+
+@app.command()
+def grid(
+    subject_images: SubjectImages,
+    identifier: Identifier,
+    class_noun: ClassNoun,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that becomes the grid's.")],
+    learning_rates: Annotated[str, typer.Option(metavar="A,B,...", help="Such as 1e-4,3e-4.")],
+    steps: Annotated[str, typer.Option(metavar="N,M,...", help="Such as 200,400,1000.")],
+    model: BaseModel = "picturebook",
+    method: Method = "dreambooth",
+    lora_rank: LoraRank = None,
+    batch_size: BatchSize = None,
+    prior_weight: PriorWeight = None,
+    num_class_images: NumClassImages = 100,
+    train_text_encoder: TrainTextEncoder = None,
+    resolution: Resolution = None,
+    instance_prompt: InstancePrompt = None,
+    class_prompt: ClassPrompt = None,
+    precision: Precision = "auto",
+    optimizer: Optimizer = "adamw",
+    gradient_checkpointing: GradientCheckpointing = False,
+    checkpoint_every: CheckpointEvery = None,
+    seed: Seed = 0,
+    num: Annotated[int, typer.Option(help="Pictures of each prompt, to measure a cell.")] = 4,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Database of the Optuna study; by default a file in DIR."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that share the work.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from an earlier grid, extend it, or join in.")
+    ] = False,
+) -> None:
+    """Search learning rate x steps: one training a rate, measured at each number of steps.
+
+    From other terminals, and from machines that see DIR, workers join with the same command and
+    --resume. DIR/best becomes the best cell's pipeline.
+    """
+    apart = ("learning_rates", "steps", "num", "storage", "workers", "resume")
+    settings = {name: value for name, value in locals().items() if name not in ("apart", *apart)}
+    plan = {
+        "learning_rates": numbers("--learning-rates", learning_rates, float),
+        "steps": numbers("--steps", steps, int),
+        "storage": storage,
+        "workers": workers,
+        "resume": resume,
+    }
+    from tlab_diffusion.dreambooth.config import DreamBoothConfig
+    from tlab_diffusion.dreambooth.grid.progress import show_grid
+    from tlab_diffusion.dreambooth.grid.search import preflight_grid, search, usual_counts
+
+    config = DreamBoothConfig(**settings)
+    counts = usual_counts(config, num)
+    found = preflight_grid(config, **plan)
+    show_grid(found, search(found.config, found.pictures, counts=counts, **plan))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(metavar="DIR", help="The tuned pipeline's folder.")],
+    subject_images: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with the subject's pictures.")
+    ],
+    identifier: Annotated[str, typer.Option(metavar="TOKEN", help="The word that means it.")],
+    class_noun: Annotated[str, typer.Option(metavar="NOUN", help="What it is a kind of.")],
+    base: Annotated[str, typer.Option(help="The original model, to compare.")] = "picturebook",
+    num: Annotated[int, typer.Option(help="Pictures of each prompt.")] = 4,
+    full: Annotated[bool, typer.Option("--full", help="60 prompts instead of 10.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers there.")
+    ] = None,
+) -> None:
+    """Measure a tuned model as the paper does, beside the original one.
+
+    About a minute for picturebook on one core, two with --full.
+    """
+    if file is not None and not file.absolute().parent.is_dir():
+        raise InputError("--json", got=str(file), expected="a file in a folder that exists")
+    from tlab_diffusion.dreambooth.evaluate import evaluate as measured
+
+    found = measured(
+        model,
+        subject_images,
+        identifier,
+        class_noun,
+        base,
+        num=num,
+        full=full,
+        seed=seed,
+        progress=True,
+    )
+    print(found)
+    if file is not None:
+        file.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 @app.command()
@@ -243,6 +372,15 @@ def pretrain(
     print(f"in {folder}", flush=True)
     for name in stages if stage == "all" else (stage,):
         getattr(run, f"pretrain_{name}")(folder, numbers, resume=resume, base=base)
+
+
+def numbers(name: str, text: str, kind: type) -> list:
+    """Returns what stands between commas: "1e-4,3e-4" becomes [1e-4, 3e-4]."""
+    try:
+        return [kind(each) for each in text.split(",")]
+    except ValueError:
+        expected = "whole numbers" if kind is int else "numbers"
+        raise InputError(name, got=repr(text), expected=f"{expected}, with commas") from None
 
 
 def slug(caption: str) -> str:

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "of-the-tests"
-PATIENCE = 60  # seconds: the tests share two cores
+PATIENCE = 180  # seconds: the tests share two cores
 
 
 @contextmanager

@@ -4,6 +4,7 @@ An exercise without at least three of them fails the tests; write them when you 
 """
 
 import math
+import statistics
 
 import torch
 import torch.nn.functional as F
@@ -795,6 +796,97 @@ def metrics_bugs_as_tensors(snippet):
     return torch.tensor([5, 5, 4, 4])[snippet - 1]
 
 
+# --- hands on -------------------------------------------------------------------------------
+def balance_in_a_loop(qualities):
+    return torch.stack([len(row) / sum(1 / q for q in row) for row in qualities])
+
+
+def balance_with_powers(qualities):
+    return qualities.pow(-1).mean(dim=-1).pow(-1)
+
+
+def balance_of_python(qualities):
+    return torch.tensor([statistics.harmonic_mean(row) for row in qualities.tolist()])
+
+
+def balance_by_reciprocal(qualities):
+    return torch.reciprocal(torch.mean(torch.reciprocal(qualities), 1))
+
+
+def bytes_in_one_line(trained, frozen):
+    return 4 * (4 * trained + frozen)
+
+
+def bytes_of_everything_first(trained, frozen):
+    everything = 4 * (trained + frozen)
+    gradient = 4 * trained
+    return everything + gradient + 2 * gradient
+
+
+def bytes_by_dtype(trained, frozen):
+    size = torch.finfo(torch.float32).bits // 8
+    copies = {"weight": 1, "gradient": 1, "mean": 1, "mean of squares": 1}
+    return size * (sum(copies.values()) * trained + frozen)
+
+
+# --- grid -----------------------------------------------------------------------------------
+def spaced_by_logspace(low, high, num):
+    return torch.logspace(math.log10(low), math.log10(high), num)
+
+
+def spaced_by_factors(low, high, num):
+    factor = (high / low) ** (1 / (num - 1))
+    values = [low]
+    while len(values) < num:
+        values.append(values[-1] * factor)
+    return torch.tensor(values)
+
+
+def spaced_by_weights(low, high, num):
+    w = torch.arange(num) / (num - 1)
+    return low ** (1 - w) * high**w
+
+
+def adam_of_torch(gradient, m, v, step, learning_rate):
+    weight = torch.zeros_like(gradient, requires_grad=True)
+    optimizer = torch.optim.Adam([weight], lr=learning_rate)
+    state = {"step": torch.tensor(step - 1.0), "exp_avg": m.clone(), "exp_avg_sq": v.clone()}
+    optimizer.state[weight] = state
+    weight.grad = gradient.clone()
+    optimizer.step()
+    return weight.detach(), state["exp_avg"], state["exp_avg_sq"]
+
+
+def adam_with_lerp(gradient, m, v, step, learning_rate):
+    m = torch.lerp(m, gradient, 0.1)
+    v = torch.lerp(v, gradient.square(), 0.001)
+    scale = math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+    return -learning_rate * scale * m / v.sqrt(), m, v
+
+
+def adam_as_a_list(gradient, m, v, step, learning_rate):
+    first, second = m.clone(), v.clone()
+    first += (1 - 0.9) * (gradient - first)
+    second += (1 - 0.999) * (gradient * gradient - second)
+    corrected = second / (1 - 0.999**step)
+    change = -(first / (1 - 0.9**step)) / (torch.sqrt(corrected) + 1e-8)
+    return [learning_rate * change, first, second]
+
+
+def grid_bugs_in_branches(snippet):
+    if snippet == 2:
+        return 5
+    return 4 if snippet == 3 else 3
+
+
+def grid_bugs_in_a_list(snippet):
+    return [3, 5, 4, 3][snippet - 1]
+
+
+def grid_bugs_as_tensors(snippet):
+    return torch.tensor([3, 5, 4, 3])[snippet - 1]
+
+
 RIGHT = {
     "start.to_model_range": (
         pixels_in_one_line,
@@ -930,4 +1022,14 @@ RIGHT = {
         metrics_bugs_in_a_list,
         metrics_bugs_as_tensors,
     ),
+    "hands_on.harmonic_mean": (
+        balance_in_a_loop,
+        balance_with_powers,
+        balance_of_python,
+        balance_by_reciprocal,
+    ),
+    "hands_on.state_bytes": (bytes_in_one_line, bytes_of_everything_first, bytes_by_dtype),
+    "grid.log_spaced": (spaced_by_logspace, spaced_by_factors, spaced_by_weights),
+    "grid.adam_update": (adam_of_torch, adam_with_lerp, adam_as_a_list),
+    "grid.find_the_bug": (grid_bugs_in_branches, grid_bugs_in_a_list, grid_bugs_as_tensors),
 }

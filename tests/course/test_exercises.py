@@ -252,6 +252,7 @@ def test_facts_about_the_exercise_are_sane(exercise):
         "training.find_the_bug",
         "dreambooth.find_the_bug",
         "metrics.find_the_bug",
+        "grid.find_the_bug",
     ],
 )
 def test_the_faulty_line_of_each_snippet_can_be_pointed_at(id):

@@ -1,5 +1,7 @@
 """`tlab dreambooth`, from a folder of pictures to a folder that draws."""
 
+import json
+
 import pytest
 from diffusers import DiffusionPipeline
 from PIL import Image
@@ -43,6 +45,24 @@ def test_pictures_become_a_pipeline_that_plain_diffusers_draws_with(run, tmp_pat
     pipeline = DiffusionPipeline.from_pretrained(tmp_path / "tuned")
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline("a zwx robot", num_inference_steps=1, output_type="np").images.std() > 0
+
+
+@pytest.mark.parametrize("method", ["lora", "textual-inversion"])
+def test_the_lighter_methods_have_the_same_output(run, tmp_path, method):
+    rank = ["--lora-rank", "2"] if method == "lora" else []
+    assert run("--method", method, *rank) == 0
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path / "tuned")
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline("a zwx", num_inference_steps=1, output_type="np").images.std() > 0
+    record = json.loads((tmp_path / "tuned/run.json").read_text())["settings"]
+    assert (record["method"], record["lora_rank"]) == (method, 2 if rank else None)
+
+
+def test_an_optimizer_that_is_not_there_is_one_line(run, tmp_path, capsys):
+    assert run("--optimizer", "adamw8bit") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tlab: optimizer: got adamw8bit on cpu")
+    assert not (tmp_path / "tuned").exists()
 
 
 def test_a_run_that_ended_goes_on_with_more_steps(run, tmp_path, capsys):

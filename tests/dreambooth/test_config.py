@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.dreambooth.tiny import model_folder
-from tlab_diffusion.dreambooth.config import DreamBoothConfig, native_resolution, prompts
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.defaults import METHODS, native_resolution, prompts
 from tlab_diffusion.errors import InputError
 
 NEEDED = {
@@ -67,7 +68,7 @@ def test_prompts_read_as_english():
         *[("learning_rate", bad) for bad in (0, -1e-4, float("nan"), float("inf"), "fast", True)],
         *[("adam_epsilon", bad) for bad in (0, -1.0, float("nan"))],
         *[("batch_size", bad) for bad in (0, 1.5)],
-        *[("prior_weight", bad) for bad in (-0.1, float("nan"), None, "1")],
+        *[("prior_weight", bad) for bad in (-0.1, float("nan"), "1")],
         *[("num_class_images", bad) for bad in (0, -3)],
         *[("class_guidance_scale", bad) for bad in (-1, None)],
         *[("train_text_encoder", bad) for bad in (1, "yes")],
@@ -75,6 +76,8 @@ def test_prompts_read_as_english():
         *[("instance_prompt", bad) for bad in ("", "a robot", "a tsks robot", "a sks-like robot")],
         *[("class_prompt", bad) for bad in ("", "a sks robot", "a robot, SKS!", "sks's robot")],
         *[("precision", bad) for bad in ("half", None, "FP32")],
+        *[("method", bad) for bad in ("LoRA", "dreamboth", None)],
+        *[("optimizer", bad) for bad in ("adam", None)],
         *[("checkpoint_every", bad) for bad in (0, "never")],
         *[("seed", bad) for bad in (-1, 0.5, None)],
         *[("snr_gamma", bad) for bad in (0, -5, "5")],
@@ -88,6 +91,48 @@ def test_a_wrong_setting_is_named(name, value):
         new(**{name: value})
     assert error.value.name == name
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", ["picturebook", "owner/name"])
+def test_every_method_has_its_own_defaults(model):
+    dreambooth, lora, inversion = (new(model=model, method=method) for method in METHODS)
+    assert dreambooth == new(model=model)
+    assert lora.lora_rank and (dreambooth.lora_rank, inversion.lora_rank) == (None, None)
+    # Fewer numbers learn, so each goes further.
+    rates = [each.learning_rate for each in (dreambooth, lora, inversion)]
+    assert rates == sorted(set(rates))
+    assert (dreambooth.prior_weight, lora.prior_weight, inversion.prior_weight) == (1, 1, 0)
+    assert [each.text_learns for each in (dreambooth, lora)] == 2 * [model == "picturebook"]
+    assert inversion.text_learns and not inversion.train_text_encoder
+    for config in (dreambooth, lora, inversion):
+        assert DreamBoothConfig(**json.loads(json.dumps(config.as_dict()))) == config
+
+
+def test_the_words_of_textual_inversion():
+    config = new(method="textual-inversion")
+    assert (config.instance_prompt, config.said_noun) == ("a sks", "")
+    assert len(set(config.instance_prompts)) == len(config.instance_prompts) > 1
+    assert all("sks" in prompt for prompt in config.instance_prompts)
+    told = new(method="textual-inversion", instance_prompt="a sks robot")
+    assert told.instance_prompts == ("a sks robot",)
+    assert new().instance_prompts == ("a sks robot",) and new().said_noun == "robot"
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value"),
+    [
+        ("lora", "lora_rank", 0),
+        ("lora", "lora_rank", 2.0),
+        ("dreambooth", "lora_rank", 4),
+        ("textual-inversion", "lora_rank", 4),
+        ("textual-inversion", "train_text_encoder", True),
+        ("textual-inversion", "prior_weight", 1.0),
+    ],
+)
+def test_what_means_nothing_to_a_method_is_refused(method, name, value):
+    with pytest.raises(InputError) as error:
+        new(method=method, **{name: value})
+    assert error.value.name == name
 
 
 def test_the_identifier_is_found_whatever_its_case_and_what_stands_around():

@@ -31,7 +31,17 @@ def test_a_sample_is_the_same_in_every_part(tmp_path):
     whole = data.batch(7, range(6))
     for part in (range(0, 6, 2), range(5, 6), range(3)):
         assert same(data.batch(7, part), [each[list(part)] for each in whole])
-    assert whole.prompt.tolist() == [0, 0, 0, 1, 1, 1]
+    assert whole.prompt.tolist() == whole.half.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_sample_has_one_of_several_prompts(tmp_path):
+    data = new_set(tmp_path, batch_size=3, method="textual-inversion")
+    asked = torch.cat([data.batch(step, range(3)).prompt for step in range(1, 101)])
+    num = len(data.config.instance_prompts)
+    counts = asked.bincount(minlength=num)
+    # 300 draws of 1 in 2: 150 +- 8.7 each; five of these.
+    assert len(counts) == num == 2 and ((counts - 150).abs() < 44).all()
+    assert data.batch(1, range(3)).half.tolist() == [0, 0, 0]
 
 
 def test_samples_steps_and_seeds_differ(tmp_path):

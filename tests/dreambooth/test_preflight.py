@@ -14,8 +14,9 @@ from PIL import Image
 
 from tests.dreambooth.tiny import model_folder, new_config
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth import caches, cost, estimate
+from tlab_diffusion.dreambooth import caches, cost, estimate, lora
 from tlab_diffusion.dreambooth.checkpoint import write_record
+from tlab_diffusion.dreambooth.defaults import METHODS
 from tlab_diffusion.dreambooth.preflight import Refused, preflight
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
@@ -43,13 +44,14 @@ STABLE_DIFFUSION_PARTS = {
 # --- Cost ------------------------------------------------------------------------------------
 
 
-def really_kept(samples, *, checkpointing=False):
+def really_kept(samples, *, checkpointing=False, adapt=lambda unet: None):
     """Bytes of what autograd keeps of a real forward pass, weights left out.
 
     With checkpointing, blocks keep what goes into them, and the largest one its inside too.
     """
     unet = UNet2DConditionModel.from_config(tiny_pipeline().unet.config).train()
     unet.set_attn_processor(AttnProcessor())
+    adapt(unet)
     weights = {p.untyped_storage().data_ptr() for p in unet.parameters()}
     outside, insides = {}, [{}]
 
@@ -73,7 +75,8 @@ def really_kept(samples, *, checkpointing=False):
     if checkpointing:
         unet.enable_gradient_checkpointing(block)
     with keeping(outside):
-        unet(torch.randn(samples, 4, 16, 16), torch.zeros(samples), torch.randn(samples, 32, 16))
+        words = torch.randn(samples, 32, 16, requires_grad=True)
+        unet(torch.randn(samples, 4, 16, 16), torch.zeros(samples), words)
     sizes = [sum(t.untyped_storage().nbytes() for t in kept.values()) for kept in insides]
     return sum(t.untyped_storage().nbytes() for t in outside.values()) + max(sizes)
 
@@ -90,6 +93,16 @@ def test_what_is_kept_is_what_autograd_really_keeps():
     assert work.kept == really_kept(1)
     assert 4 * work.kept == pytest.approx(really_kept(4), rel=0.01)
     assert tiny_work(checkpointing=True).kept == really_kept(1, checkpointing=True)
+
+
+def test_what_the_lighter_methods_keep():
+    frozen = tiny_work(freeze=lambda unet: estimate.freeze(unet, "textual-inversion"))
+    assert frozen.kept == really_kept(1, adapt=lambda unet: unet.requires_grad_(False))
+    adapted = tiny_work(freeze=lambda unet: estimate.freeze(unet, "lora"))
+    kept = really_kept(1, adapt=lambda unet: lora.add_adapters({"unet": unet}, 1, seed=0))
+    # Beside this, each adapter keeps one number a token and rank.
+    assert adapted.kept < kept < 1.01 * adapted.kept
+    assert frozen.kept < adapted.kept < tiny_work().kept
 
 
 def test_fused_attention_and_checkpointing_keep_less():
@@ -122,22 +135,27 @@ def test_parts_are_counted_from_headers(tmp_path):
 
 
 def test_stable_diffusions_memory_and_disk_by_hand():
-    load = cost.Load(STABLE_DIFFUSION_PARTS, ("unet",), half=False, ema=False)
+    load = cost.Load(STABLE_DIFFUSION_PARTS, 859_520_964)
     everything, unet = 1_066_235_307, 859_520_964
     assert load.memory == 4 * everything + 12 * unet
     assert load.disk == 4 * everything + 2 * 12 * unet
-    both = ("unet", "text_encoder")
-    load = cost.Load(STABLE_DIFFUSION_PARTS, both, half=True, ema=True)
     trained = unet + 123_060_480
+    load = cost.Load(STABLE_DIFFUSION_PARTS, trained, half=True, ema=True)
     assert load.memory == 4 * everything + (12 + 2 + 4) * trained
     assert load.disk == 4 * everything + 2 * 16 * trained
     work = cost.Work(flops=0, kept=1000)
     assert cost.memory_needed(load, work, 6) == load.memory + 4500
+    load = cost.Load(STABLE_DIFFUSION_PARTS, unet, moments=2)
+    assert load.memory == 4 * everything + 6 * unet
+    adapters = 797_184
+    load = cost.Load(STABLE_DIFFUSION_PARTS, adapters, added=adapters)
+    assert load.memory == 4 * (everything + adapters) + 12 * adapters
+    assert load.disk == 4 * (everything + adapters) + 2 * 12 * adapters
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 16])
 def test_the_fewest_parts_that_fit(samples):
-    load = cost.Load({"unet": cost.Part(10, 4)}, ("unet",), half=False, ema=False)
+    load = cost.Load({"unet": cost.Part(10, 4)}, 10)
     work = cost.Work(flops=0, kept=1000)
     for fitting in range(1, samples + 1):
         free = -(-cost.memory_needed(load, work, fitting) // cost.USABLE)
@@ -150,7 +168,7 @@ def test_the_fewest_parts_that_fit(samples):
 
 
 def test_processes_share_a_step():
-    load = cost.Load({"unet": cost.Part(10, 4)}, ("unet",), half=False, ema=False)
+    load = cost.Load({"unet": cost.Part(10, 4)}, 10)
     work = cost.Work(flops=0, kept=1000)
     free = int(cost.memory_needed(load, work, 2) / cost.USABLE) + 1
     assert cost.fewest_parts(load, work, 8, free) == 4
@@ -200,12 +218,30 @@ def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
     assert needs.parts == 1 and needs.problems == ()
     assert needs.training == pytest.approx(5 * 4 * 3 * flops / 0.35e9)
     assert needs.class_images == pytest.approx(4 * 20 * 2 * flops / 0.35e9)
-    load = cost.Load(cost.read_parts(model_folder()), ("unet", "text_encoder"), False, False)
+    parts = cost.read_parts(model_folder())
+    load = cost.Load(parts, parts["unet"].parameters + parts["text_encoder"].parameters)
     assert needs.memory == load.memory + 4 * tiny_work().kept
     assert needs.disk == load.disk
     for line in ("4.png: used", "1 token: zwx", "memory: ", "disk: ", "time: about "):
         assert line in str(report)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_lighter_methods_need_less(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    needs = [
+        preflight(config_for(pictures, tmp_path, method=method)).estimate for method in METHODS
+    ]
+    samples, flops = (4, 4, 2), tiny_work().flops  # Textual Inversion has no class pictures
+    passes = [
+        each.training * 0.35e9 / (5 * n * flops) for each, n in zip(needs, samples, strict=True)
+    ]
+    assert passes == pytest.approx([3, 2, 2])
+    for measure in ("memory", "disk"):
+        values = [getattr(each, measure) for each in needs]
+        assert values == sorted(values, reverse=True) and len(set(values)) == 3
+    folder = sum(4 * part.parameters for part in cost.read_parts(model_folder()).values())
+    assert needs[2].disk == folder + 4 * 16 + 2 * 12 * 16  # a row of 16 numbers
 
 
 def test_checkpointing_takes_a_fourth_pass_and_less_memory(pictures, tmp_path, monkeypatch):

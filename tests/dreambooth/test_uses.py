@@ -56,3 +56,10 @@ def test_the_short_list_asks_for_what_no_reference_shows(name):
     for prompt in prompts:
         assert prompt.expected.get("place") not in subject.places
         assert prompt.expected.get("colour") != subject.colour
+
+
+def test_the_short_list_of_a_stranger_is_as_long():
+    assert [prompt.use for prompt in ten_prompts("zwx", "robot")] == [
+        *["context"] * 5,
+        *["accessory", "style", "expression", "view", "property"],
+    ]

@@ -78,6 +78,13 @@ def test_training_captions_leave_factors_out_and_carry_rare_identifiers():
     assert sum(unusual) / len(unusual) > 0.9
 
 
+def test_some_training_captions_name_the_class_alone():
+    scenes = [random_scene(seed) for seed in range(4000)]
+    alone = [parse(caption(scene, seed=seed)).factors for seed, scene in enumerate(scenes)]
+    # One in twenty, within five standard deviations of a binomial share.
+    assert 0.033 < sum(set(factors) == {"class_noun"} for factors in alone) / 4000 < 0.07
+
+
 def test_identifiers_mean_nothing_else():
     words = {word for values in FACTORS.values() for value in values for word in value.split()}
     assert len(set(IDENTIFIERS)) >= 16

@@ -12,7 +12,12 @@ from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.networks import new_unet, new_vae, text_config
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
-from tlab_diffusion.pretraining.unet import TextToImage, draw_latents, latent_moments
+from tlab_diffusion.pretraining.unet import (
+    TextToImage,
+    draw_latents,
+    latent_moments,
+    subject_emphasis,
+)
 
 TOKENIZER = new_tokenizer()
 
@@ -21,7 +26,7 @@ TOKENIZER = new_tokenizer()
 def model():
     torch.manual_seed(0)
     unet, text_encoder = new_unet((16, 16)), CLIPTextModel(text_config(TOKENIZER))
-    return TextToImage(unet, text_encoder, RECIPE.unet.snr_gamma).eval()
+    return TextToImage(unet, text_encoder, RECIPE.unet).eval()
 
 
 @torch.no_grad()
@@ -32,9 +37,18 @@ def test_the_loss_is_the_textbooks(model):
     alpha_bar = model.alphas_cumprod[t].view(3, 1, 1, 1)
     x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
     eps = model.unet(x_t, t, model.text_encoder(ids).last_hidden_state).sample
-    errors = (eps - noise).square().mean(dim=(1, 2, 3))
+    errors = (eps - noise).square()
+    # 11 x 8 of the 16 x 16 places are the subject's, and count three times.
+    subject, places = torch.zeros(16, 16, dtype=torch.bool), 88 * 3 + (256 - 88)
+    subject[3:14, 4:12] = True
+    weighted = 3 * errors[..., subject].sum(dim=(1, 2)) + errors[..., ~subject].sum(dim=(1, 2))
     weights = min_snr_weights(model.alphas_cumprod, gamma=5.0)[t]
-    torch.testing.assert_close(model(x0, t, noise, ids), (weights * errors).mean())
+    expected = (weights * weighted / (4 * places)).mean()
+    torch.testing.assert_close(model(x0, t, noise, ids), expected)
+
+
+def test_without_a_subjects_weight_all_places_count_alike():
+    assert torch.equal(subject_emphasis(16, 1.0), torch.ones(16, 16))
 
 
 def test_gradients_reach_the_words(model):

@@ -17,6 +17,8 @@ LESSONS = {
     "latent": "06 Latent diffusion",
     "dreambooth": "07 DreamBooth",
     "metrics": "07 DreamBooth",
+    "hands_on": "08 DreamBooth, hands on",
+    "grid": "09 Grid search",
 }
 
 # Looks at an answer on inputs of its own: a sentence about what is amiss, or None.

@@ -73,12 +73,17 @@ def check_same(folder: Path, config: DreamBoothConfig, facts: dict) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         got = f"{_record(folder)}, which is damaged"
         raise InputError("output", got=got, expected="what the earlier run wrote") from error
-    for name, value in (_fixed(config) | facts).items():
+    refuse_change(before, _fixed(config) | facts, f"the earlier run in {folder}")
+
+
+def refuse_change(before: dict, now: dict, where: str) -> None:
+    """Refuse a setting that differs from what it was before, somewhere, and name it."""
+    for name, value in now.items():
         if name in before and before[name] != value:
             raise InputError(
                 name,
                 got=f"{value!r}",
-                expected=f"{before[name]!r}, as in the earlier run in {folder}",
+                expected=f"{before[name]!r}, as in {where}",
                 fix="Go on with the same, or choose another folder.",
             )
 

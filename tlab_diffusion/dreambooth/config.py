@@ -1,40 +1,32 @@
 r"""The settings of a DreamBooth run: one frozen object, right or refused.
 
-What is left out suits the model: small numbers for `picturebook` and folders of its size, Stable
-Diffusion's for everything else.
+What is left out suits the method and the model: see `defaults`.
 """
 
-import json
 import math
 import re
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
+from tlab_diffusion.dreambooth.defaults import (
+    LORA,
+    METHODS,
+    TEXTUAL_INVERSION,
+    defaults,
+    templates,
+)
+from tlab_diffusion.dreambooth.optimizers import OPTIMIZERS
 from tlab_diffusion.errors import InputError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-SMALL_SIDE = 128  # pixels: models up to here learn as `picturebook` does
-SMALL = {
-    "max_steps": 400,
-    "learning_rate": 3e-4,
-    "adam_epsilon": 1e-6,
-    "train_text_encoder": True,
-    "checkpoint_every": 100,
-}
-LARGE = {
-    "max_steps": 800,
-    "learning_rate": 5e-6,
-    "adam_epsilon": 1e-8,  # gradients of 860 million weights are small, each by itself
-    "train_text_encoder": False,
-    "checkpoint_every": 400,  # a checkpoint of Stable Diffusion 1.5 weighs 10 GB
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DreamBoothConfig:
     r"""What to learn, from which model, and how.
 
-    Settings left at None get the model's default when the object is made.
+    Settings left at None get the default of method and model when the object is made.
 
     Args:
         subject_images: folder of the subject's pictures.
@@ -42,21 +34,27 @@ class DreamBoothConfig:
         class_noun: what kind of thing the subject is, such as "robot".
         output: folder that becomes the tuned pipeline.
         model: "picturebook", a pipeline folder or a hub id.
+        method: "dreambooth" trains all weights, "lora" adapters beside those of attention,
+            "textual-inversion" one row: the identifier's embedding.
+        lora_rank: of the adapters; for "lora" alone.
         max_steps: steps of the optimizer.
-        learning_rate: of AdamW, constant.
+        learning_rate: of the optimizer, constant.
         adam_epsilon: gradients far below it hardly move a weight. At 1e-6 those that are nothing
             but rounding do not, and then it does not matter how a step's work is split.
         batch_size: pictures of the subject in a step, of all processes and parts together; with
             prior preservation as many pictures of the class come on top.
-        prior_weight: lambda of the prior-preservation loss; 0 trains without it.
+        prior_weight: lambda of the prior-preservation loss; 0 trains without it, as Textual
+            Inversion always does.
         num_class_images: pictures of the class that the original model draws.
         class_guidance_scale: guidance of these pictures. At 1 they are what the model itself
             believes of its class, so that a model that did not change has nothing to unlearn.
         train_text_encoder: whether the text encoder learns along.
         resolution: side of the square pictures in pixels, a multiple of 8.
-        instance_prompt: says what the subject's pictures show; has the identifier in it.
+        instance_prompt: says what the subject's pictures show; has the identifier in it. Left
+            out, Textual Inversion says it in several ways.
         class_prompt: says what the class pictures show; has no identifier.
         precision: "auto", "fp32", "bf16" or "fp16", of the arithmetic; weights are float32.
+        optimizer: "adamw", or "adamw8bit" to save memory on a CUDA GPU.
         checkpoint_every: steps between two checkpoints.
         seed: of everything random, from 0 up.
         snr_gamma: of min-SNR weighting; None weighs all timesteps alike.
@@ -74,11 +72,13 @@ class DreamBoothConfig:
     class_noun: str
     output: Path
     model: str = "picturebook"
+    method: str = "dreambooth"
+    lora_rank: int | None = None
     max_steps: int | None = None
     learning_rate: float | None = None
     adam_epsilon: float | None = None
-    batch_size: int = 1
-    prior_weight: float = 1.0
+    batch_size: int | None = None
+    prior_weight: float | None = None
     num_class_images: int = 100
     class_guidance_scale: float = 1.0
     train_text_encoder: bool | None = None
@@ -86,6 +86,7 @@ class DreamBoothConfig:
     instance_prompt: str | None = None
     class_prompt: str | None = None
     precision: str = "auto"
+    optimizer: str = "adamw"
     checkpoint_every: int | None = None
     seed: int = 0
     snr_gamma: float | None = None
@@ -98,29 +99,43 @@ class DreamBoothConfig:
         self._set("output", Path(self.output))
         self._set("model", str(self.model))
         _check_words(self)
+        _check_choice("method", self.method, METHODS)
         for name, value in self._defaults().items():
             if getattr(self, name) is None:
                 self._set(name, value)
         _check_numbers(self)
         _check_choices(self)
+        _check_method(self)
         _check_prompts(self)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the object is frozen once it is made
 
     def _defaults(self) -> dict:
-        side = native_resolution(self.model)
-        instance_prompt, class_prompt = prompts(self.identifier, self.class_noun)
-        return (SMALL if side <= SMALL_SIDE else LARGE) | {
-            "resolution": side,
-            "instance_prompt": instance_prompt,
-            "class_prompt": class_prompt,
-        }
+        return defaults(self.method, self.model, self.identifier, self.class_noun)
 
     @property
     def with_prior(self) -> bool:
         """Whether the class is trained along, to preserve it."""
         return self.prior_weight > 0
+
+    @property
+    def text_learns(self) -> bool:
+        """Whether anything in the text encoder learns."""
+        return self.train_text_encoder or self.method == TEXTUAL_INVERSION
+
+    @cached_property
+    def instance_prompts(self) -> tuple[str, ...]:
+        """The prompts that the subject's pictures may come with."""
+        varied = self.method == TEXTUAL_INVERSION
+        if varied and self.instance_prompt == self._defaults()["instance_prompt"]:
+            return tuple(each.format(self.identifier) for each in templates(self.model))
+        return (self.instance_prompt,)
+
+    @property
+    def said_noun(self) -> str:
+        """The noun that stands beside the identifier: "" where that alone means the subject."""
+        return "" if self.method == TEXTUAL_INVERSION else self.class_noun
 
     def as_dict(self) -> dict:
         """The settings as JSON can hold them."""
@@ -128,33 +143,6 @@ class DreamBoothConfig:
             name: str(value) if isinstance(value, Path) else value
             for name, value in asdict(self).items()
         }
-
-
-def prompts(identifier: str, class_noun: str) -> tuple[str, str]:
-    r"""The instance prompt "a [V] class" and the class prompt "a class" (Section 3.2,
-    arXiv:2208.12242)."""
-    return (
-        f"{_article(identifier)} {identifier} {class_noun}",
-        f"{_article(class_noun)} {class_noun}",
-    )
-
-
-def native_resolution(model: str) -> int:
-    r"""Side in pixels of the pictures that a model was made for: 512 where no folder says."""
-    if model == "picturebook":
-        return 64
-    try:
-        unet, vae = (
-            json.loads((Path(model) / part / "config.json").read_text(encoding="utf-8"))
-            for part in ("unet", "vae")
-        )
-        return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
-    except (OSError, ValueError, KeyError, TypeError):
-        return 512  # a hub id, or no model at all, which is said where models are loaded
-
-
-def _article(word: str) -> str:
-    return "an" if word[:1].lower() in tuple("aeiou") else "a"
 
 
 def _words(prompt: str) -> list[str]:
@@ -197,7 +185,7 @@ def _check_numbers(config: DreamBoothConfig) -> None:
         "checkpoint_every": 1,
         "seed": 0,
         "gradient_accumulation_steps": 1,
-    }
+    } | ({"lora_rank": 1} if config.method == LORA else {})
     for name, least in lowest.items():
         value = getattr(config, name)
         if type(value) is not int or value < least:
@@ -216,9 +204,8 @@ def _check_choices(config: DreamBoothConfig) -> None:
     for name in ("train_text_encoder", "gradient_checkpointing"):
         if not isinstance(getattr(config, name), bool):
             raise InputError(name, got=repr(getattr(config, name)), expected="True or False")
-    if config.precision not in PRECISIONS:
-        expected = "one of " + ", ".join(PRECISIONS)
-        raise InputError("precision", got=repr(config.precision), expected=expected)
+    _check_choice("precision", config.precision, PRECISIONS)
+    _check_choice("optimizer", config.optimizer, OPTIMIZERS)
     samples = config.batch_size * (2 if config.with_prior else 1)
     if config.gradient_accumulation_steps > samples:
         raise InputError(
@@ -226,6 +213,26 @@ def _check_choices(config: DreamBoothConfig) -> None:
             got=str(config.gradient_accumulation_steps),
             expected=f"at most {samples}, as many parts as a step has pictures",
         )
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(name, got=repr(value), expected="one of " + ", ".join(choices))
+
+
+def _check_method(config: DreamBoothConfig) -> None:
+    """Refuse settings that mean nothing to the method."""
+    wrong = {}
+    if config.method != LORA:
+        wrong["lora_rank"] = None, "Only lora has adapters."
+    if config.method == TEXTUAL_INVERSION:
+        wrong["train_text_encoder"] = False, "Its one row learns, and nothing else."
+        wrong["prior_weight"] = 0, "The class prompt, without the identifier, has nothing to learn."
+    for name, (right, why) in wrong.items():
+        value = getattr(config, name)
+        if value != right:
+            got = f"{value!r} with method {config.method}"
+            raise InputError(name, got=got, expected=repr(right), fix=why)
 
 
 def _check_prompts(config: DreamBoothConfig) -> None:

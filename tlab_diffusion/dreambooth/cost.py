@@ -6,15 +6,15 @@ multiplications a sample takes, and which activations the backward pass would ke
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 BYTES = {"F16": 2, "BF16": 2}  # of a number in a file; others have 4
 FLOAT = 4  # bytes of a float32
-ADAMW = 3 * FLOAT  # a trained number's gradient and two moments
 # Under autocast norms keep float32 and matrices half of it: about three quarters in all.
 HALF_PRECISION_SHARE = 0.75
 USABLE = 0.9  # of free memory: the rest is for what comes and goes within a layer
@@ -26,10 +26,11 @@ CHECKPOINTS = 2  # that lie on the disk while a new one is written
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a pipeline folder: its numbers, and the bytes of each in its file."""
+    """A part of a pipeline folder: its numbers, the bytes of each in its file, and its tensors."""
 
     parameters: int
     bytes_each: int
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -46,34 +47,35 @@ class Load:
 
     Args:
         parts: of the pipeline folder.
-        trained: names of those that learn.
+        learned: how many numbers learn.
+        added: how many of these the method adds to the parts.
         half: whether arithmetic runs in 16 bits.
-        ema: whether an average of the weights is kept.
+        ema: whether an average of what learns is kept.
+        moments: bytes of a number's two moments.
     """
 
     parts: dict[str, Part]
-    trained: tuple[str, ...]
-    half: bool
-    ema: bool
-
-    @property
-    def _trained(self) -> int:
-        return sum(self.parts[name].parameters for name in self.trained)
+    learned: int
+    added: int = 0
+    half: bool = False
+    ema: bool = False
+    moments: int = 2 * FLOAT
 
     @property
     def memory(self) -> int:
-        """Bytes without activations: weights in float32, and what AdamW keeps of them."""
-        everything = sum(part.parameters for part in self.parts.values())
-        autocast_copies = 2 * self._trained if self.half else 0
-        average = FLOAT * self._trained if self.ema else 0
-        return FLOAT * everything + ADAMW * self._trained + autocast_copies + average
+        """Bytes without activations: weights in float32; gradient and moments of what learns."""
+        everything = self.added + sum(part.parameters for part in self.parts.values())
+        autocast_copy = 2 if self.half else 0
+        average = FLOAT if self.ema else 0
+        each = FLOAT + self.moments + autocast_copy + average
+        return FLOAT * everything + each * self.learned
 
     @property
     def disk(self) -> int:
-        """Bytes of the tuned folder and of two checkpoints: weights, moments, average."""
+        """Bytes of the tuned folder, what is added apart, and two checkpoints of what learns."""
         folder = sum(part.parameters * part.bytes_each for part in self.parts.values())
-        numbers_each = 4 if self.ema else 3
-        return folder + CHECKPOINTS * numbers_each * FLOAT * self._trained
+        each = FLOAT + self.moments + (FLOAT if self.ema else 0)
+        return folder + FLOAT * self.added + CHECKPOINTS * each * self.learned
 
 
 def read_parts(folder: Path) -> dict[str, Part]:
@@ -88,19 +90,25 @@ def read_parts(folder: Path) -> dict[str, Part]:
 def _read_part(folder: Path) -> Part:
     from safetensors import safe_open
 
-    sizes, dtype = {}, None
+    shapes, dtype = {}, None
     # A variant (model.fp16.safetensors) has the same tensors again; the plain file comes first.
     for file in sorted(folder.glob("*.safetensors"), key=lambda file: len(file.suffixes)):
         with safe_open(file, framework="np") as weights:
             for name in weights.keys():  # noqa: SIM118
                 tensor = weights.get_slice(name)
                 dtype = dtype or tensor.get_dtype()
-                sizes.setdefault(name, math.prod(tensor.get_shape()))
-    return Part(sum(sizes.values()), BYTES.get(dtype, FLOAT))
+                shapes.setdefault(name, tuple(tensor.get_shape()))
+    return Part(sum(map(math.prod, shapes.values())), BYTES.get(dtype, FLOAT), shapes)
 
 
 def unet_work(
-    config: dict, side: int, tokens: int, *, fused_attention: bool, checkpointing: bool
+    config: dict,
+    side: int,
+    tokens: int,
+    *,
+    fused_attention: bool,
+    checkpointing: bool,
+    freeze: Callable[[nn.Module], None] = lambda unet: None,
 ) -> Work:
     r"""Count what one sample costs.
 
@@ -110,32 +118,33 @@ def unet_work(
         tokens: of the text.
         fused_attention: whether attention's table of weights is never kept, as on a GPU.
         checkpointing: whether activations are computed twice instead of kept.
+        freeze: takes the weights that do not learn out of the way back.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:  # fused attention is not counted: plain first
-        kept = _kept_bytes(config, side, tokens, False, checkpointing)
-    if fused_attention:
-        kept = _kept_bytes(config, side, tokens, True, checkpointing)
-    return Work(counter.get_total_flops(), kept)
-
-
-def _kept_bytes(config: dict, side: int, tokens: int, fused: bool, checkpointing: bool) -> int:
     from diffusers import UNet2DConditionModel
-    from diffusers.models.attention_processor import AttnProcessor
     from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
 
     with FakeTensorMode():
         unet = UNet2DConditionModel.from_config(config).train()
-        if not fused:
-            unet.set_attn_processor(AttnProcessor())
-        kept = _Kept(weights=list(unet.parameters()))
-        if checkpointing:
-            unet.enable_gradient_checkpointing(kept.only_what_goes_in)
+        freeze(unet)
         x_t = torch.empty(1, config["in_channels"], side, side)
-        words = torch.empty(1, tokens, config["cross_attention_dim"])
-        with kept.hooks():
-            unet(x_t, torch.zeros(1), words)
+        words = torch.empty(1, tokens, config["cross_attention_dim"], requires_grad=True)
+        with FlopCounterMode(display=False) as counter:  # fused attention is not counted: plain
+            kept = _kept_bytes(unet, (x_t, torch.zeros(1), words), False, checkpointing)
+        if fused_attention:
+            kept = _kept_bytes(unet, (x_t, torch.zeros(1), words), True, checkpointing)
+    return Work(counter.get_total_flops(), kept)
+
+
+def _kept_bytes(unet: nn.Module, inputs: tuple, fused: bool, checkpointing: bool) -> int:
+    from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+    unet.set_attn_processor(AttnProcessor2_0() if fused else AttnProcessor())
+    kept = _Kept(weights=list(unet.parameters()))
+    if checkpointing:
+        unet.enable_gradient_checkpointing(kept.only_what_goes_in)
+    with kept.hooks():
+        unet(*inputs)
     return kept.bytes + kept.largest_inside
 
 

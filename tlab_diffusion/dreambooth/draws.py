@@ -34,7 +34,8 @@ class Batch(NamedTuple):
     x_t: Tensor  # (k, C, h, w)
     t: Tensor  # (k,)
     target: Tensor  # (k, C, h, w)
-    prompt: Tensor  # (k,), 0 the instance prompt, 1 the class prompt
+    prompt: Tensor  # (k,), from 0 the instance prompts, the last number is the class prompt
+    half: Tensor  # (k,), 0 the subject, 1 its class
     weights: Tensor  # (k,), see `weighted_errors`
 
     def to(self, device: torch.device) -> "Batch":
@@ -72,17 +73,18 @@ class TrainingSet:
             samples: their numbers, below `samples_per_step`.
         """
         drawn = [self._sample(step, number) for number in samples]
-        x0, t, noise = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+        x0, t, noise, prompt = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         return Batch(
             q_sample(x0, t, noise, self.alphas_cumprod),
             t,
             training_target(x0, noise, t, self.alphas_cumprod, self.prediction_type),
+            prompt,
             torch.tensor([number // self.config.batch_size for number in samples]),
             self._weights(samples, t),
         )
 
-    def _sample(self, step: int, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        """x0, timestep and noise of one sample."""
+    def _sample(self, step: int, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x0, timestep, noise and prompt of one sample."""
         half, place = divmod(number, self.config.batch_size)
         latents = self.prior if half else self.subject
         position = (step - 1) * self.config.batch_size + place
@@ -90,10 +92,12 @@ class TrainingSet:
         generator = stream(self.config.seed, SAMPLE, step, number)
         t = torch.randint(len(self.alphas_cumprod), (), generator=generator)
         noise = torch.randn(self.subject.shape[1] // 2, *x0.shape[1:], generator=generator)
-        if not half:
-            mean, std = x0.chunk(2)
-            x0 = mean + std * torch.randn(mean.shape, generator=generator)
-        return x0, t, noise
+        num = len(self.config.instance_prompts)
+        if half:
+            return x0, t, noise, torch.tensor(num)
+        mean, std = x0.chunk(2)
+        x0 = mean + std * torch.randn(mean.shape, generator=generator)
+        return x0, t, noise, torch.randint(num, (), generator=generator)
 
     def _weights(self, samples: range, t: Tensor) -> Tensor:
         num_class = self.samples_per_step - self.config.batch_size

@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from torch import nn
 
-from tlab_diffusion.dreambooth import cost
+from tlab_diffusion.dreambooth import cost, lora
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.defaults import DREAMBOOTH, LORA
 from tlab_diffusion.dreambooth.devices import DTYPES
+from tlab_diffusion.dreambooth.optimizers import MOMENT_BYTES
 from tlab_diffusion.dreambooth.prior import STEPS
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining.pace import run_device
@@ -111,8 +114,12 @@ def _free_memory(device: torch.device, processes: int) -> int:
 
 
 def _passes(config: DreamBoothConfig) -> int:
-    """How often the U-Net meets each sample's place: forward, and backward for twice that."""
-    return config.max_steps * (4 if config.gradient_checkpointing else 3)
+    """How often the U-Net meets each sample's place: forward, and backward for what comes in.
+
+    Where weights learn, their gradients take a third pass.
+    """
+    passes = 3 if config.method == DREAMBOOTH else 2
+    return config.max_steps * (passes + config.gradient_checkpointing)
 
 
 def _passes_before(config: DreamBoothConfig) -> int:
@@ -121,9 +128,28 @@ def _passes_before(config: DreamBoothConfig) -> int:
 
 
 def _load(config: DreamBoothConfig, folder: Path, precision: str) -> cost.Load:
-    trained = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
-    half, ema = precision != "fp32", config.ema_decay is not None
-    return cost.Load(cost.read_parts(folder), trained, half, ema)
+    parts = cost.read_parts(folder)
+    learned = _learned(config, parts)
+    return cost.Load(
+        parts,
+        learned,
+        added=0 if config.method == DREAMBOOTH else learned,
+        half=precision != "fp32",
+        ema=config.ema_decay is not None,
+        moments=MOMENT_BYTES[config.optimizer],
+    )
+
+
+def _learned(config: DreamBoothConfig, parts: dict[str, cost.Part]) -> int:
+    """How many numbers learn."""
+    names = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
+    if config.method == DREAMBOOTH:
+        return sum(parts[name].parameters for name in names)
+    if config.method == LORA:
+        return sum(lora.numbers(parts[n].shapes, n, config.lora_rank) for n in names)
+    embeddings = "token_embedding.weight"
+    shapes = parts["text_encoder"].shapes
+    return next(shape[1] for name, shape in shapes.items() if name.endswith(embeddings))
 
 
 def _work(config: DreamBoothConfig, folder: Path, tokens: int, device: torch.device) -> cost.Work:
@@ -137,7 +163,16 @@ def _work(config: DreamBoothConfig, folder: Path, tokens: int, device: torch.dev
         tokens,
         fused_attention=device.type != "cpu",  # as the model is prepared
         checkpointing=config.gradient_checkpointing,
+        freeze=lambda unet: freeze(unet, config.method),
     )
+
+
+def freeze(unet: nn.Module, method: str) -> None:
+    """Let those weights learn that keep as much for the way back as the method."""
+    for name, parameter in unet.named_parameters():
+        # An adapter keeps what goes into the projection beside it.
+        adapted = method == LORA and lora.is_projection(name, "unet")
+        parameter.requires_grad_(method == DREAMBOOTH or adapted)
 
 
 def _too_large(
@@ -146,6 +181,8 @@ def _too_large(
     ways = ["a lower resolution"]
     if not config.gradient_checkpointing:
         ways.insert(0, "gradient checkpointing")
+    if config.method == DREAMBOOTH:
+        ways.insert(0, "method lora")
     if config.train_text_encoder:
         ways.insert(0, "a frozen text encoder")
     return InputError(

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlab_diffusion.dreambooth.judges import Judges
+from tlab_diffusion.dreambooth.judges import Judges, shipped_judges
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.pictures import SIZE, resized
 from tlab_diffusion.pipelines import best_device
 
 CLIP = "openai/clip-vit-base-patch32"
@@ -54,7 +55,32 @@ def hub_judges(clip: str = CLIP, dino: str = DINO, device: str | None = None) ->
         identity=_encoder(cut_as_dino, lambda x: vit(x).last_hidden_state[:, 0], device),
         image=_encoder(cut_as_clip, lambda x: pair.get_image_features(x).pooler_output, device),
         text=text,
+        name=f"{clip} and {dino}",
     )
+
+
+def suitable_judges(side: int) -> Judges:
+    r"""Who can judge pictures of this side: the shipped networks those of the picture book.
+
+    Larger pictures go to the paper's encoders. Where these cannot be had, the shipped ones look at
+    the pictures reduced to their own size, without recognisers: that is coarse, and their name
+    says so.
+
+    Args:
+        side: pixels.
+    """
+    if side == SIZE:
+        return shipped_judges()
+    try:
+        return hub_judges()
+    except InputError:
+        own = shipped_judges()
+        return Judges(
+            identity=lambda pictures: own.identity(resized(pictures, SIZE)),
+            image=lambda pictures: own.image(resized(pictures, SIZE)),
+            text=own.text,
+            name=f"{own.name}, on pictures reduced to {SIZE} pixels: CLIP and DINO cannot be had",
+        )
 
 
 def _encoder(

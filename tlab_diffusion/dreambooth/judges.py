@@ -6,6 +6,7 @@ from functools import partial
 
 from torch import Tensor
 
+from tlab_diffusion.dreambooth import caches
 from tlab_diffusion.dreambooth.identity import Encode, Recognise
 from tlab_diffusion.evaluation.encoders import (
     identity,
@@ -25,12 +26,14 @@ class Judges:
         identity: compares pictures by who is in them, as DINO does.
         image, text: compare pictures with words, as CLIP does.
         recognise: reads the picture book's factors; None for pictures of another world.
+        name: tells judges apart, for readers and for what is kept of their verdicts.
     """
 
     identity: Encode
     image: Encode
     text: Callable[[Sequence[str]], Tensor]
     recognise: Recognise | None = None
+    name: str = ""
 
 
 def shipped_judges() -> Judges:
@@ -39,10 +42,11 @@ def shipped_judges() -> Judges:
     Raises:
         InputError: if their weights are missing or damaged.
     """
-    pair = image_text()
+    who, pair, factors = identity(), image_text(), recogniser()
     return Judges(
-        identity=partial(identity_features, model=identity()),
+        identity=partial(identity_features, model=who),
         image=partial(image_features, model=pair),
         text=partial(text_features, model=pair),
-        recognise=partial(recognise, model=recogniser()),
+        recognise=partial(recognise, model=factors),
+        name=f"the course's own encoders, {caches.fingerprint([who, pair, factors])[:8]}",
     )

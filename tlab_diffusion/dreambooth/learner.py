@@ -1,4 +1,7 @@
-r"""What a step changes, and the step: gradients in parts, one move of AdamW, an average."""
+r"""What a step changes, and the step: gradients in parts, one move of the optimizer, an average.
+
+Only what learns has gradients, moments and an average, and only that is kept in checkpoints.
+"""
 
 import copy
 import math
@@ -6,17 +9,22 @@ from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlab_diffusion.diffusion.training import average_into
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.draws import TrainingSet
 from tlab_diffusion.dreambooth.loss import weighted_errors
 from tlab_diffusion.dreambooth.model import TextToNoise
+from tlab_diffusion.dreambooth.optimizers import new_optimizer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining import checkpoints
 
 MAX_GRAD_NORM = 1.0
+
+
+class Diverged(InputError):
+    """The loss or its gradient is no number any more."""
 
 
 class Learner:
@@ -37,16 +45,15 @@ class Learner:
         state: dict[str, Tensor] | None,
     ):
         self.config, self.accelerator, self.model = config, accelerator, model
-        self.ema = None
-        if config.ema_decay is not None:
-            self.ema = copy.deepcopy(model).requires_grad_(False).eval()
-        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            self.trained, config.learning_rate, eps=config.adam_epsilon, fused=True
+        self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.ema = None if config.ema_decay is None else self._average()
+        optimizer = new_optimizer(
+            config.optimizer, self.trained.values(), config.learning_rate, config.adam_epsilon
         )
         self.step_done = 0
         if state is not None:
-            self.step_done = checkpoints.restore(state, model, self.ema, optimizer)
+            whole = state | self._frozen()
+            self.step_done = checkpoints.restore(whole, model, self.ema, optimizer)
             _restore_scaler(accelerator, state)
         self.optimizer = accelerator.prepare_optimizer(optimizer)
         self.shared = accelerator.prepare_model(model)
@@ -58,11 +65,11 @@ class Learner:
             The two terms of the loss: the subject's, and the class's times lambda.
 
         Raises:
-            InputError: if the loss or its gradient is not a finite number; the weights then stay
-                as they were.
+            Diverged: if the loss or its gradient is not a finite number; the weights then stay as
+                they were.
         """
         terms = self._gradients(data)
-        norm = self.accelerator.clip_grad_norm_(self.trained, MAX_GRAD_NORM)
+        norm = self.accelerator.clip_grad_norm_(self.trained.values(), MAX_GRAD_NORM)
         subject, prior, norm = torch.stack([*terms, norm]).tolist()  # one wait for the device
         self._check_finite("loss", subject + prior)
         # In fp16 gradients may overflow; the loss scaling then leaves the step out by itself.
@@ -74,16 +81,37 @@ class Learner:
         if self.ema is not None:
             # Low at first, so that the average does not cling to the start.
             decay = min(self.config.ema_decay, self.step_done / (self.step_done + 10))
-            average_into(self.ema, self.model, decay)
+            averages = dict(self.ema.named_parameters())
+            moving = nn.ParameterList(averages[name] for name in self.trained)
+            average_into(moving, nn.ParameterList(self.trained.values()), decay)
         return subject, prior
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a step changes, as a checkpoint keeps it."""
         state = checkpoints.training_state(self.model, self.ema, self.optimizer, self.step_done)
+        frozen = self._frozen()
+        state = {name: value for name, value in state.items() if name not in frozen}
         if self.accelerator.scaler is not None:
             scaler = self.accelerator.scaler.state_dict()
             state |= {f"scaler.{name}": torch.tensor(value) for name, value in scaler.items()}
         return state
+
+    def _average(self) -> TextToNoise:
+        """A copy of what learns, with the same frozen weights."""
+        frozen = [p for n, p in self.model.named_parameters() if n not in self.trained]
+        shared = {id(parameter): parameter for parameter in frozen}
+        return copy.deepcopy(self.model, shared).requires_grad_(False).eval()
+
+    def _frozen(self) -> dict[str, Tensor]:
+        """What no step changes, by its name in a checkpoint."""
+        models = {"model": self.model, "ema": self.ema}
+        return {
+            f"{prefix}.{name}": parameter
+            for prefix, model in models.items()
+            if model is not None
+            for name, parameter in model.named_parameters()
+            if name not in self.trained
+        }
 
     def _gradients(self, data: TrainingSet) -> Tensor:
         """Gradients of the step's loss, summed over parts and processes; its two terms (2,)."""
@@ -100,12 +128,12 @@ class Learner:
                 errors = weighted_errors(pred, batch.target, batch.weights)
                 # Gradients become the mean over processes; the loss is their sum.
                 accelerator.backward(errors.sum() * processes)
-            terms.index_add_(0, batch.prompt, errors.detach())
+            terms.index_add_(0, batch.half, errors.detach())
         return accelerator.reduce(terms, reduction="sum")
 
     def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise InputError(
+            raise Diverged(
                 name,
                 got=f"{value} at step {self.step_done + 1}",
                 expected="a finite number",

@@ -1,26 +1,29 @@
-r"""What learns: the U-Net, and the text encoder where it learns along."""
+r"""What learns: all of the U-Net, adapters in it, or one word; the text encoder maybe along."""
 
+import torch
 from torch import Tensor, nn
 
+from tlab_diffusion.dreambooth import lora, textual_inversion
 from tlab_diffusion.dreambooth.caches import text_embeddings
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.defaults import LORA, TEXTUAL_INVERSION
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.pace import suit_attention
 
 
 class TextToNoise(nn.Module):
-    r"""The U-Net under the run's prompts; its parameters are those that learn.
+    r"""The U-Net under the run's prompts; of its parameters those learn that want a gradient.
 
     Args:
         pipeline: a Stable Diffusion pipeline, whose parts it trains in place.
         prompts: P prompts.
-        train_text_encoder: whether the text encoder learns along. A frozen one is asked once.
+        text_learns: whether anything in the text encoder does. One that stays is asked once.
     """
 
-    def __init__(self, pipeline, prompts: list[str], *, train_text_encoder: bool):
+    def __init__(self, pipeline, prompts: list[str], *, text_learns: bool):
         super().__init__()
         self.unet = pipeline.unet
-        if train_text_encoder:
+        if text_learns:
             self.text_encoder = pipeline.text_encoder
             self.ids = tokenise(pipeline.tokenizer, prompts).to(pipeline.device)
         else:
@@ -36,11 +39,15 @@ class TextToNoise(nn.Module):
             prompt: (B,) numbers of the prompts. Each prompt is encoded once, however many
                 samples have it.
         """
-        words = self.words if self.text_encoder is None else self.text_encoder(self.ids)[0]
+        if self.text_encoder is None:
+            words = self.words
+        else:
+            asked, prompt = torch.unique(prompt, return_inverse=True)
+            words = self.text_encoder(self.ids[asked])[0]
         return self.unet(x_t, t, encoder_hidden_states=words[prompt]).sample
 
     def parts(self) -> dict[str, nn.Module]:
-        """The pipeline's parts that learn, by name."""
+        """The U-Net, and the text encoder where something in it learns, by name."""
         parts = {"unet": self.unet, "text_encoder": self.text_encoder}
         return {name: part for name, part in parts.items() if part is not None}
 
@@ -52,12 +59,19 @@ def prepare(pipeline, config: DreamBoothConfig) -> TextToNoise:
         pipeline: a Stable Diffusion pipeline in float32; changed in place.
         config: the run's settings.
     """
-    prompts = [config.instance_prompt, config.class_prompt][: 2 if config.with_prior else 1]
-    model = TextToNoise(pipeline, prompts, train_text_encoder=config.train_text_encoder)
+    if config.method == LORA:
+        names = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
+        parts = {name: getattr(pipeline, name) for name in names}
+        lora.add_adapters(parts, config.lora_rank, config.seed)
+    elif config.method == TEXTUAL_INVERSION:
+        textual_inversion.add_row(pipeline, config.identifier, config.class_noun)
+    class_prompts = (config.class_prompt,) if config.with_prior else ()
+    prompts = [*config.instance_prompts, *class_prompts]
+    model = TextToNoise(pipeline, prompts, text_learns=config.text_learns)
     model.train()
     if config.gradient_checkpointing:
         pipeline.unet.enable_gradient_checkpointing()
-        if config.train_text_encoder:
+        if config.text_learns:
             pipeline.text_encoder.activation_checkpointing_enable()
     suit_attention(pipeline.unet, pipeline.device)
     return model

@@ -13,9 +13,12 @@ import numpy as np
 
 from tlab_diffusion.dreambooth import caches, checkpoint
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.defaults import TEXTUAL_INVERSION
 from tlab_diffusion.dreambooth.devices import choose_precision
 from tlab_diffusion.dreambooth.estimate import Estimate, estimate, nearest_folder
 from tlab_diffusion.dreambooth.images import MOST_ENLARGED, Audit, Finding, audit
+from tlab_diffusion.dreambooth.optimizers import check_optimizer
+from tlab_diffusion.dreambooth.textual_inversion import add_token
 from tlab_diffusion.dreambooth.tokens import TokenReport, token_report
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import check_model, prompt_warnings
@@ -67,10 +70,11 @@ def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
     Raises:
         Refused: an `InputError` with a line for everything that is wrong.
     """
-    problems = _Problems()
+    problems = Problems()
     config = _with_earlier_parts(config, resume)
-    found = problems.collect(_audit, config, problems)
+    found = problems.collect(audited, config, problems)
     precision = problems.collect(choose_precision, config.precision, run_device())
+    problems.collect(check_optimizer, config.optimizer, run_device())
     problems.collect(_check_output, config, resume, found, precision)
     source = problems.collect(check_model, config.model)
     folder = None if source is None else _local_folder(source)
@@ -78,8 +82,7 @@ def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
     tokens = needs = None
     if folder is not None:
         tokenizer = _tokenizer(folder)
-        prompts = config.instance_prompt, config.class_prompt
-        tokens = token_report(tokenizer, config.identifier, *prompts)
+        tokens = _token_report(tokenizer, config)
         problems.list += tokens.problems
         world = config.model == "picturebook"
         notes += prompt_warnings(tokenizer, config.class_prompt, picturebook=world)
@@ -94,7 +97,7 @@ def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
     return Preflight(config, found.pictures, tuple(found.findings), tokens, needs, tuple(notes))
 
 
-class _Problems:
+class Problems:
     """Collects what is wrong, and goes on."""
 
     def __init__(self):
@@ -121,7 +124,8 @@ def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothCon
         return config  # no run there, or a damaged one, which is said elsewhere
 
 
-def _audit(config: DreamBoothConfig, problems: _Problems) -> Audit:
+def audited(config: DreamBoothConfig, problems: Problems) -> Audit:
+    """The subject's pictures; those that are refused join the problems."""
     found = audit(config.subject_images, config.resolution)
     least = -(-config.resolution // MOST_ENLARGED)
     for finding in found.refused:
@@ -168,6 +172,14 @@ def _tokenizer(folder: Path):
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(folder / "tokenizer")
+
+
+def _token_report(tokenizer, config: DreamBoothConfig) -> TokenReport:
+    own_row = config.method == TEXTUAL_INVERSION
+    if own_row:
+        add_token(tokenizer, config.identifier)
+    prompts = config.instance_prompt, config.class_prompt
+    return token_report(tokenizer, config.identifier, *prompts, own_row=own_row)
 
 
 def _notes_on(found: Audit | None) -> list[str]:

@@ -1,16 +1,28 @@
 """A run in the terminal: what was found before it, and bars with rate and estimate."""
 
-import itertools
 from collections.abc import Iterator
+from contextlib import closing
 
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
+from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.dreambooth.preflight import Preflight
+from tlab_diffusion.dreambooth.runs import Evaluated
 from tlab_diffusion.dreambooth.trainer import Event, Finished, PriorImages, TrainStep
 
+# Of all that is measured, what fits into a line.
+NAMES = {
+    "identity": "identity",
+    "dino": "DINO",
+    "obeyed": "prompt obeyed",
+    "clip_t": "CLIP-T",
+    "pres": "PRES",
+    "class_div": "class DIV",
+}
 
-def show(found: Preflight, events: Iterator[Event]) -> None:
+
+def show(found: Preflight, events: Iterator[Event | Evaluated]) -> None:
     r"""Go through a run to its end, and show how far it is; the first process speaks for all.
 
     Args:
@@ -18,26 +30,48 @@ def show(found: Preflight, events: Iterator[Event]) -> None:
         events: of the run.
     """
     main = PartialState().is_main_process
-    if main:
-        print(found, flush=True)
-    for kind, same in itertools.groupby(events, type):
-        if kind is PriorImages:
-            _bar(same, "class pictures", "picture", found.config.num_class_images, hidden=not main)
-        elif kind is TrainStep:
-            _bar(same, "training", "step", found.config.max_steps, hidden=not main)
-        elif kind is Finished and main:
-            print(next(same).folder)
+    if not main:
+        for _ in events:
+            pass
+        return
+    print(found, flush=True)
+    drawing = Bar("class pictures", "picture", found.config.num_class_images)
+    training = Bar("training", "step", found.config.max_steps)
+    with closing(drawing), closing(training):  # what goes wrong is said on a line of its own
+        for event in events:
+            if isinstance(event, PriorImages):
+                drawing.move(event.done)
+            elif isinstance(event, TrainStep):
+                drawing.close()
+                training.move(event.step, f"loss {event.subject_loss:.3f} + {event.prior_loss:.3f}")
+            elif isinstance(event, Evaluated):
+                tqdm.write(line_of(event.step, event.measures))
+            elif isinstance(event, Finished):
+                training.close()
+                print(event.folder)
 
 
-def _bar(events: Iterator[Event], name: str, unit: str, total: int, *, hidden: bool) -> None:
-    """A bar from where the first event stands: what was done before is not in the rate."""
-    bar = None
-    for event in events:
-        done = event.step if isinstance(event, TrainStep) else event.done
-        if bar is None:
-            bar = tqdm(desc=name, unit=unit, total=total, initial=done, disable=hidden)
-        if isinstance(event, TrainStep):
-            losses = f"{event.subject_loss:.3f} + {event.prior_loss:.3f}"
-            bar.set_postfix_str(f"loss {losses}", refresh=False)
-        bar.update(done - bar.n)
-    bar.close()
+def line_of(step: int, measures: Measures) -> str:
+    """What was measured, in one line."""
+    numbers = measures.numbers()
+    values = [f"{words} {numbers[name]:.2f}" for name, words in NAMES.items() if name in numbers]
+    return f"{'the original' if step == 0 else f'step {step}'}: {', '.join(values)}"
+
+
+class Bar:
+    """A bar that starts with the first news: what was done before is not in the rate."""
+
+    def __init__(self, name: str, unit: str, total: int):
+        self.name, self.unit, self.total, self.bar = name, unit, total, None
+
+    def move(self, done: int, words: str = "") -> None:
+        if self.bar is None:
+            # The mean rate: measures and checkpoints come in between.
+            options = {"unit": self.unit, "total": self.total, "smoothing": 0}
+            self.bar = tqdm(desc=self.name, initial=done, **options)
+        self.bar.set_postfix_str(words, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

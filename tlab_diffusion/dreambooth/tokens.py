@@ -38,6 +38,7 @@ class TokenReport:
         problems: what no training can mend, such as an identifier in the class prompt.
         warnings: what makes training harder.
         suggestions: words that are one rare token here; empty where the identifier is good.
+        new: whether its token is added to the vocabulary.
     """
 
     identifier: str
@@ -48,9 +49,10 @@ class TokenReport:
     problems: tuple[InputError, ...] = ()
     warnings: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
+    new: bool = False
 
     def __str__(self) -> str:
-        count = f"{len(self.ids)} token" + "s" * (len(self.ids) != 1)
+        count = f"{len(self.ids)} {'new ' * self.new}token" + "s" * (len(self.ids) != 1)
         pieces = ", ".join(f"{t} ({i})" for t, i in zip(self.tokens, self.ids, strict=True))
         lines = [f"identifier '{self.identifier}': {count}: {pieces}", *self.warnings]
         if self.suggestions:
@@ -59,7 +61,7 @@ class TokenReport:
 
 
 def token_report(
-    tokenizer, identifier: str, instance_prompt: str, class_prompt: str
+    tokenizer, identifier: str, instance_prompt: str, class_prompt: str, *, own_row: bool = False
 ) -> TokenReport:
     r"""Look at an identifier as the model will.
 
@@ -69,11 +71,14 @@ def token_report(
         identifier: the word that will mean the subject.
         instance_prompt: has to hold it.
         class_prompt: must not hold it.
+        own_row: whether the identifier is one token with a meaning of its own from the start, as
+            in Textual Inversion.
     """
     tokens = tuple(tokenizer.tokenize(identifier))
-    known = _is_known(tokenizer, identifier)
+    new = tokens[0] in tokenizer.get_added_vocab()
+    known = _means_something(identifier) if new else _is_known(tokenizer, identifier)
     common = len(tokens) > 1 and not all(_is_rare(tokenizer, token) for token in tokens)
-    warnings = tuple(_warnings(identifier, tokens, known, common))
+    warnings = tuple(_warnings(identifier, tokens, known, common, own_row))
     return TokenReport(
         identifier=identifier,
         tokens=tokens,
@@ -83,6 +88,7 @@ def token_report(
         problems=tuple(_problems(tokenizer, identifier, instance_prompt, class_prompt)),
         warnings=warnings,
         suggestions=suggest_identifiers(tokenizer) if warnings else (),
+        new=new,
     )
 
 
@@ -116,7 +122,13 @@ def _is_rare(tokenizer, token: str) -> bool:
     return share >= RARE_SHARE and len(token.removesuffix(END_OF_WORD)) in RARE_LENGTHS
 
 
-def _warnings(identifier: str, tokens: Sequence[str], known: bool, common: bool) -> Iterator[str]:
+def _warnings(
+    identifier: str, tokens: Sequence[str], known: bool, common: bool, own_row: bool
+) -> Iterator[str]:
+    if own_row:
+        if known:
+            yield f"'{identifier}' is a word that means something already: the subject replaces it."
+        return
     if known:
         yield f"'{identifier}' is a word that means something already: the subject will look so."
     if common and not known:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from accelerate import Accelerator
 from platformdirs import user_cache_path
+from torch import Tensor
 
 from tlab_diffusion.dreambooth import caches, checkpoint
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
@@ -23,12 +24,20 @@ from tlab_diffusion.dreambooth.devices import choose_precision, new_accelerator
 from tlab_diffusion.dreambooth.draws import TrainingSet
 from tlab_diffusion.dreambooth.learner import Learner
 from tlab_diffusion.dreambooth.model import prepare
+from tlab_diffusion.dreambooth.optimizers import check_optimizer
 from tlab_diffusion.dreambooth.prior import PriorSettings, draw_prior, load_prior
 from tlab_diffusion.dreambooth.tuned import save_tuned, stored_dtypes, with_parts
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import check_model, load
 from tlab_diffusion.pretraining import checkpoints
 from tlab_diffusion.pretraining.pace import keep_memory, run_device
+
+
+class Loaded(NamedTuple):
+    """The original model is there, before anything is learned."""
+
+    pipeline: object  # leave its weights as they are
+    weights: str  # their fingerprint
 
 
 class PriorImages(NamedTuple):
@@ -39,7 +48,10 @@ class PriorImages(NamedTuple):
 
 
 class TrainStep(NamedTuple):
-    """One step is done, and saved if it was due."""
+    """One step is done; it is saved, if that is due, as soon as the next event is asked for.
+
+    So what a caller keeps of a step is kept before the run can go on from there.
+    """
 
     step: int  # counted from 1
     subject_loss: float
@@ -59,7 +71,7 @@ class Finished(NamedTuple):
     folder: Path
 
 
-Event = PriorImages | TrainStep | Finished
+Event = Loaded | PriorImages | TrainStep | Finished
 
 
 def train(
@@ -69,7 +81,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
 ) -> Iterator[Event]:
-    r"""Fine-tune a model on a subject (arXiv:2208.12242).
+    r"""Teach a model a subject, by DreamBooth (arXiv:2208.12242) or a lighter method.
 
     Bad input is refused at the call, before a model is loaded or anything is written.
 
@@ -81,8 +93,8 @@ def train(
         cache: folder of what other runs can use again; the user's cache folder when left out.
 
     Returns:
-        An iterator of events: `PriorImages` while class pictures are drawn, a `TrainStep` after
-        each step, and `Finished` when the output folder is a pipeline.
+        An iterator of events: `Loaded`, `PriorImages` while class pictures are drawn, a `TrainStep`
+        after each step, and `Finished` when the output folder is a pipeline.
 
     Raises:
         InputError: bad pictures, model or precision; an output folder that holds something else,
@@ -92,6 +104,7 @@ def train(
     _check_pictures(pictures, config.resolution)
     check_model(config.model)
     precision = choose_precision(config.precision, run_device())
+    check_optimizer(config.optimizer, run_device())
     facts = {"pictures": caches.key(pictures), "arithmetic": precision}
     checkpoint.check_output(config, facts, resume=resume)
     return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"))
@@ -106,6 +119,7 @@ def _train(
     parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
     facts = facts | {"weights": caches.fingerprint(parts)}
     _begin(config, facts, accelerator)
+    yield Loaded(pipeline, facts["weights"])
     subject = caches.latent_distributions(pipeline.vae, pictures, cache, facts["weights"])
     prior = _prior_settings(config, facts, tuple(subject.shape[1:]))
     if config.with_prior:
@@ -118,14 +132,13 @@ def _train(
         pipeline.scheduler.alphas_cumprod.cpu(),
         pipeline.scheduler.config.prediction_type,
     )
-    saved = checkpoint.newest(config.output)
-    state = None if saved is None else checkpoints.load(saved)
-    learner = Learner(prepare(pipeline, config), config, accelerator, state)
+    # The saved state is in no variable: it goes when the learner has taken what it needs.
+    learner = Learner(prepare(pipeline, config), config, accelerator, _saved_state(config))
     tuned = pipeline if learner.ema is None else with_parts(pipeline, learner.ema.parts())
     while learner.step_done < config.max_steps:
         losses = learner.step(data)
-        _save_if_due(config, learner)
         yield TrainStep(learner.step_done, *losses, tuned)
+        _save_if_due(config, learner)
     if accelerator.is_main_process:
         save_tuned(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
     accelerator.wait_for_everyone()
@@ -152,6 +165,11 @@ def _prior_settings(config: DreamBoothConfig, facts: dict, moments: tuple) -> Pr
         shape=(channels // 2, height, width),
         precision=facts["arithmetic"],
     )
+
+
+def _saved_state(config: DreamBoothConfig) -> dict[str, Tensor] | None:
+    saved = checkpoint.newest(config.output)
+    return None if saved is None else checkpoints.load(saved)
 
 
 def _save_if_due(config: DreamBoothConfig, learner: Learner) -> None:

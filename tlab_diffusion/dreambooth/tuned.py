@@ -1,7 +1,9 @@
 r"""The tuned pipeline folder: plain `DiffusionPipeline.from_pretrained` loads it and samples.
 
 Each part is written in the precision of the original's file. A half that was read into float32
-goes back to the same half, so what did not learn is bit for bit what it was.
+goes back to the same half, so what did not learn is bit for bit what it was. Adapters of LoRA are
+merged into the weights beside them, and lie in a small file of their own too, which diffusers'
+`load_lora_weights(FOLDER)` adds to the original model.
 """
 
 import copy
@@ -13,6 +15,9 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
+from tlab_diffusion.dreambooth.lora import merged, save_adapters
+from tlab_diffusion.dreambooth.textual_inversion import written_out
+from tlab_diffusion.pipelines.loading import quiet
 from tlab_diffusion.pretraining.networks import load_in_float32
 
 INDEX = "model_index.json"
@@ -56,22 +61,36 @@ def save_tuned(pipeline, folder: Path, dtypes: dict[str, torch.dtype]) -> None:
     """
     draft = folder / DRAFT
     shutil.rmtree(draft, ignore_errors=True)
+    learned = {n: part for n, part in pipeline.components.items() if isinstance(part, nn.Module)}
     parts = {
-        name: _cast(part, dtypes.get(name, part.dtype))
-        for name, part in pipeline.components.items()
-        if isinstance(part, nn.Module)
+        name: _cast(written_out(merged(part)), dtypes.get(name, part.dtype))
+        for name, part in learned.items()
     }
-    with_parts(pipeline, parts).save_pretrained(draft, safe_serialization=True)
+    with quiet():
+        with_parts(pipeline, parts).save_pretrained(draft, safe_serialization=True)
     for name, part in parts.items():
         if part.dtype != torch.float32 and isinstance(part, PreTrainedModel):
             load_in_float32(draft / name)
+    save_adapters(learned, draft)
+    _move_in(draft, folder)
+
+
+def copy_tuned(source: Path, folder: Path) -> None:
+    """Make a tuned pipeline's folder another one's content too, as carefully as `save_tuned`."""
+    draft = folder / DRAFT
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(source, draft)
     _move_in(draft, folder)
 
 
 def _cast(part: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The part itself, or a copy in another precision."""
+    if part.dtype == dtype:
+        return part
+    # Converted before they are copied: a whole copy is 3 GiB of a model of Stable Diffusion's size.
+    weights = {id(weight): nn.Parameter(weight.detach().to(dtype)) for weight in part.parameters()}
     # torch's own conversion: diffusers' warns of parts that need float32, of which there are none.
-    return part if part.dtype == dtype else nn.Module.to(copy.deepcopy(part), dtype)
+    return nn.Module.to(copy.deepcopy(part, weights), dtype)
 
 
 def _move_in(draft: Path, folder: Path) -> None:

@@ -92,12 +92,13 @@ def ten_prompts(
     Args:
         identifier, class_noun: see `prompts_for`.
         places: where the references were taken.
-        colour: the subject's own.
+        colour: the subject's own; None where nobody can tell.
     """
     new = [
         prompt
         for prompt in prompts_for(identifier, class_noun)
-        if prompt.expected.get("place") not in places and prompt.expected.get("colour") != colour
+        if prompt.expected.get("place") not in places
+        and (colour is None or prompt.expected.get("colour") != colour)
     ]
     return [
         prompt

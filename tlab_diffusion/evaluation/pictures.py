@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tlab_diffusion.errors import InputError
@@ -30,6 +31,13 @@ def check_pictures(pictures: object) -> np.ndarray:
 def to_tensor(pictures: np.ndarray) -> Tensor:
     r"""Pictures (B, H, W, 3) uint8 to (B, 3, H, W) float32 in [-1, 1]."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def resized(pictures: np.ndarray, side: int) -> np.ndarray:
+    r"""Square pictures (N, S, S, 3) uint8 with another side: (N, side, side, 3)."""
+    if pictures.shape[1] == side:
+        return pictures
+    return np.stack([np.asarray(Image.fromarray(x).resize((side, side))) for x in pictures])
 
 
 def unseen_pictures(num_scenes: int = 256) -> dict[str, np.ndarray]:

@@ -69,8 +69,10 @@ FILLERS = {
 }
 
 # How often a training caption names a factor. What is out of the ordinary (a view or a style) is
-# nearly always named, so that a caption without it means the ordinary one.
-MENTION_SHARE = {"expression": 0.5, "pattern": 0.7, "colour": 0.75, "accessory": 0.9, "place": 0.8}
+# nearly always named, so that a caption without it means the ordinary one. Now and then the class
+# stands alone: "a robot" then means all robots.
+BARE_SHARE = 0.05
+MENTION_SHARE = {"expression": 0.8, "pattern": 0.8, "colour": 0.8, "accessory": 0.9, "place": 0.8}
 ORDINARY = {"style": "cartoon", "view": "front"}
 ORDINARY_SHARE, UNUSUAL_SHARE = 0.1, 0.95
 IDENTIFIER_SHARE = 0.02
@@ -118,7 +120,11 @@ def caption(
         if mention is not None:
             raise InputError("caption", got="both mention and seed", expected="one of them")
         rng = random.Random(f"caption {check_seed(seed)}")
-        mention = [name for name in visible if rng.random() < _mention_share(name, visible[name])]
+        if rng.random() < BARE_SHARE:
+            mention = []
+        else:
+            shares = {name: _mention_share(name, value) for name, value in visible.items()}
+            mention = [name for name, share in shares.items() if rng.random() < share]
         if identifier is None and rng.random() < IDENTIFIER_SHARE:
             identifier = rng.choice(IDENTIFIERS)
     elif mention is None:

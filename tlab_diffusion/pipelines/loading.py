@@ -31,11 +31,11 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
     source = check_model(model)
     import torch
 
-    with _quiet():
+    with quiet():
         from diffusers import StableDiffusionPipeline
     if not Path(source).exists():
         source = _download(source)
-    with _quiet():
+    with quiet():
         try:
             # Pickled weights could run any code: safetensors or nothing.
             pipeline = StableDiffusionPipeline.from_pretrained(
@@ -162,7 +162,7 @@ def _not_had(model: str, error: Exception) -> InputError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep loading bars and notes on optional packages from the reader's screen."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

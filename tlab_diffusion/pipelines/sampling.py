@@ -1,13 +1,14 @@
 r"""From prompts to pictures: the course's own sampler drives a pipeline's parts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tlab_diffusion.diffusion.guidance import guided
-from tlab_diffusion.diffusion.samplers import ddim, spaced_timesteps
+from tlab_diffusion.diffusion.samplers import Step, ddim, spaced_timesteps
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines.prompts import check_prompts, embed
 
@@ -24,8 +25,9 @@ def sample(
     guidance_scale: float = 5.0,
     batch_size: int = 32,
     progress: bool = False,
+    solver: Callable[..., Iterator[Step]] = ddim,
 ) -> Iterator[np.ndarray]:
-    r"""Draw pictures with DDIM and classifier-free guidance.
+    r"""Draw pictures with DDIM, or another solver, and classifier-free guidance.
 
     The noise of a picture follows from the seed, the prompt's place in the list and the picture's
     own number, so the same seed draws the same pictures, however many there are and however they
@@ -40,6 +42,7 @@ def sample(
         guidance_scale: 1 is off.
         batch_size: pictures at a time.
         progress: shows a bar with rate and estimate.
+        solver: a sampler of `diffusion.samplers`, called as `ddim` is.
 
     Yields:
         (H, W, 3) uint8, one a picture: all of the first prompt, then of the next.
@@ -52,10 +55,11 @@ def sample(
         _check_integer(name, value, lowest=1)
     _check_integer("seed", seed, lowest=0)
     _check_steps(pipeline, steps)
-    return _sample(pipeline, prompts, num, seed, steps, float(guidance_scale), batch_size, progress)
+    draw = partial(_draw_batch, pipeline, steps=steps, guidance_scale=guidance_scale, solver=solver)
+    return _sample(pipeline, prompts, num, seed, steps, batch_size, draw, progress)
 
 
-def _sample(pipeline, prompts, num, seed, steps, guidance_scale, batch_size, progress):
+def _sample(pipeline, prompts, num, seed, steps, batch_size, draw, progress):
     from tqdm.auto import tqdm
 
     wanted = [prompt for prompt in prompts for _ in range(num)]
@@ -65,11 +69,13 @@ def _sample(pipeline, prompts, num, seed, steps, guidance_scale, batch_size, pro
             batch = wanted[start : start + batch_size]
             own = numbers[start : start + batch_size]
             noise = torch.cat([initial_noise(pipeline, seed, number) for number in own])
-            yield from _draw_batch(pipeline, batch, noise, steps, guidance_scale, bar)
+            yield from draw(batch, noise, bar)
 
 
 @torch.inference_mode()
-def _draw_batch(pipeline, prompts, noise: Tensor, steps, guidance_scale, bar) -> np.ndarray:
+def _draw_batch(
+    pipeline, prompts, noise: Tensor, bar, *, steps, guidance_scale, solver
+) -> np.ndarray:
     """One batch of pictures, (B, H, W, 3) uint8."""
     scheduler = pipeline.scheduler
     alphas_cumprod = scheduler.alphas_cumprod.to(pipeline.device)
@@ -78,7 +84,7 @@ def _draw_batch(pipeline, prompts, noise: Tensor, steps, guidance_scale, bar) ->
     words = torch.stack([embedded[prompt] for prompt in prompts])
     denoiser = _denoiser(pipeline.unet, words, embedded[""], guidance_scale)
     timesteps = spaced_timesteps(len(alphas_cumprod), steps)
-    path = ddim(
+    path = solver(
         denoiser,
         noise,
         alphas_cumprod,
@@ -93,7 +99,8 @@ def _draw_batch(pipeline, prompts, noise: Tensor, steps, guidance_scale, bar) ->
 
 def _denoiser(unet, words: Tensor, no_words: Tensor, guidance_scale: float):
     def model(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        return unet(x_t, t, encoder_hidden_states=condition).sample
+        # Where autocast computes in half precision, the solver still adds up in the noise's own.
+        return unet(x_t, t, encoder_hidden_states=condition).sample.to(x_t.dtype)
 
     if guidance_scale == 1:
         return lambda x_t, t: model(x_t, t, words)

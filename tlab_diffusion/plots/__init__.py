@@ -2,7 +2,7 @@
 
 style            the house style: palette, axes, `Picture`
 pictures         `picture_strip`, `picture_grid`
-charts           `curves`, `density`, `points`
+charts           `curves`, `dotted`, `density`, `points`
 schedules        `schedule_figure`
 latents          `latent_channels`
 live             figures redrawn many times a second: only what moves
@@ -14,15 +14,22 @@ training_panels  the live figure of the training view
 guidance_panels  the live figure of the guidance explorer
 attention_panels `heat_over`, and the live figure of the attention explorer
 walk_panels      the live figure of the latent walk
+trade_off_panels the live figure of the trade-off explorer
+before_after_panels  the live figure of the before/after slider
+results_panels   the live figure of the results browser
+run_figures      `loss_figure`, `trade_off_figure`
+grid_figures     `heat_maps`, `picture_page`
 
 Every function returns a `Picture`: it shows itself as the last expression of a cell, its title is
 its alternative text, and `.save("name.png")` writes it.
 """
 
 from tlab_diffusion.plots.attention_panels import heat_over
-from tlab_diffusion.plots.charts import curves, density, points
+from tlab_diffusion.plots.charts import curves, density, dotted, points
+from tlab_diffusion.plots.grid_figures import heat_maps, picture_page
 from tlab_diffusion.plots.latents import latent_channels
 from tlab_diffusion.plots.pictures import picture_grid, picture_strip
+from tlab_diffusion.plots.run_figures import loss_figure, trade_off_figure
 from tlab_diffusion.plots.schedules import schedule_figure
 from tlab_diffusion.plots.style import PALETTE, Picture
 
@@ -31,10 +38,15 @@ __all__ = [
     "Picture",
     "curves",
     "density",
+    "dotted",
+    "heat_maps",
     "heat_over",
     "latent_channels",
+    "loss_figure",
     "picture_grid",
+    "picture_page",
     "picture_strip",
     "points",
     "schedule_figure",
+    "trade_off_figure",
 ]

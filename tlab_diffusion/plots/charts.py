@@ -1,6 +1,7 @@
 """Curves, densities and clouds of points."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from tlab_diffusion.plots.style import (
 
 HEIGHT = 3.4  # inches
 LOG_AXES = ("", "x", "y", "xy")
+MARKS = ("o", "s", "^", "D", "v", "P")
 
 
 def curves(x, ys: Mapping, *, title: str, xlabel: str, ylabel: str, log: str = "") -> Picture:
@@ -35,8 +37,7 @@ def curves(x, ys: Mapping, *, title: str, xlabel: str, ylabel: str, log: str = "
     Raises:
         InputError: on a curve whose length is not that of x, or another `log`.
     """
-    if log not in LOG_AXES:
-        raise InputError("log", got=repr(log), expected="one of " + ", ".join(map(repr, LOG_AXES)))
+    _check_log(log)
     x = as_array("x", x, 1)
     check_mapping("ys", ys)
     figure = new_figure(HEIGHT, title=title)
@@ -51,6 +52,41 @@ def curves(x, ys: Mapping, *, title: str, xlabel: str, ylabel: str, log: str = "
     if len(ys) > 1:
         legend(axes, loc="best")
     return Picture(figure, title)
+
+
+def dotted(series: Mapping, *, title: str, xlabel: str, ylabel: str, log: str = "") -> Picture:
+    r"""Series of measured points, each with a colour and a mark of its own, joined by thin lines.
+
+    Args:
+        series: {name: (x, y)}, both (N,); N may differ from series to series.
+        title: a phrase, shown above and read aloud.
+        xlabel: what x is.
+        ylabel: what y is.
+        log: which axes are logarithmic: "", "x", "y" or "xy".
+
+    Raises:
+        InputError: on a series whose x and y differ in length, or another `log`.
+    """
+    _check_log(log)
+    check_mapping("series", series)
+    figure = new_figure(HEIGHT, title=title)
+    axes = figure.subplots()
+    for (name, (x, y)), (colour, _), mark in zip(
+        series.items(), line_styles(), cycle(MARKS), strict=False
+    ):
+        x, y = as_array(name, x, 1), as_array(name, y, 1)
+        check_length(name, len(y), len(x), "x")
+        axes.plot(x, y, color=colour, linewidth=0.8, marker=mark, markersize=7, label=name)
+    axes.set_xscale("log" if "x" in log else "linear")
+    axes.set_yscale("log" if "y" in log else "linear")
+    style_axes(axes, xlabel=xlabel, ylabel=ylabel)
+    legend(axes, loc="best")
+    return Picture(figure, title)
+
+
+def _check_log(log: str) -> None:
+    if log not in LOG_AXES:
+        raise InputError("log", got=repr(log), expected="one of " + ", ".join(map(repr, LOG_AXES)))
 
 
 def density(x, densities: Mapping, *, title: str, xlabel: str, samples=None) -> Picture:

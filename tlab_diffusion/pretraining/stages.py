@@ -119,7 +119,7 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
             loss = ema(*(part.to(ema.weights.device) for part in test))
         return {"loss_unseen": round(loss.item(), 4)}
 
-    model = TextToImage(unet, text_encoder, config.snr_gamma)
+    model = TextToImage(unet, text_encoder, config)
     draw = draw_latents(moments, captions, no_caption, config)
     run_stage("unet", folder, model, draw, config, measure)
 

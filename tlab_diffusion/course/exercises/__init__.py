@@ -9,7 +9,9 @@ import difflib
 from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import (
     dreambooth,
+    grid,
     guidance,
+    hands_on,
     latent,
     loss,
     metrics,
@@ -30,6 +32,8 @@ ALL: tuple[Exercise, ...] = (
     *latent.EXERCISES,
     *dreambooth.EXERCISES,
     *metrics.EXERCISES,
+    *hands_on.EXERCISES,
+    *grid.EXERCISES,
 )
 _BY_ID = {exercise.id: exercise for exercise in ALL}
 

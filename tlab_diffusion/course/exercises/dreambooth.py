@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises._shared import faulty_line, randn
-from tlab_diffusion.dreambooth import config, loss
+from tlab_diffusion.dreambooth import defaults, loss
 
 # --- Solutions, as learners are shown them ------------------------------------------------
 
@@ -349,7 +349,7 @@ EXERCISES = (
         returns="the instance prompt and the class prompt, two strings",
         minutes=5,
         difficulty=1,
-        reference=config.prompts,
+        reference=defaults.prompts,
         solution=prompts,
         make_inputs=lambda g: list(NAMES),
         observe=_observe_prompts,

@@ -5,19 +5,25 @@ Each is a function that returns a `LivePicture`: live in JupyterLab, a still pic
 """
 
 from tlab_diffusion.course.widgets.attention import attention_explorer
+from tlab_diffusion.course.widgets.before_after import before_after
 from tlab_diffusion.course.widgets.denoiser import denoiser_explorer
 from tlab_diffusion.course.widgets.guidance import guidance_explorer
+from tlab_diffusion.course.widgets.results import results_browser
 from tlab_diffusion.course.widgets.sampling import sampler_explorer
 from tlab_diffusion.course.widgets.schedules import schedule_explorer
+from tlab_diffusion.course.widgets.trade_off import trade_off_explorer
 from tlab_diffusion.course.widgets.training import training_view
 from tlab_diffusion.course.widgets.walk import latent_walk
 
 __all__ = [
     "attention_explorer",
+    "before_after",
     "denoiser_explorer",
     "guidance_explorer",
     "latent_walk",
+    "results_browser",
     "sampler_explorer",
     "schedule_explorer",
+    "trade_off_explorer",
     "training_view",
 ]

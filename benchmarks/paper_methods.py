@@ -1,0 +1,78 @@
+r"""What the paper's experiments compare: a subject, learned in different ways (arXiv:2208.12242).
+
+Each differs from the tool's default settings in one thing. Where the class noun is left out of the
+subject's prompt, the class term stays that of the true class; a wrong noun is wrong in both terms,
+as it is for a person who errs.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.uses import Prompt, ten_prompts
+from tlab_diffusion.picturebook import SUBJECTS
+
+IDENTIFIER = "zwx"
+WAYS = {
+    "dreambooth": {},
+    "without_prior": {"prior_weight": 0.0},
+    "textual_inversion": {"method": "textual-inversion"},
+    "lora": {"method": "lora"},
+    "wrong_noun": {},
+    "no_noun": {"instance_prompt": f"a {IDENTIFIER}"},
+}
+NAMELESS = ("textual_inversion", "no_noun")  # the identifier alone means the subject
+# A class that the subject is not, as far away as this world allows.
+WRONG_NOUNS = {
+    "robot": "fish",
+    "cat": "teapot",
+    "dragon": "car",
+    "bear": "house",
+    "bird": "robot",
+    "fish": "house",
+    "teapot": "rabbit",
+    "rabbit": "car",
+    "house": "bird",
+    "car": "cat",
+}
+
+
+def config_of(
+    name: str, method: str, *, model: str, output: Path, steps: int | None
+) -> DreamBoothConfig:
+    r"""The settings of one way to learn one subject.
+
+    Args:
+        name: one of `SUBJECTS`.
+        method: one of `WAYS`.
+        model: what learns.
+        output: the run's folder.
+        steps: of training; the method's default if None.
+    """
+    noun = class_of(name)
+    config = DreamBoothConfig(
+        subject_images=Path(name),
+        identifier=IDENTIFIER,
+        class_noun=WRONG_NOUNS[noun] if method == "wrong_noun" else noun,
+        output=output,
+        model=model,
+        max_steps=steps,
+        **WAYS[method],
+    )
+    return replace(config, checkpoint_every=config.max_steps)
+
+
+def asked(name: str, method: str) -> list[Prompt]:
+    """Ten prompts in the words that a model was taught, all judged by the subject's true class."""
+    subject, noun = SUBJECTS[name], class_of(name)
+    told = {"wrong_noun": WRONG_NOUNS[noun]} | dict.fromkeys(NAMELESS, "")
+    texts, truth = (
+        ten_prompts(IDENTIFIER, said, subject.places, subject.colour)
+        for said in (told.get(method, noun), noun)
+    )
+    return [replace(text, plain=true.plain) for text, true in zip(texts, truth, strict=True)]
+
+
+def class_of(name: str) -> str:
+    """What a subject truly is."""
+    return SUBJECTS[name].class_noun

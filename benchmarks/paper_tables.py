@@ -1,0 +1,228 @@
+r"""The paper's experiments in miniature: the numbers that lesson 07 shows (arXiv:2208.12242).
+
+    python -m benchmarks.paper_tables --part 1/2 &     # two processes share the work
+    python -m benchmarks.paper_tables --part 2/2
+    python -m benchmarks.paper_tables --collect        # writes tlab_diffusion/course/results/
+
+Every subject is learned in every way of `paper_methods`, measured on ten prompts x 4 pictures and
+on 50 pictures of its class, beside the original model: about two minutes each on one CPU core.
+Each (subject, method) is a file of the work folder as soon as it is done, so what was stopped goes
+on. All methods of a subject come before the next, so what is there can be collected at any time.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.paper_methods import IDENTIFIER, WAYS, WRONG_NOUNS, asked, class_of, config_of
+from tlab_diffusion.course.stored import METHODS, RESULTS
+from tlab_diffusion.dreambooth.caches import fingerprint
+from tlab_diffusion.dreambooth.drawing import GUIDANCE_SCALE, STEPS, few_step_sample
+from tlab_diffusion.dreambooth.identity import cast_target
+from tlab_diffusion.dreambooth.measures import Counts, measure
+from tlab_diffusion.dreambooth.trainer import TrainStep, train
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.picturebook import SUBJECTS
+from tlab_diffusion.picturebook.grammar import sentence
+from tlab_diffusion.pipelines import load
+
+COUNTS = Counts()
+SHOWN_SUBJECTS = ("pip", "mochi")
+SHOWN_PROMPTS = (0, 1, 5, 6)  # two new contexts, an accessory, a style
+SHOWN_OF_CLASS = 2
+
+Cell = tuple[str, str]  # subject and method
+Drawn = dict[str, list[np.ndarray]]  # pictures (64, 64, 3) uint8 by prompt
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    if options.collect:
+        print(collect(options.work, options.results))
+        return
+    part, parts = options.part
+    torch.set_num_threads(max(1, torch.get_num_threads() // parts))
+    _same_settings(options)
+    methods = sorted(options.methods, key=lambda method: method == "original")  # estimates need it
+    work = [(name, method) for name in options.subjects for method in methods][part - 1 :: parts]
+    missing = [cell for cell in work if not cell_file(options.work, cell).exists()]
+    for number, cell in enumerate(missing, start=1):
+        seconds = make_cell(cell, options)
+        done = f"{'-'.join(cell)}: {sum(seconds):.0f} s ({number} of {len(missing)})"
+        print(f"{done}, {_estimate(missing[number:], *seconds)}", flush=True)
+
+
+def make_cell(cell: Cell, options: argparse.Namespace) -> tuple[float, float]:
+    """Train, measure and keep one subject and method; the seconds of both."""
+    name, method = cell
+    start = time.perf_counter()
+    folder = options.work / "runs" / "-".join(cell)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    pipeline = load(options.model if method == "original" else tuned(cell, folder, options))
+    trained = time.perf_counter()
+    drawn, prompts = {}, asked(*cell)
+    sample = _keeping(few_step_sample(pipeline), drawn)
+    measures = measure(sample, cast_target(name), prompts, counts=COUNTS)
+    shutil.rmtree(folder, ignore_errors=True)
+    seconds = (trained - start, time.perf_counter() - trained)
+    # The pictures first: where the numbers lie, the cell is whole.
+    _save_picture(picture_file(options.work, cell), strip(drawn, [p.text for p in prompts], name))
+    _write(cell_file(options.work, cell), {"measures": measures.as_dict(), "seconds": seconds})
+    return seconds
+
+
+def tuned(cell: Cell, folder: Path, options: argparse.Namespace) -> Path:
+    """Learn a subject, and say where the pipeline lies."""
+    config = config_of(*cell, model=options.model, output=folder, steps=options.steps)
+    references = cast_target(cell[0]).references
+    for event in train(config, references, cache=options.work / "cache"):
+        if isinstance(event, TrainStep) and event.step % 100 == 0:
+            print(f"  {'-'.join(cell)}: step {event.step}, loss {event.loss:.3f}", flush=True)
+    return folder
+
+
+def strip(drawn: Drawn, texts: Sequence[str], name: str) -> np.ndarray:
+    """The first picture of each prompt to be shown, and some of the class: (64, N * 64, 3)."""
+    pictures = [drawn[texts[i]][0] for i in SHOWN_PROMPTS]
+    of_class = drawn[sentence({"class_noun": class_of(name)})][:SHOWN_OF_CLASS]
+    return np.concatenate([*pictures, *of_class], axis=1)
+
+
+def collect(work: Path, results: Path) -> str:
+    r"""Write the results of all subjects that every method has learned; says what they are.
+
+    Raises:
+        InputError: if there are none.
+    """
+    whole = [s for s in SUBJECTS if all(cell_file(work, (s, m)).exists() for m in METHODS)]
+    if not whole:
+        raise InputError("work", got=str(work), expected="a subject that every method has learned")
+    cells = {m: {s: _read(cell_file(work, (s, m))) for s in whole} for m in METHODS}
+    shown = [name for name in SHOWN_SUBJECTS if name in whole] or whole[:1]
+    seconds = sum(sum(cell["seconds"]) for row in cells.values() for cell in row.values())
+    settings = _read(work / "settings.json") | {
+        "wrong_nouns": {name: WRONG_NOUNS[class_of(name)] for name in whole},
+        "minutes": round(seconds / 60),
+        "shown": {name: captions(name) for name in shown},
+    }
+    methods = {m: {s: cell["measures"] for s, cell in row.items()} for m, row in cells.items()}
+    _write(results / "tables.json", {"settings": settings, "methods": methods})
+    rows = [[_pixels(picture_file(work, (s, m))) for s in shown] for m in METHODS]
+    sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+    _save_picture(results / "tables.webp", sheet, quality=92, method=6)
+    return f"{len(whole)} of {len(SUBJECTS)} subjects, {settings['minutes']} minutes, in {results}"
+
+
+def captions(name: str) -> list[str]:
+    """What the columns of the sheet show, with [V] for the identifier."""
+    texts = [asked(name, "dreambooth")[i].text for i in SHOWN_PROMPTS]
+    of_class = [sentence({"class_noun": class_of(name)})] * SHOWN_OF_CLASS
+    return [text.replace(IDENTIFIER, "[V]") for text in texts] + of_class
+
+
+def cell_file(work: Path, cell: Cell) -> Path:
+    return work / "cells" / f"{'-'.join(cell)}.json"
+
+
+def picture_file(work: Path, cell: Cell) -> Path:
+    return work / "pictures" / f"{'-'.join(cell)}.png"
+
+
+def _keeping(sample: Sample, drawn: Drawn) -> Sample:
+    """The same sample, that puts aside what it draws."""
+
+    def draw(texts: Sequence[str], seed: int) -> np.ndarray:
+        pictures = sample(texts, seed)
+        for text, picture in zip(texts, pictures, strict=True):
+            drawn.setdefault(text, []).append(picture)
+        return pictures
+
+    return draw
+
+
+def _same_settings(options: argparse.Namespace) -> None:
+    """Refuse a work folder of another model or of other settings: its cells would not compare."""
+    pipeline = load(options.model)
+    run = {"model": options.model, "output": Path("none"), "steps": options.steps}
+    settings = {
+        "model": options.model,
+        "fingerprint": fingerprint((pipeline.unet, pipeline.text_encoder, pipeline.vae)),
+        "identifier": IDENTIFIER,
+        "max_steps": {way: config_of(*SHOWN_SUBJECTS[:1], way, **run).max_steps for way in WAYS},
+        "sampler_steps": STEPS,
+        "guidance_scale": GUIDANCE_SCALE,
+    }
+    file = options.work / "settings.json"
+    if file.exists() and _read(file) != settings:
+        expected = "a folder of the same model and settings, or a new one"
+        raise InputError("work", got=str(options.work), expected=expected)
+    _write(file, settings)
+
+
+def _estimate(left: Sequence[Cell], training: float, measuring: float) -> str:
+    """How long the rest takes, if it goes on like the cell just done."""
+    to_train = sum(method != "original" for _, method in left)
+    return f"about {(len(left) * measuring + to_train * training) / 60:.0f} minutes to go"
+
+
+def _write(file: Path, content: dict) -> None:
+    """Whole or not at all: a kill leaves no half file behind."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(_rounded(content)) + "\n", encoding="utf-8")
+    draft.replace(file)
+
+
+def _rounded(value: object) -> object:
+    """Four digits behind the point: no interval is narrower."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _save_picture(file: Path, pixels: np.ndarray, **options: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file, **options)
+
+
+def _pixels(file: Path) -> np.ndarray:
+    return np.asarray(Image.open(file))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("work/paper_tables"))
+    parser.add_argument("--part", type=_part, default=(1, 1), metavar="K/N")
+    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--model", default="picturebook")
+    parser.add_argument("--steps", type=int, help="of training; each method's own if left out")
+    parser.add_argument("--collect", action="store_true", help="write the results and stop")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser.parse_args(arguments)
+
+
+def _part(text: str) -> tuple[int, int]:
+    part, parts = map(int, text.split("/"))
+    if not 1 <= part <= parts:
+        raise argparse.ArgumentTypeError(f"{text} is no part, as 1/2 is")
+    return part, parts
+
+
+if __name__ == "__main__":
+    main()

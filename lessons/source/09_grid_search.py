@@ -1,0 +1,486 @@
+# %% [markdown]
+r"""
+# 09 · Grid search
+
+How large a learning rate, and how many steps? The project from which this course grew taught a cartoon character to Stable Diffusion, and found its two numbers by **grid search**: a learning rate of $3\cdot10^{-4}$ and 1000 steps. Here we do the same for Pip. Both numbers are on our grid; are they the best place for our small model too? And how would one know?
+
+**After this lesson you can**
+
+- lay out a grid of learning rates and steps, and get many cells out of one training;
+- read a heat map, explain its ridge, and say how sure its best cell is;
+- say what overfitting looks like, in pictures and in numbers;
+- run a search that survives a power cut and is shared by several workers.
+
+**Time** about 60 minutes, 3 exercises. **You need** lesson 08, where one cell of this grid was trained.
+"""
+
+# %%
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tlab_diffusion import plots
+from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
+from tlab_diffusion.course.stored import load_grid
+from tlab_diffusion.course.widgets import results_browser, trade_off_explorer
+from tlab_diffusion.course.widgets.trade_off import one_row
+from tlab_diffusion.dreambooth.grid.record import in_words
+from tlab_diffusion.picturebook import subject_pictures
+
+STEPS = (10, 20)  # where the small grid of section 7 is measured; its trainings end at the last
+
+# %% [markdown]
+r"""
+## 1. Where to look
+
+Two knobs, and nobody tells their values. Learning rates that make sense for one model or another lie between one millionth and one hundredth: they differ by *factors*, not by amounts. From $10^{-5}$ to $2\cdot10^{-5}$ is as large a change as from $10^{-3}$ to $2\cdot10^{-3}$. So a grid of learning rates should be even on a **logarithmic** scale: each value a fixed factor above the one before. The same goes for steps.
+"""
+
+# %% [markdown]
+r"""
+### Exercise: evenly on a logarithmic scale
+
+`grid.log_spaced` · easy · 8 minutes
+
+`num` values from `low` to `high`, both among them, each the same multiple of the one before.
+"""
+
+
+# %% exercise="grid.log_spaced"
+def log_spaced(low, high, num):
+    """low, high: positive numbers; num: 2 or more. Returns (num,)."""
+    ### BEGIN SOLUTION
+    factor = (high / low) ** (1 / (num - 1))
+    return low * factor ** torch.arange(num)
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("grid.log_spaced", log_spaced)
+
+# %% tags=["nbval-check-output"]
+log_spaced = reference("grid.log_spaced")
+even, evenly = torch.linspace(1e-5, 1e-2, 7), log_spaced(1e-5, 1e-2, 7)
+for name, rates in (("even steps", even), ("even factors", evenly)):
+    print(f"{name:13}", "  ".join(f"{rate:.0e}" for rate in rates.tolist()))
+print("below 1e-3:", (even < 1e-3).sum().item(), "of 7 and", (evenly < 9e-4).sum().item(), "of 7")
+
+# %% [markdown]
+r"""
+In even steps a single value would have covered two of the three decades.
+
+## 2. One training, many cells
+
+A grid of $R$ learning rates and $C$ step counts has $R \cdot C$ cells, but it does not take as many trainings. At a **constant** learning rate, a training of 1000 steps *is*, after 300 of them, a training of 300 steps: same weights, same numbers. So we train once for each learning rate, up to the largest count, and stop on the way to measure.
+"""
+
+# %% tags=["nbval-check-output"]
+grid = load_grid()
+print("learning rates:", "  ".join(map(in_words, grid.learning_rates)))
+print("steps:         ", "  ".join(map(str, grid.steps)))
+rows, columns = len(grid.learning_rates), len(grid.steps)
+one_by_one, by_rows = rows * sum(grid.steps), rows * max(grid.steps)
+print(f"{rows * columns} cells: {one_by_one} steps one by one, {by_rows} row by row")
+print("3e-4 and 1000 are on it:", 3e-4 in grid.learning_rates, 1000 in grid.steps)
+
+# %% [markdown]
+r"""
+These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured as in lesson 08, with the same prompts and the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three:
+"""
+
+
+# %%
+def quality(cell, name):
+    """identity, prompt or prior of a cell, or their harmonic mean."""
+    values = torch.tensor([[cell.qualities[each] for each in ("identity", "prompt", "prior")]])
+    return cell.qualities[name] if name != "together" else harmonic_mean(values).item()
+
+
+harmonic_mean = reference("hands_on.harmonic_mean")
+cells = {(cell.learning_rate, cell.steps): cell for cell in grid.cells}
+
+
+def table(name):
+    """One number of all cells, the highest learning rate on top; nan where a training broke off."""
+    values = np.full((len(grid.learning_rates), len(grid.steps)), np.nan)
+    for row, rate in enumerate(reversed(grid.learning_rates)):
+        for column, steps in enumerate(grid.steps):
+            if (rate, steps) in cells:
+                values[row, column] = quality(cells[rate, steps], name)
+    return values
+
+
+plots.heat_maps(
+    [in_words(rate) for rate in reversed(grid.learning_rates)],
+    [str(steps) for steps in grid.steps],
+    {name: table(name) for name in ("together", "identity", "prompt", "prior")},
+    labels=("learning rate", "steps"),
+    title="The harmonic mean of three qualities, and the three",
+)
+
+# %%
+best = max(grid.cells, key=lambda cell: quality(cell, "together"))
+theirs = cells[3e-4, 1000]
+print(f"the best cell: learning rate {in_words(best.learning_rate)}, {best.steps} steps")
+for name, cell in (("the best cell", best), ("3e-4 and 1000 steps", theirs)):
+    numbers = ", ".join(
+        f"{each} {quality(cell, each):.2f}" for each in ("identity", "prompt", "prior", "together")
+    )
+    print(f"{name:20}: {numbers}")
+
+# %% [markdown]
+r"""
+Do not expect the source's numbers to win here. That was another model, a hundred times larger, another subject, and other weights were trained. What carries over from one project to another is not the cell but the *shape* of the map, and the way to search.
+
+## 3. Play
+
+Slide to any cell, choose a prompt, and let the map show another quality.
+
+1. Where is identity high, where is the prior? Where are both?
+2. Go along the row of the best cell, from few steps to many. When does Pip appear? When does the last picture, the bare class, turn into Pip?
+3. Go up the column of the best cell. What does a learning rate that is three times too high do to a picture?
+4. Find two cells with nearly the same pictures. What do they have in common?
+
+![A heat map of learning rate against steps with a number in each cell and a star on the highest, beside the pictures that the chosen cell drew](figures/grid.png)
+"""
+
+# %%
+results_browser(grid)
+
+# %% [markdown]
+r"""
+## 4. Why there is a ridge
+
+In maps of this kind the good cells lie on a slanted ridge: half the learning rate wants about twice the steps. As if what mattered were the *product*, learning rate × steps. Why should that be?
+
+Look at what AdamW does with a gradient $g$. It keeps two running means, of the gradient and of its square:
+
+$$m \leftarrow 0.9\,m + 0.1\,g, \qquad v \leftarrow 0.999\,v + 0.001\,g^2 .$$
+
+Both begin at 0, so in the first steps they are too small, by known factors; $\hat m = m / (1 - 0.9^n)$ and $\hat v = v / (1 - 0.999^n)$ make up for that in step $n$. Then every weight moves by
+
+$$-\,\eta\,\frac{\hat m}{\sqrt{\hat v} + 10^{-8}} .$$
+
+(AdamW also shrinks every weight a little in each step, which does not matter here.)
+"""
+
+# %% [markdown]
+r"""
+### Exercise: how far does a step go?
+
+`grid.adam_update` · medium · 15 minutes
+
+Return three things: the change of the weights, the new $m$ and the new $v$. `step` counts from 1.
+"""
+
+
+# %% exercise="grid.adam_update"
+def adam_update(gradient, m, v, step, learning_rate):
+    """gradient, m, v: of one shape. Returns the change, the new m and the new v."""
+    ### BEGIN SOLUTION
+    m = 0.9 * m + 0.1 * gradient
+    v = 0.999 * v + 0.001 * gradient.square()
+    m_hat = m / (1 - 0.9**step)
+    v_hat = v / (1 - 0.999**step)
+    return -learning_rate * m_hat / (v_hat.sqrt() + 1e-8), m, v
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("grid.adam_update", adam_update)
+
+# %% [markdown]
+r"""
+**Check.** The same as PyTorch's, and the point of it all: gradients a thousand times larger move the weights no further.
+"""
+
+# %% tags=["nbval-check-output"]
+adam_update = reference("grid.adam_update")
+gradients = torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+gradients += torch.tensor([0.0, 0.5, 1.0, 3.0])  # the four weights know better and better where to
+
+
+def travel(gradients, learning_rate):
+    """Where the weights are after all these gradients, from 0."""
+    weights, m, v = (torch.zeros_like(gradients[0]) for _ in range(3))
+    for step, gradient in enumerate(gradients, start=1):
+        change, m, v = adam_update(gradient, m, v, step, learning_rate)
+        weights = weights + change
+    return weights
+
+
+theirs_too = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+optimizer = torch.optim.Adam([theirs_too], lr=0.01)
+for gradient in gradients:
+    theirs_too.grad = gradient.clone()
+    optimizer.step()
+print("as torch's:", torch.allclose(travel(gradients, 0.01), theirs_too))
+for factor in (1, 1000):
+    share = -travel(factor * gradients, 0.01) / (0.01 * len(gradients))
+    print(f"gradients x {factor:4}: way / (rate x steps) =", [round(x, 2) for x in share.tolist()])
+
+# %% [markdown]
+r"""
+So no weight gets further than about **learning rate × steps**, and one whose gradients agree (the last of the four) goes nearly all of that way. The product is the length of the leash. Along a diagonal of the map the leash has one length, and the models went similarly far.
+
+If that is so, the same numbers plotted over the product should fall on one curve, more or less. A rank correlation says how closely: 1 if identity always rises with it.
+"""
+
+
+# %%
+def rank_correlation(x, y):
+    """Spearman's: the correlation of the ranks, equal values sharing theirs."""
+
+    def ranks(values):
+        values = np.asarray(values)
+        return np.array([(values < v).sum() + ((values == v).sum() - 1) / 2 for v in values])
+
+    return np.corrcoef(ranks(x), ranks(y))[0, 1]
+
+
+identity = [cell.qualities["identity"] for cell in grid.cells]
+over = {
+    "learning rate x steps": [cell.learning_rate * cell.steps for cell in grid.cells],
+    "learning rate": [cell.learning_rate for cell in grid.cells],
+    "steps": [cell.steps for cell in grid.cells],
+}
+for name, values in over.items():
+    print(f"identity over {name:21}: rank correlation {rank_correlation(values, identity):5.2f}")
+
+# %%
+plots.dotted(
+    {
+        f"learning rate {in_words(rate)}": (
+            [rate * steps for steps in grid.steps if (rate, steps) in cells],
+            [
+                quality(cells[rate, steps], "identity")
+                for steps in grid.steps
+                if (rate, steps) in cells
+            ],
+        )
+        for rate in grid.learning_rates
+    },
+    title="Identity over the product: do the rows of the grid fall together?",
+    xlabel="learning rate x steps",
+    ylabel="identity",
+    log="x",
+)
+
+# %% [markdown]
+r"""
+"About", "nearly", "more or less": the leash is no law. A high learning rate cannot settle, for it overshoots with every step; far enough up, the model breaks at *any* number of steps. And a very low one may not get out of the valley in which it began. A grid finds out; the product only tells where to look first: if $3\cdot10^{-4}$ and 400 steps were good, try $10^{-4}$ with 1200 before anything else.
+
+## 5. What overfitting looks like
+
+One row of the map, at $3\cdot10^{-4}$, as pictures. From left to right the same model has had more and more steps; each row is one prompt, always drawn from the same noise.
+"""
+
+
+# %%
+def side_by_side(chosen, labels, title):
+    """A column of pictures for each cell, a row for each prompt."""
+    pictures = np.stack([cell.pictures for cell in chosen], axis=1)  # (prompts, cells, H, W, 3)
+    captions = [*labels] + [""] * (len(chosen) * (len(pictures) - 1))
+    print("rows: " + " · ".join(grid.settings["prompts"]))
+    return plots.picture_grid(
+        pictures.reshape(-1, *pictures.shape[2:]), captions, columns=len(chosen), title=title
+    )
+
+
+row = [cell for cell in grid.cells if cell.learning_rate == 3e-4]
+side_by_side(row, [f"{cell.steps} steps" for cell in row], "Learning rate 3e-4")
+
+# %% [markdown]
+r"""
+Look for three stages. First the name is unknown, and some robot stands where it was asked to stand. Then it is Pip, more and more certainly. After that there is little left to gain, and things begin to go: places fade into those of the five references, accessories and styles are left out, or, in the last row, the bare class comes to look like Pip or loses its shape. That is what overfitting means here: the model answers with what it has seen last, whatever the question.
+
+And the same at the largest number of steps, with higher and higher learning rates:
+"""
+
+# %%
+most = max(grid.steps)
+column = [cell for cell in grid.cells if cell.steps == most]
+side_by_side(column, [in_words(cell.learning_rate) for cell in column], f"{most} steps")
+
+# %% [markdown]
+r"""
+As a curve, for one learning rate, with the verdict on every step:
+"""
+
+# %%
+trade_off_explorer(*one_row(grid, 3e-4))
+
+# %% [markdown]
+r"""
+### Would another mean choose another cell?
+
+The search has to reduce three numbers to one, and *which* one decides what it finds. Three ways to choose:
+"""
+
+# %%
+names = ("identity", "prompt", "prior")
+ways = {
+    "identity alone": lambda cell: cell.qualities["identity"],
+    "plain mean": lambda cell: sum(cell.qualities[name] for name in names) / 3,
+    "harmonic mean": lambda cell: quality(cell, "together"),
+}
+winners = {way: max(grid.cells, key=score) for way, score in ways.items()}
+for way, cell in winners.items():
+    numbers = ", ".join(f"{name} {cell.qualities[name]:.2f}" for name in names)
+    print(f"{way:15}: {in_words(cell.learning_rate)}, {cell.steps:5} steps: {numbers}")
+
+# %%
+side_by_side(list(winners.values()), list(winners), "Three ways to choose a cell")
+
+# %% [markdown]
+r"""
+Identity alone does not care what the model has forgotten. The plain mean lets a high number pay for a low one. The harmonic mean asks for all three; where its weakest part is 0, so is the whole. (If you need something else, say a model that only ever has to draw Pip, choose by something else. A search finds what it is told to look for.)
+
+## 6. How sure is the best cell?
+
+Each cell was measured on a limited number of pictures, and a share of so many is uncertain. The intervals of the best cell's identity and of some neighbours':
+"""
+
+# %%
+identity_of = {place: cell.measures.samples["identity"] for place, cell in cells.items()}
+by_score = sorted(grid.cells, key=lambda cell: quality(cell, "together"), reverse=True)
+for cell in by_score[:5]:
+    each = identity_of[cell.learning_rate, cell.steps]
+    print(
+        f"{in_words(cell.learning_rate)}, {cell.steps:5} steps: together {quality(cell, 'together'):.2f}, "
+        f"identity {each.mean:.2f}, 95 % interval {each.low:.2f} to {each.high:.2f}"
+    )
+
+# %% [markdown]
+r"""
+Where the intervals overlap by a lot, these cells are *one* answer: "somewhere here". Quote a region, not a cell. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with prompts and noise that had no say in the choice (`tlab evaluate --seed 1`).
+
+### Exercise: find the bug
+
+`grid.find_the_bug` · medium · 12 minutes
+
+Four pieces of search code, each with one line that spoils the comparison. Which? Return the line's number; the first line of each is `def`.
+"""
+
+# %%
+snippets("grid.find_the_bug")
+
+
+# %% exercise="grid.find_the_bug"
+def find_the_bug(snippet):
+    """snippet: 1, 2, 3 or 4. Returns the number of its faulty line."""
+    ### BEGIN SOLUTION
+    faulty = {1: 3, 2: 5, 3: 4, 4: 3}
+    return faulty[snippet]
+    ### END SOLUTION
+
+
+# %% tags=["nbval-check-output"]
+check("grid.find_the_bug", find_the_bug)
+
+# %% [markdown]
+r"""
+## 7. Your own grid
+
+The stored grid came from these two lines:
+"""
+
+# %% tags=["nbval-check-output"]
+rates = ",".join(map(in_words, grid.learning_rates))
+counts = ",".join(map(str, grid.steps))
+print("tlab subject pip --out pip")
+print("tlab grid --subject-images pip --identifier zwx --class-noun robot --output grid \\")
+print(f"    --learning-rates {rates} --steps {counts}")
+
+# %% [markdown]
+r"""
+It leaves a table, a heat map and a page of pictures in the folder `grid`, and the pipeline of the best cell in `grid/best`. Behind it works **Optuna**, a library for searches. The whole grid is a *study*, each cell a *trial*, and every trial is written down as soon as its number is known, in a file beside the results. Three things follow:
+
+- **Kill it when you like.** The same command with `--resume` goes on: cells that are known are not trained again, and a training that was cut short goes on from its last checkpoint.
+- **Many hands.** `--workers 2` starts two processes; or type the same command with `--resume` in another terminal, and it joins in. Machines that share the folder can share the search, and with `--storage postgresql://...` a database keeps the study.
+- **Let it grow.** `--resume` with more learning rates or more steps fills only what is new.
+
+Here is a very small one, live: two learning rates, measured after 10 and after 20 steps. (That is far too few to learn anybody. It is the machinery that we look at.) After the first cell we pull the plug:
+"""
+
+# %%
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.grid.search import search
+from tlab_diffusion.dreambooth.grid.worker import Measured
+
+home = Path(tempfile.mkdtemp())
+config = DreamBoothConfig(
+    subject_images="pip",
+    identifier="zwx",
+    class_noun="robot",
+    output=home / "grid",
+    num_class_images=20,
+    checkpoint_every=STEPS[0],
+)
+plan = {"learning_rates": [3e-4, 1e-3], "steps": STEPS, "num": 1}
+pictures = np.stack(subject_pictures("pip"))
+
+
+def new_cells(events):
+    """The cells that a search measures, one by one."""
+    for event in events:
+        if isinstance(event, Measured):
+            place = event.cell.place
+            print(f"measured: {in_words(place.learning_rate)}, {place.steps} steps")
+            yield event.cell
+
+
+events = search(config, pictures, **plan)
+first = next(new_cells(events))
+events.close()  # as if the power had failed
+
+# %% [markdown]
+r"""
+And on again. The cell that is known is not measured twice:
+"""
+
+# %% tags=["nbval-check-output"]
+rest = list(new_cells(search(config, pictures, **plan, resume=True)))
+print(f"{1 + len(rest)} cells, {len(rest)} of them after the power cut")
+print("none twice:", first.place not in [cell.place for cell in rest])
+
+# %% [markdown]
+r"""
+The study is Optuna's own, so all of its tools can read it:
+"""
+
+# %%
+import optuna
+
+from tlab_diffusion.dreambooth.grid.study import open_storage
+
+storage = open_storage(None, home / "grid")
+(name,) = optuna.get_all_study_names(storage)
+for trial in optuna.load_study(study_name=name, storage=storage).trials:
+    print(trial.number, trial.state.name, trial.params, f"score {trial.value:.2f}")
+print("in the folder:", ", ".join(sorted(path.name for path in (home / "grid").iterdir())))
+
+# %% [markdown]
+r"""
+To look at a grid of yours as at the stored one: `results_browser("grid")`.
+
+## What to keep
+
+- Learning rates and step counts differ by factors: space them on a logarithmic scale.
+- With a constant learning rate one training gives a whole row of the grid.
+- Adam moves each weight by at most about the learning rate in a step, whatever the gradient's size. So learning rate × steps is a length, and good cells lie on a ridge where it is constant, until the rate is too high for any number of steps.
+- Choose by a score that cannot be bought; look at the pictures; quote a region, and measure the winner again.
+- What carries over from someone else's search is the shape of the map, not the cell.
+
+**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see it move indeed; a text encoder that stays frozen; LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
+
+**Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Akiba and others, *Optuna* (arXiv:1907.10902).
+
+**Next**: you have gone all the way, from one noising step to a model that knows somebody new. What else diffusion models do, from spectra to molecules, is for lessons that are being written.
+"""
+
+# %%
+progress()

@@ -1,0 +1,255 @@
+"""Results browser, before/after slider, trade-off curve: true numbers and pictures, two faces."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.course import grids
+from tlab_diffusion.course.widgets import before_after, results_browser, trade_off_explorer
+from tlab_diffusion.course.widgets.trade_off import one_row
+from tlab_diffusion.dreambooth.run_log import RunLog
+from tlab_diffusion.dreambooth.trade_off import Point
+from tlab_diffusion.errors import InputError
+
+SHORT = {1e-4: "1e-4", 3e-4: "3e-4"}
+VIEW = "application/vnd.jupyter.widget-view+json"
+BEFORE, AFTER = (np.full((3, 16, 16, 3), value, np.uint8) for value in (10, 200))
+
+
+def browser():
+    return results_browser(grids.grid())
+
+
+def slider():
+    return before_after(BEFORE, AFTER, grids.PROMPTS)
+
+
+def curve():
+    return trade_off_explorer(*one_row(grids.grid(), 3e-4))
+
+
+each_widget = pytest.mark.parametrize("make", [browser, slider, curve])
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def shown(figure, shape: tuple) -> list[np.ndarray]:
+    """The pictures of that shape in a figure, in order."""
+    images = [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+    return [image for image in images if image.shape == shape]
+
+
+def another(control):
+    """A value that the control does not have."""
+    if hasattr(control, "options"):
+        values = [each[1] if isinstance(each, tuple) else each for each in control.options]
+        return next(value for value in values if value != control.value)
+    return control.value + control.step
+
+
+# --- all three: controls, picture, words, two faces
+
+
+@each_widget
+def test_every_control_changes_picture_and_words(make):
+    widget = make()
+    for setting, control in widget.controls.items():
+        before = widget.image.value, widget.words.value
+        control.value = another(control)
+        assert widget.image.value != before[0], setting
+        if setting not in ("prompt",):
+            assert widget.words.value != before[1], setting
+
+
+@each_widget
+def test_the_fast_drawing_is_the_slow_one(make):
+    """Blitting shows, to the pixel, what drawing everything would."""
+    widget = make()
+    for control in widget.controls.values():
+        control.value = another(control)
+    figure, whole = widget.picture().figure, io.BytesIO()
+    figure.savefig(whole, format="png", dpi=figure.dpi, facecolor="white")
+    np.testing.assert_array_equal(pixels(widget.image.value), pixels(whole.getvalue()))
+
+
+@each_widget
+def test_both_faces_are_there_and_no_state_is_stored(make):
+    widget = make()
+    before = repr(widget)
+    control = next(iter(widget.controls.values()))
+    control.value = another(control)
+    data, metadata = widget._repr_mimebundle_()
+    assert set(data) == {"text/plain", "image/png", VIEW}
+    assert data["text/plain"] == before == repr(widget)
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).format == "PNG"
+    assert len(metadata["image/png"]["alt"]) > 60
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "setting"),
+    [
+        (browser, "results-browser", "learning_rate"),
+        (slider, "before-after", "border"),
+        (curve, "trade-off-explorer", "step"),
+    ],
+)
+def test_browser_tests_find_the_parts(make, name, setting):
+    widget = make()
+    assert f"{name}-picture" in widget.image._dom_classes
+    control = widget.controls[setting]
+    assert f"{name}-{setting.replace('_', '-')}" in control._dom_classes
+
+
+# --- the results browser
+
+
+def test_the_browser_opens_at_the_best_cell():
+    controls = browser().controls
+    assert (controls["learning_rate"].value, controls["steps"].value) == grids.BEST
+
+
+def test_a_cells_words_and_pictures_are_its_own():
+    widget = browser()
+    for rate, steps in grids.NUMBERS:
+        cell = grids.cell(rate, steps)
+        picture = widget.picture(learning_rate=rate, steps=steps, prompt=1)
+        assert f"Learning rate {SHORT[rate]}, {steps} steps" in picture.title
+        for name, value in cell.qualities.items():
+            assert f"{name} {value:.2f}" in picture.title
+        large, *small = shown(picture.figure, (16, 16, 3))
+        np.testing.assert_array_equal(large, cell.pictures[1])
+        np.testing.assert_array_equal(small, cell.pictures)
+
+
+def test_the_heat_map_has_the_highest_rate_on_top_and_a_star_on_the_best():
+    figure = browser().picture(measure="identity").figure
+    expected = [[grids.NUMBERS[rate, steps][0] for steps in grids.STEPS] for rate in (3e-4, 1e-4)]
+    np.testing.assert_allclose(shown(figure, (2, 3))[0], expected)
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == ["3e-4", "1e-4"]
+    numbers = [text.get_text() for text in figure.axes[0].texts]
+    assert [text for text in numbers if "★" in text and "highest" not in text] == ["0.90 ★"]
+
+
+def test_ranks_count_from_the_best():
+    widget = browser()
+    rate, steps = grids.BEST
+    assert "number 1 of 6 cells." in widget.picture(learning_rate=rate, steps=steps).title
+    by_identity = widget.picture(learning_rate=rate, steps=steps, measure="identity")
+    assert "number 2 of 6 cells by identity." in by_identity.title
+
+
+def test_a_cell_without_measures_is_blank_and_says_so():
+    picture = results_browser(grids.grid(without=(1e-4, 400))).picture(
+        learning_rate=1e-4, steps=400
+    )
+    assert "nothing was measured here" in picture.title
+    assert all((image == 255).all() for image in shown(picture.figure, (16, 16, 3)))
+
+
+def test_a_folder_shows_as_its_grid_does(tmp_path):
+    from_folder = results_browser(grids.write_grid(tmp_path / "grid"))
+    assert from_folder.image.value == browser().image.value
+    assert from_folder.words.value == browser().words.value
+
+
+# --- the before/after slider
+
+
+@pytest.mark.parametrize(("border", "column"), [(0, 0), (25, 4), (50, 8), (100, 16)])
+def test_the_border_parts_every_picture(border, column):
+    picture = slider().picture(border=border)
+    images = shown(picture.figure, (16, 16, 3))
+    assert len(images) == 3
+    for image in images:
+        assert (image[:, :column] == 10).all()
+        assert (image[:, column:] == 200).all()
+
+
+def test_the_words_say_who_drew_what():
+    assert (
+        "left 25 % of every picture are by the original model" in slider().picture(border=25).title
+    )
+    assert "All of every picture is by the tuned model" in slider().picture(border=0).title
+    assert "All of every picture is by the original model" in slider().picture(border=100).title
+
+
+# --- the trade-off curve
+
+
+def test_the_curve_opens_at_the_best_step_and_says_why():
+    widget = curve()
+    assert widget.controls["step"].value == 400
+    assert "Step 400 has the best balance" in widget.words.value
+
+
+def test_a_steps_words_and_pictures_are_its_own():
+    picture = curve().picture(step=1000)
+    assert "Step 1000 of 1000: identity 0.90, prompt 0.40, prior 0.25" in picture.title
+    assert "Step 400 has the better balance: prior is 0.25 here and 0.75 there." in picture.title
+    expected = grids.cell(3e-4, 1000).pictures
+    np.testing.assert_array_equal(shown(picture.figure, (16, 16, 3)), expected)
+
+
+def test_step_0_is_the_original_model_with_no_pictures_of_its_own():
+    picture = curve().picture(step=0)
+    assert "The original model: it has never met the subject." in picture.title
+    assert all((image == 255).all() for image in shown(picture.figure, (16, 16, 3)))
+
+
+def test_a_curve_needs_no_pictures():
+    points, _ = one_row(grids.grid(), 1e-4)
+    figure = trade_off_explorer(points).picture(step=100).figure
+    assert shown(figure, (16, 16, 3)) == []
+
+
+def test_a_runs_folder_shows_what_the_run_has_left(tmp_path):
+    points, samples = one_row(grids.grid(), 3e-4)
+    log = RunLog(tmp_path)
+    for step, measures in points:
+        log.add_measures(step, measures)
+    for step, pictures in samples.at.items():
+        log.add_strip(step, pictures)
+    from_folder = trade_off_explorer(tmp_path, prompts=samples.prompts)
+    assert from_folder.words.value == curve().words.value
+    assert from_folder.image.value == curve().image.value
+
+
+def test_dots_stand_on_the_curves_at_the_step():
+    axes = curve().picture(step=100).figure.axes[0]
+    lines = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    dots = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    for name, dot in zip(("identity", "prompt", "prior", "together"), dots, strict=True):
+        at = list(lines[name].get_xdata()).index(100)
+        assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (100, lines[name].get_ydata()[at])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: results_browser(grids.grid(), grids.PROMPTS[1:]),
+        lambda: results_browser(grids.grid()._replace(cells=[])),
+        lambda: browser().picture(steps=200),
+        lambda: browser().picture(measure="beauty"),
+        lambda: browser().picture(prompt=3),
+        lambda: before_after(BEFORE, AFTER[:2], grids.PROMPTS),
+        lambda: before_after(BEFORE, AFTER, grids.PROMPTS[1:]),
+        lambda: before_after(BEFORE / 255, AFTER, grids.PROMPTS),
+        lambda: slider().picture(border=101),
+        lambda: curve().picture(step=200),
+        lambda: one_row(grids.grid(), 5e-4),
+        lambda: trade_off_explorer(
+            one_row(grids.grid(), 3e-4)[0], one_row(grids.grid(), 3e-4)[1]._replace(prompts=["a"])
+        ),
+        lambda: trade_off_explorer([Point(100, grids.ORIGINAL)]),
+    ],
+)
+def test_bad_results_and_settings_are_refused(make):
+
+    with pytest.raises(InputError, match="expected"):
+        make()

@@ -1,0 +1,157 @@
+"""Stored results: read as they were written, and one line where they cannot be."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.course.stored_results import SHOWN, measures, write
+from tlab_diffusion.course.stored import (
+    METHODS,
+    load_grid,
+    load_settings,
+    load_sheet,
+    load_tables,
+)
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.picturebook import SUBJECTS
+
+
+def number(method, subject, name):
+    return list(METHODS).index(method) / 10 + list(SUBJECTS).index(subject) / 100
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path, number)
+    return tmp_path
+
+
+def write_grid(folder):
+    """Two rates x two numbers of steps; a cell's pictures are as grey as its number is high."""
+    (folder / "pictures").mkdir(parents=True)
+    cells = []
+    for rate in (1e-4, 3e-4):
+        for steps in (100, 200):
+            name = f"pictures/lr{rate:.0e}-step{steps:05d}.png"
+            value = len(cells) / 10
+            pixels = np.repeat(np.full((64, 4 * 64, 1), 10 * len(cells), np.uint8), 3, axis=2)
+            Image.fromarray(pixels).save(folder / name)
+            cells.append(
+                {
+                    "learning_rate": rate,
+                    "steps": steps,
+                    "measures": measures("pip", lambda _, value=value: value).as_dict(),
+                    "qualities": {"identity": value, "prompt": 1, "prior": 1},
+                    "pictures": name,
+                }
+            )
+    grid = {
+        "settings": {"identifier": "zwx"},
+        "learning_rates": [1e-4, 3e-4],
+        "steps": [100, 200],
+        "cells": cells,
+        "original": measures("pip", lambda _: 0.5).as_dict(),
+    }
+    (folder / "grid.json").write_text(json.dumps(grid), encoding="utf-8")
+
+
+def test_tables_come_back_by_method(folder):
+    tables = load_tables(folder)
+    assert list(tables) == list(METHODS)
+    for method, results in tables.items():
+        assert [each.subject for each in results] == list(SUBJECTS)
+        for each in results:
+            assert each.numbers()["dino"] == number(method, each.subject, "dino")
+    assert load_settings(folder)["max_steps"] == {"dreambooth": 400}
+
+
+def test_the_sheet_comes_back_by_subject_and_method(folder):
+    sheet = load_sheet(folder)
+    assert sheet.captions == SHOWN
+    for row, method in enumerate(METHODS):
+        for first, name in ((0, "pip"), (2, "mochi")):
+            pictures = sheet.pictures[name][method]
+            assert pictures.shape == (2, 64, 64, 3) and pictures.dtype == np.uint8
+            greys = [set(np.unique(picture)) for picture in pictures]
+            assert greys == [{5 * (4 * row + first)}, {5 * (4 * row + first + 1)}]
+
+
+def test_a_grid_comes_back_cell_by_cell(tmp_path):
+    write_grid(tmp_path / "grid")
+    grid = load_grid(tmp_path / "grid")
+    assert (grid.learning_rates, grid.steps) == ([1e-4, 3e-4], [100, 200])
+    assert grid.settings == {"identifier": "zwx"}
+    assert grid.original.numbers()["pres"] == 0.5
+    places = [(cell.learning_rate, cell.steps) for cell in grid.cells]
+    assert places == [(1e-4, 100), (1e-4, 200), (3e-4, 100), (3e-4, 200)]
+    for i, cell in enumerate(grid.cells):
+        assert cell.qualities["identity"] == cell.measures.numbers()["dino"] == i / 10
+        assert cell.pictures.shape == (4, 64, 64, 3) and set(np.unique(cell.pictures)) == {10 * i}
+
+
+READERS = {"tables.json": (load_tables, load_settings, load_sheet), "tables.webp": (load_sheet,)}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_or_cut_file_is_said_in_one_line(folder, name):
+    file = folder / name
+    whole = file.read_bytes()
+    for content in (None, b"", whole[: len(whole) // 2]):
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_bytes(content)
+        got = f"no {name} in" if content is None else f"a damaged {name}"
+        for read in READERS[name]:
+            with pytest.raises(InputError, match=f"stored results: got {got}") as caught:
+                read(folder)
+            assert "`python -m benchmarks.paper_tables` recomputes them." in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+def without_a_method(content):
+    del content["methods"]["lora"]
+
+
+def without_a_subject(content):
+    del content["methods"]["lora"]["pip"]
+
+
+def without_a_score(content):
+    del content["methods"]["lora"]["pip"]["samples"]
+
+
+def without_subjects(content):
+    content["methods"] = {method: {} for method in content["methods"]}
+
+
+def no_table(content):
+    content["methods"] = [1, 2]
+
+
+@pytest.mark.parametrize(
+    "damage", [without_a_method, without_a_subject, without_a_score, without_subjects, no_table]
+)
+def test_results_that_lack_something_are_damaged(folder, damage):
+    content = json.loads((folder / "tables.json").read_text())
+    damage(content)
+    (folder / "tables.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="got a damaged tables.json"):
+        load_tables(folder)
+
+
+def test_a_sheet_of_another_shape_is_damaged(folder):
+    for shape in ((7 * 64, 3 * 64, 3), (7 * 64 + 1, 4 * 64, 3)):
+        Image.fromarray(np.zeros(shape, np.uint8)).save(folder / "tables.webp", lossless=True)
+        with pytest.raises(InputError, match="got a damaged tables.webp"):
+            load_sheet(folder)
+
+
+def test_a_grid_that_lacks_a_picture_is_said(tmp_path):
+    write_grid(tmp_path)
+    (tmp_path / "pictures" / "lr3e-04-step00200.png").unlink()
+    with pytest.raises(InputError, match="no lr3e-04-step00200.png in .* `tlab grid` recomputes"):
+        load_grid(tmp_path)
+    with pytest.raises(InputError, match="no grid.json in"):
+        load_grid(tmp_path / "nothing")

@@ -1,0 +1,79 @@
+r"""A grid that takes seconds, in this process or in one of its own:
+
+    python -m tests.dreambooth.grids FOLDER CACHE KILL_AFTER OPTIONS
+
+searches FOLDER with stand-ins for pictures and judges; it kills itself, as `kill -9` would, after
+KILL_AFTER events, or not at all where that is 0. OPTIONS are JSON, for `search`. It prints the
+learning rates at which it trains.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.dreambooth.standin import hashed_sample, pixel_judges
+from tests.dreambooth.tiny import PICTURES, model_folder, new_config
+from tlab_diffusion.dreambooth import evaluator
+from tlab_diffusion.dreambooth.grid import search as grid_search
+from tlab_diffusion.dreambooth.grid import worker
+from tlab_diffusion.dreambooth.grid.folder import GridFolder
+from tlab_diffusion.dreambooth.grid.page import table
+from tlab_diffusion.dreambooth.grid.record import Grid
+from tlab_diffusion.dreambooth.grid.search import search
+from tlab_diffusion.dreambooth.grid.worker import Training
+from tlab_diffusion.dreambooth.measures import Counts
+
+RATES, STEPS = [1e-3, 1e-4], [2, 5, 3]
+COUNTS = Counts(per_prompt=1, per_class=8)
+
+
+@contextmanager
+def stand_ins():
+    """In place of what takes time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "few_step_sample", hashed_sample)
+        patch.setattr(evaluator, "suitable_judges", pixel_judges)
+        patch.setattr(grid_search, "write_page", write_table)
+        yield
+
+
+def write_table(grid: Grid, folder: GridFolder) -> None:
+    """In place of `write_page`, whose figures take most of the time."""
+    (folder.path / "table.md").write_text(table(grid), encoding="utf-8")
+
+
+def events_of(folder: Path, cache: Path, config: dict | None = None, **options):
+    """The events of a search; `config` are changes of its settings."""
+    options = {"learning_rates": RATES, "steps": STEPS, "counts": COUNTS} | options
+    settings = new_config(folder, num_class_images=2, batch_size=1, **config or {})
+    return search(settings, PICTURES, cache=cache, **options)
+
+
+def start(folder: Path, cache: Path, *, kill_after: int = 0, **options) -> subprocess.Popen:
+    """The same, in a process of its own."""
+    options["config"] = {"model": str(model_folder())}  # each process would make another one
+    arguments = [str(folder), str(cache), str(kill_after), json.dumps(options)]
+    command = [sys.executable, "-m", "tests.dreambooth.grids", *arguments]
+    root = Path(__file__).resolve().parents[2]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=root, **pipes)
+
+
+def main(folder: str, cache: str, kill_after: str, options: str) -> None:
+    with stand_ins():
+        events = events_of(Path(folder), Path(cache), **json.loads(options))
+        for number, event in enumerate(events, start=1):
+            if isinstance(event, Training):
+                print(event.learning_rate)
+            if number == int(kill_after):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

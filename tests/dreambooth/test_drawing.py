@@ -1,0 +1,83 @@
+"""Few steps and half precision: fast, and still the same pictures."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_pipeline import tiny_pipeline
+from tlab_diffusion.dreambooth import drawing
+from tlab_diffusion.dreambooth.drawing import few_step_sample
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines import sample
+
+TEXTS = ["a sks robot on the moon", "a robot"]
+
+
+@pytest.fixture
+def in_float32(monkeypatch):
+    monkeypatch.setattr(drawing, "autocast", lambda device: nullcontext())
+
+
+def test_the_same_seed_is_the_same_picture_whatever_else_is_asked():
+    draw = few_step_sample(tiny_pipeline(), steps=2)
+    before = torch.random.get_rng_state()
+    pictures = draw(TEXTS, 3)
+    assert pictures.shape == (2, 64, 64, 3) and pictures.dtype == np.uint8
+    assert np.array_equal(draw(TEXTS, 3), pictures)
+    assert not np.array_equal(draw(TEXTS, 4), pictures)
+    assert torch.equal(torch.random.get_rng_state(), before)  # a training's own numbers
+
+
+def test_two_models_start_from_the_same_noise(monkeypatch):
+    asked = []
+    solver = drawing.dpm_solver_pp_2m
+
+    def noted(model, x_T, *arguments, **options):
+        asked.append(x_T)
+        return solver(model, x_T, *arguments, **options)
+
+    monkeypatch.setattr(drawing, "dpm_solver_pp_2m", noted)
+    for texts in (TEXTS, ["another", "prompt", "or more"]):
+        few_step_sample(tiny_pipeline(), steps=1)(texts, 5)
+    assert torch.equal(asked[0], asked[1][:2])
+    assert not torch.equal(asked[0][0], asked[0][1])
+
+
+def test_its_few_steps_come_nearer_to_many_than_as_many_of_ddim(in_float32):
+    tiny = tiny_pipeline()
+    settings = {"seed": 1, "guidance_scale": 1.0}
+    many, same = (np.stack(list(sample(tiny, TEXTS, steps=n, **settings))) for n in (200, 8))
+    few = few_step_sample(tiny, steps=8, guidance_scale=1.0)(TEXTS, 1)
+    assert difference(few, many) < difference(same, many)
+
+
+def test_half_precision_changes_hardly_a_level(monkeypatch):
+    pictures = []
+    for enabled in (True, False):
+        half = torch.autocast("cpu", torch.bfloat16, enabled=enabled)
+        monkeypatch.setattr(drawing, "autocast", lambda device, half=half: half)
+        pictures.append(few_step_sample(tiny_pipeline())(TEXTS, 0))
+    assert 0 < difference(*pictures) < 2
+
+
+def test_without_guidance_one_question_a_step():
+    sizes = []
+    tiny = tiny_pipeline()
+    hook = tiny.unet.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    try:
+        few_step_sample(tiny, steps=2, guidance_scale=1.0)(TEXTS, 0)
+        few_step_sample(tiny, steps=2)(TEXTS, 0)
+    finally:
+        hook.remove()
+    assert sizes == [2, 2, 4, 4]
+
+
+def test_bad_numbers_are_refused():
+    with pytest.raises(InputError, match="steps"):
+        few_step_sample(tiny_pipeline(), steps=0)(TEXTS, 0)
+
+
+def difference(one, other):
+    return np.abs(one.astype(float) - other).mean()

@@ -1,0 +1,176 @@
+"""`tlab evaluate`: a tuned model beside the original one."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.dreambooth.standin import hashed_sample, pixel_judges
+from tests.dreambooth.test_trade_off import point
+from tests.dreambooth.tiny import model_folder
+from tlab_diffusion.cli import main
+from tlab_diffusion.dreambooth import evaluate as module
+from tlab_diffusion.dreambooth import evaluator
+from tlab_diffusion.dreambooth.evaluate import Evaluation, evaluate
+from tlab_diffusion.dreambooth.hub_judges import suitable_judges
+from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.picturebook import subject_pictures
+from tlab_diffusion.pipelines import load
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(subject_pictures("pip")[:3]):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A folder with other weights than the original's."""
+    folder = tmp_path_factory.mktemp("tuned")
+    pipeline = load(model_folder())
+    pipeline.unet.conv_out.bias.data += 0.5
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "few_step_sample", hashed_sample)
+    monkeypatch.setattr(evaluator, "suitable_judges", pixel_judges)
+
+
+@pytest.fixture
+def command(tuned, pictures):
+    def run(*options, model=tuned, images=pictures, identifier="zwx", base=None):
+        names = ["--identifier", identifier, "--class-noun", "robot"]
+        folders = ["--model", f"{model}", "--subject-images", f"{images}"]
+        return main(["evaluate", *folders, *names, "--base", f"{base or model_folder()}", *options])
+
+    return run
+
+
+def test_both_models_are_measured_from_the_same_noise(tuned, pictures, tmp_path):
+    found = evaluate(tuned, pictures, "zwx", "robot", model_folder(), num=2, cache=tmp_path)
+    assert found.tuned.counts == {"prompts": 10, "per_prompt": 2, "per_class": 50, "batch": 32}
+    assert found.tuned.counts == found.original.counts
+    assert found.tuned != found.original
+    same = evaluate(model_folder(), pictures, "zwx", "robot", model_folder(), num=2, cache=tmp_path)
+    assert same.tuned == same.original == found.original
+    assert found.judges == "a few pixels"
+
+
+def test_all_uses_on_request(tuned, pictures, tmp_path):
+    found = evaluate(
+        tuned, pictures, "zwx", "robot", model_folder(), num=1, full=True, cache=tmp_path
+    )
+    assert found.tuned.counts["prompts"] == 60
+
+
+def test_textual_inversion_is_asked_without_the_noun(tuned, pictures, tmp_path, monkeypatch):
+    asked = []
+
+    def noted(pipeline):
+        draw = hashed_sample(pipeline)
+        return lambda texts, seed: asked.extend(texts) or draw(texts, seed)
+
+    monkeypatch.setattr(module, "few_step_sample", noted)
+    record = tuned / "run.json"
+    record.write_text(json.dumps({"settings": {"method": "textual-inversion"}}))
+    try:
+        evaluate(tuned, pictures, "zwx", "robot", model_folder(), num=1, cache=tmp_path)
+    finally:
+        record.unlink()
+    texts = {text for text in asked if "zwx" in text}
+    assert texts and not any("robot" in text for text in texts)
+    assert "a robot" in asked  # the class is still the class
+
+
+def test_the_command_says_it_in_a_table_and_in_words(command, tmp_path, capsys):
+    file = tmp_path / "numbers.json"
+    assert command("--num", "1", "--json", f"{file}") == 0
+    said = capsys.readouterr()
+    assert "pip: 10 prompts x 1 pictures, 50 of the class" in said.out
+    assert "control: real" in said.out and "judges: a few pixels" in said.out
+    assert said.out.splitlines()[-1].startswith("Balance 0.")
+    assert "tuned: 100%" in said.err and "original: 100%" in said.err
+    kept = json.loads(file.read_text())
+    assert Measures.from_dict(kept["tuned"]).numbers().keys() >= {"dino", "clip_t", "pres"}
+    assert kept["verdict"] == said.out.splitlines()[-1]
+    assert command("--num", "1") == 0
+    assert "original:" not in capsys.readouterr().err  # remembered
+
+
+def test_everything_wrong_is_said_at_once_before_a_model_is_loaded(
+    command, pictures, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(module, "load", None)
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert command("--num", "0", model=tmp_path / "nowhere") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        "subject images",
+        "per_prompt",
+        "model",
+        "base",
+    ]
+
+
+@pytest.mark.parametrize(
+    "options, wrong",
+    [
+        ({"identifier": "two words"}, "identifier"),
+        ({"images": "nowhere"}, "subject images"),
+        ({"base": "nowhere"}, "model"),
+    ],
+)
+def test_bad_input_is_one_line(command, capsys, monkeypatch, options, wrong):
+    monkeypatch.setattr(module, "load", None)
+    assert command(**options) == 2
+    assert f"tlab: {wrong}: got" in capsys.readouterr().err
+
+
+def test_a_file_in_no_folder_is_refused_first(command, tmp_path, capsys):
+    assert command("--json", f"{tmp_path / 'nowhere/numbers.json'}", model="nothing") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--json" in line
+
+
+def test_the_verdict_names_what_lacks():
+    original = point(0, identity=0.0, obeyed=0.9).measures
+
+    def verdict(**numbers):
+        return Evaluation(point(1, **numbers).measures, original, "judges").verdict
+
+    assert verdict(identity=0.9, obeyed=0.9).endswith("and has kept the class.")
+    assert "weakest is identity" in verdict(identity=0.3, obeyed=0.9)
+    assert "weakest is prompt" in verdict(identity=0.9, obeyed=0.4)
+    assert "weakest is prior" in verdict(identity=0.9, obeyed=0.9, class_div=0.2)
+    assert "Balance 0.00 of identity 0.00, prompt 0.90, prior 1.00." in verdict(
+        identity=0.0, obeyed=0.9
+    )
+
+
+def test_large_pictures_without_the_hub_are_judged_small(monkeypatch):
+    from tlab_diffusion.dreambooth import hub_judges
+
+    def not_there():
+        raise InputError("judges", got="nothing", expected="something")
+
+    monkeypatch.setattr(hub_judges, "hub_judges", not_there)
+    assert suitable_judges(64).recognise is not None
+    judges = suitable_judges(128)
+    assert judges.recognise is None and "cannot be had" in judges.name
+    small = np.stack(subject_pictures("pip"))
+    large = small.repeat(2, axis=1).repeat(2, axis=2)
+    alike = (judges.identity(large) * suitable_judges(64).identity(small)).sum(dim=1)
+    assert (alike > 0.98).all()  # the same pictures, larger
+    monkeypatch.setattr(hub_judges, "hub_judges", lambda: replace(judges, name="CLIP and DINO"))
+    assert suitable_judges(512).name == "CLIP and DINO"

@@ -1,0 +1,143 @@
+"""`tlab grid`, from a folder of pictures to a folder with a map."""
+
+import json
+
+import pytest
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+from tests.dreambooth.tiny import model_folder
+from tlab_diffusion.cli import main
+from tlab_diffusion.dreambooth.grid import search as grid_search
+from tlab_diffusion.dreambooth.grid.folder import GridFolder
+from tlab_diffusion.dreambooth.grid.search import _gpus, preflight_grid
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.picturebook import subject_pictures
+
+
+@pytest.fixture
+def subject(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(subject_pictures("pip", size=64)[:3]):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def run(subject, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*options, rates="1e-3,1e-4", steps="1,2"):
+        names = ["--identifier", "zwx", "--class-noun", "robot", "--model", f"{model_folder()}"]
+        folders = ["--subject-images", f"{subject}", "--output", f"{tmp_path / 'grid'}"]
+        few = ["--num-class-images", "2", "--num", "1"]
+        values = ["--learning-rates", rates, "--steps", steps]
+        return main(["grid", *folders, *names, *few, *values, *options])
+
+    return run
+
+
+def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, capfd):
+    assert run("--workers", "2") == 0
+    said = capfd.readouterr()
+    assert "grid: 4 cells by 2 trainings of 2 steps" in said.out
+    assert "4 of 4 cells" in said.err and "step/s" in said.err
+    lines = said.out.splitlines()
+    assert lines[-1] == str(tmp_path / "grid")
+    assert len([line for line in lines if ": score " in line]) == 4
+    assert (tmp_path / "grid/table.md").read_text().strip() in said.out
+    left = {path.name for path in (tmp_path / "grid").iterdir()}
+    assert left == {
+        *("grid.json", "study.journal", "table.md", "heat_map.png", "pictures.png"),
+        *("pictures", "best", "locks"),
+    }
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path / "grid/best")
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline("a zwx robot", num_inference_steps=1, output_type="np").images.std() > 0
+    before = (tmp_path / "grid/grid.json").read_bytes()
+    assert run("--resume") == 0
+    assert (tmp_path / "grid/grid.json").read_bytes() == before
+    # Why all workers ended early is said: here each finds other weights than those before.
+    content = json.loads(before)
+    content["settings"]["weights"] = "others"
+    (tmp_path / "grid/grid.json").write_text(json.dumps(content))
+    capfd.readouterr()
+    assert run("--workers", "2", "--resume", steps="1,2,3") == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("tlab:")]
+    assert len(lines) == 1 and lines[0].startswith("tlab: weights: got ")
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"rates": ""}, "--learning-rates: got '', expected numbers, with commas"),
+        ({"rates": "1e-4,much"}, "--learning-rates: got '1e-4,much'"),
+        ({"rates": "1e-4,-1"}, "learning_rates: got -1.0, expected numbers above 0"),
+        ({"rates": "1e-4,0.0001"}, "learning_rates: got 0.0001 twice"),
+        ({"steps": "1,0"}, "steps: got 0, expected whole numbers from 1 up"),
+        ({"steps": "1.5"}, "--steps: got '1.5', expected whole numbers, with commas"),
+        ({"options": ("--num", "0")}, "per_prompt: got 0"),
+        ({"options": ("--workers", "0")}, "workers: got 0"),
+        ({"options": ("--storage", "sqlite:////no/such/folder/x.db")}, "storage: got sqlite:"),
+        ({"options": ("--seed", "-1")}, "seed: got -1"),
+    ],
+)
+def test_bad_input_is_one_line(run, tmp_path, capsys, options, said):
+    options = dict(options)
+    assert run(*options.pop("options", ()), **options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tlab: {said}")
+    assert not (tmp_path / "grid").exists()
+
+
+def test_everything_wrong_is_said_at_once(run, subject, tmp_path, capsys):
+    (subject / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid/notes.txt").write_text("mine")
+    assert run("--storage", "nonsense", steps="0") == 2
+    lines = capsys.readouterr().err.splitlines()
+    words = ["steps: got 0", "which holds other files", "storage: got nonsense", "broken.png"]
+    assert len(lines) == 4 and all(w in line for w, line in zip(words, lines, strict=True))
+    assert [path.name for path in (tmp_path / "grid").iterdir()] == ["notes.txt"]
+
+
+def test_an_earlier_grid_with_another_setting_is_refused_by_name(run, tmp_path, capsys):
+    GridFolder(tmp_path / "grid").begin({"seed": 0}, [1e-4], [1])
+    before = (tmp_path / "grid/grid.json").read_bytes()
+    assert run("--seed", "1") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "an earlier grid" in line and "--resume" in line
+    assert run("--seed", "1", "--resume") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tlab: seed: got 1, expected 0, as in the earlier grid")
+    assert (tmp_path / "grid/grid.json").read_bytes() == before
+
+
+def test_more_workers_than_memory_holds_are_refused(subject, tmp_path, monkeypatch):
+    from tests.dreambooth.tiny import new_config
+
+    def found(workers):
+        config = new_config(tmp_path / "grid", subject_images=subject, identifier="zwx")
+        values = {"learning_rates": [1e-4], "steps": [1]}
+        return preflight_grid(config, workers=workers, **values)
+
+    assert found(1).config.output == tmp_path / "grid"
+    needed = found(1).estimate.memory
+    monkeypatch.setattr("tlab_diffusion.dreambooth.cost.free_memory", lambda _: int(2.5 * needed))
+    monkeypatch.setattr(grid_search, "_gpus", lambda: [])
+    found(2)
+    with pytest.raises(InputError, match="workers: got 3, which need .* MiB"):
+        found(3)
+    monkeypatch.setattr(grid_search, "_gpus", lambda: ["0", "1"])
+    found(4)  # two on each device
+    with pytest.raises(InputError, match="workers: got 5"):
+        found(5)
+
+
+def test_workers_share_the_devices_that_the_command_may_use(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert _gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert _gpus() == ["5", "7"]

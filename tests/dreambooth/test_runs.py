@@ -1,0 +1,280 @@
+"""A watched run: what it leaves, that watching changes nothing, and that a kill costs nothing."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.dreambooth.standin import hashed_sample, pixel_judges
+from tests.dreambooth.test_checkpoint import full_disk
+from tests.dreambooth.test_trade_off import point
+from tests.dreambooth.tiny import PICTURES, new_config
+from tlab_diffusion.dreambooth import checkpoint, evaluator, run_log, runs
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.evaluator import Evaluator
+from tlab_diffusion.dreambooth.run_log import RunLog, best
+from tlab_diffusion.dreambooth.runs import Evaluated, run, usual_evaluations
+from tlab_diffusion.dreambooth.trade_off import trade_off
+from tlab_diffusion.dreambooth.trainer import Finished, TrainStep
+from tlab_diffusion.errors import InputError
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+NOTHING_KEPT = {"checkpoints", "run.json"}
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch):
+    monkeypatch.setattr(runs, "few_step_sample", hashed_sample)
+    monkeypatch.setattr(evaluator, "suitable_judges", pixel_judges)
+
+
+def settings(folder, **changes):
+    return new_config(folder / "out", **({"max_steps": 7, "checkpoint_every": 3} | changes))
+
+
+def events_of(folder, *, kill_after=None, resume=False, evaluate_every=2, **changes):
+    """Run to the end, or until a kill after so many events."""
+    events = run(
+        settings(folder, **changes),
+        PICTURES,
+        evaluate_every=evaluate_every,
+        resume=resume,
+        cache=folder.parent / "cache",
+    )
+    return list(itertools.islice(events, kill_after))
+
+
+def left_by(folder):
+    """All that a run leaves to be read, file by file; where it lies and ran is not in it."""
+    out = folder / "out"
+    paths = [path for path in out.rglob("*") if path.is_file() and path.name != "run.json"]
+    return {
+        str(path.relative_to(out)): path.read_bytes().replace(bytes(out), b"OUT") for path in paths
+    }
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run that nothing disturbs: its folder, its events, the weights of each step."""
+    folder, weights, events = tmp_path_factory.mktemp("runs") / "straight", {}, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "few_step_sample", hashed_sample)
+        patch.setattr(evaluator, "suitable_judges", pixel_judges)
+        for event in run(
+            settings(folder), PICTURES, evaluate_every=2, cache=folder.parent / "cache"
+        ):
+            events.append(event)
+            if isinstance(event, TrainStep):
+                state = event.pipeline.unet.state_dict()
+                weights[event.step] = {name: value.clone() for name, value in state.items()}
+    return folder, events, weights
+
+
+def test_what_a_run_leaves(straight):
+    folder, events, _ = straight
+    lines = [json.loads(line) for line in (folder / "out/metrics.jsonl").open()]
+    measured = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.step for event in measured] == [0, 2, 4, 6, 7]
+    assert {line["step"]: line["measures"] for line in lines if "measures" in line} == {
+        step: json.loads(json.dumps(measures.as_dict())) for step, measures in measured
+    }
+    assert isinstance(events[-1], Finished)
+    assert (folder / "out/report.html").is_file()
+    strips = sorted((folder / "out/samples").iterdir())
+    assert [path.name for path in strips] == [f"step-{step:08}.png" for step in (0, 2, 4, 6, 7)]
+    assert Image.open(strips[0]).size == (4 * 64, 64)
+
+
+def test_a_line_has_the_mean_losses_since_the_one_before(straight):
+    folder, events, _ = straight
+    steps = [event for event in events if isinstance(event, TrainStep)]
+    lines = [line for line in RunLog(folder / "out").lines() if "subject_loss" in line]
+    assert [line["step"] for line in lines] == [3, 6, 7]  # where checkpoints are, and at the end
+    for line, part in zip(lines, (steps[:3], steps[3:6], steps[6:]), strict=True):
+        assert line["subject_loss"] == pytest.approx(np.mean([s.subject_loss for s in part]))
+        assert line["prior_loss"] == pytest.approx(np.mean([s.prior_loss for s in part]))
+        assert line["learning_rate"] == 3e-4
+
+
+def test_every_ten_steps_have_a_line(tmp_path):
+    log = RunLog(tmp_path)
+    for step in range(1, 26):
+        log.add_losses(step, (step, 2 * step), 1e-3, due=step == 25)
+    assert [(line["step"], line["subject_loss"], line["prior_loss"]) for line in log.lines()] == [
+        (10, 5.5, 11.0),
+        (20, 15.5, 31.0),
+        (25, 23.0, 46.0),
+    ]
+
+
+def test_the_folder_has_the_best_steps_weights(straight):
+    folder, events, weights = straight
+    points = [(event.step, event.measures) for event in events if isinstance(event, Evaluated)]
+    chosen = trade_off(RunLog(folder / "out").points()).best
+    assert chosen in dict(points) and chosen != 7, "a case that shows nothing"
+    saved = load_file(folder / "out" / UNET)
+    assert all((saved[name] == value).all() for name, value in weights[chosen].items())
+    assert not all((saved[name] == value).all() for name, value in weights[7].items())
+    assert [path.name for path in (folder / "out/best").iterdir()] == [f"step-{chosen:08}"]
+    assert checkpoint.steps_done(folder / "out") == 7
+
+
+def test_watching_changes_no_weight(straight, tmp_path):
+    _, _, weights = straight
+    events = events_of(tmp_path / "unwatched", evaluate_every=None)
+    assert not any(isinstance(event, Evaluated) for event in events)
+    out = tmp_path / "unwatched/out"
+    saved = load_file(out / UNET)  # without measures the last step is the result
+    assert all((saved[name] == value).all() for name, value in weights[7].items())
+    assert not (out / "best").exists()
+    assert [path.name for path in (out / "samples").iterdir()] == ["step-00000007.png"]
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 5, 8, 11])
+def test_a_kill_between_events_costs_nothing(straight, kill_after):
+    folder = straight[0].with_name(f"killed-{kill_after}")
+    events_of(folder, kill_after=kill_after)
+    assert not (folder / "out/report.html").exists()
+    events_of(folder, resume=True)
+    assert left_by(folder) == left_by(straight[0])
+
+
+@pytest.mark.parametrize(
+    "owner, name, call",
+    [
+        (RunLog, "add_strip", 3),
+        (run_log, "save_tuned", 1),
+        (run_log, "_step_of", 1),
+        (RunLog, "add_measures", 4),
+        (runs.checkpoint, "save", 2),
+        (RunLog, "use_best", 1),
+        (runs, "write_report", 1),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_within_an_event_costs_nothing(straight, monkeypatch, owner, name, call, when):
+    folder = straight[0].with_name(f"{name}-{when}")
+    original, calls = getattr(owner, name), itertools.count(1)
+
+    def killed(*arguments):
+        last = next(calls) == call
+        if last and when == "before":
+            raise KeyboardInterrupt
+        result = original(*arguments)
+        if last:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            events_of(folder)
+    events_of(folder, resume=True)
+    assert left_by(folder) == left_by(straight[0])
+
+
+def test_a_line_that_a_kill_cut_short_is_taken_back(tmp_path):
+    log = RunLog(tmp_path)
+    log.add_losses(10, (1, 1), 1e-3, due=False)
+    whole = log.file.read_text()
+    log.file.write_text(whole + whole[:20])
+    log.rewind(10)
+    assert log.file.read_text() == whole
+    log.rewind(9)
+    assert log.file.read_text() == ""
+
+
+def test_a_run_may_end_before_the_best_step_of_its_interrupted_part(tmp_path, monkeypatch):
+    """The weights of the best step up to the newest checkpoint stay until a newer one is there."""
+    saved = []
+    monkeypatch.setattr(run_log, "save_tuned", lambda _, path, __: path.mkdir(parents=True))
+    monkeypatch.setattr(checkpoint, "steps_done", lambda folder: saved[-1] if saved else 0)
+    log = RunLog(tmp_path)
+    log.add_measures(*point(0, identity=0.0, obeyed=0.9))
+    kept = {}
+    for step, identity in ((1, 0.4), (2, 0.3), (3, 0.6), (4, 0.8), (5, 0.7), (7, 0.9)):
+        measured = point(step, identity=identity, obeyed=0.9)
+        log.keep_if_best(measured, None, {})
+        log.add_measures(*measured)
+        kept[step] = sorted(int(path.name[5:]) for path in (tmp_path / "best").iterdir())
+        if step == 2 or step == 5:
+            saved.append(step)
+    assert kept == {1: [1], 2: [1], 3: [1, 3], 4: [1, 4], 5: [1, 4], 7: [4, 7]}
+
+
+def test_no_best_without_the_original_or_anything_later():
+    first, later = point(0, identity=0.0, obeyed=1.0), point(5, identity=0.5, obeyed=1.0)
+    assert best([first]) is None and best([later]) is None and best([]) is None
+    assert best([first, later]) == 5
+
+
+def test_more_steps_go_on_and_older_measures_stay(straight, tmp_path):
+    folder = straight[0].with_name("longer")
+    events_of(folder)
+    events_of(folder, resume=True, max_steps=9)
+    steps = [line["step"] for line in RunLog(folder / "out").lines() if "measures" in line]
+    assert steps == [0, 2, 4, 6, 7, 8, 9]
+
+
+def test_the_original_is_measured_once(tmp_path, monkeypatch):
+    calls = []
+    measure = Evaluator.measure
+
+    def counted(self, sample):
+        calls.append(sample)
+        return measure(self, sample)
+
+    monkeypatch.setattr(Evaluator, "measure", counted)
+    measured = []
+    for name in ("one", "other"):
+        events = events_of(tmp_path / name, max_steps=1)
+        measured.append([event for event in events if isinstance(event, Evaluated)])
+    assert len(calls) == 3  # the original, and each run's last step
+    assert measured[0] == measured[1]
+    (kept,) = (tmp_path / "cache/measures").glob("*.json")
+    kept.write_text("{}")  # damaged: measured again
+    assert events_of(tmp_path / "third", max_steps=1, kill_after=2)[1] == measured[0][0]
+    assert len(calls) == 4
+
+
+def test_the_kept_measures_are_those_of_one_question(tmp_path):
+    def kept(**changes):
+        options = {"judges": pixel_judges(), "seed": 0} | changes
+        weights = options.pop("weights", "weights")
+        who = Evaluator(PICTURES[: options.pop("num", 3)], "sks", "robot", **options)
+        who.measure_original(lambda texts, seed: noise[: len(texts)], weights, tmp_path)
+        return len(list((tmp_path / "measures").glob("*.json")))
+
+    noise = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
+    assert kept() == kept() == 1
+    changes = ({"weights": "others"}, {"seed": 1}, {"num": 2}, {"every_use": True})
+    assert [kept(**change) for change in changes] == [2, 3, 4, 5]
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    events = run(settings(tmp_path), PICTURES, evaluate_every=2, cache=tmp_path / "cache")
+    next(events)
+    with full_disk(100), pytest.raises(InputError, match="could not be written.*--resume") as error:
+        list(events)
+    assert "\n" not in str(error.value)
+    events_of(tmp_path.with_name(tmp_path.name), resume=True)
+
+
+@pytest.mark.parametrize("bad", [-1, 2.5, True, "often"])
+def test_a_wrong_evaluate_every_is_refused_before_anything_is_written(tmp_path, bad):
+    with pytest.raises(InputError, match="evaluate_every"):
+        run(settings(tmp_path), PICTURES, evaluate_every=bad)
+    assert not (tmp_path / "out").exists()
+
+
+def test_small_models_are_measured_by_themselves_large_ones_when_asked(tmp_path):
+    assert usual_evaluations(settings(tmp_path, max_steps=400)) == 100
+    assert usual_evaluations(settings(tmp_path, max_steps=2)) == 1
+    words = {"identifier": "sks", "class_noun": "robot", "model": "owner/name"}
+    large = DreamBoothConfig(subject_images=Path("p"), output=tmp_path, **words)
+    assert usual_evaluations(large) is None

@@ -1,0 +1,226 @@
+"""Lesson 08: which checkpoint to keep, and what a run needs of memory."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from tlab_diffusion.course.exercise import Exercise, Variant
+
+# --- Solutions, as learners are shown them ------------------------------------------------
+
+
+def harmonic_mean(qualities):
+    return qualities.shape[1] / (1 / qualities).sum(dim=1)  # 1 / 0 is infinite: then 0
+
+
+def state_bytes(trained, frozen):
+    weights, gradient, moments = 4, 4, 8  # float32; AdamW keeps two moments of each gradient
+    return (weights + gradient + moments) * trained + weights * frozen
+
+
+# --- The harmonic mean --------------------------------------------------------------------
+
+
+def _qualities(generator: torch.Generator, number: int) -> Tensor:
+    """As many checkpoints as qualities, so that a mean along the wrong axis goes unnoticed."""
+    shares = torch.rand(number, number, generator=generator, dtype=torch.float64)
+    return 0.05 + 0.9 * shares
+
+
+def equals_are_their_own_mean(answer: Callable, generator: torch.Generator) -> str | None:
+    got = answer(torch.full((1, 3), 0.6, dtype=torch.float64))
+    if abs(float(got) - 0.6) > 1e-3:
+        return f"Three qualities of 0.6 have the mean 0.6, of whatever kind; yours is {got.item()}."
+    return None
+
+
+def one_weak_quality_counts(answer: Callable, generator: torch.Generator) -> str | None:
+    got = answer(torch.tensor([[1.0, 1.0, 0.2]], dtype=torch.float64))
+    right = 3 / 7
+    if abs(float(got) - right) > 1e-3:
+        return (
+            f"Of 1, 1 and 0.2 the reciprocals are 1, 1 and 5, their mean is 7/3, and one over that "
+            f"is {right:.3f}; yours is {float(got):.3f}."
+        )
+    return None
+
+
+def nothing_buys_a_zero(answer: Callable, generator: torch.Generator) -> str | None:
+    try:
+        got = float(answer(torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)))
+    except Exception:  # whatever it is, it does not serve a zero
+        got = None
+    if got is not None and abs(got) < 1e-3:
+        return None
+    return (
+        "A quality of 0 (the original model has never met the subject) should make the whole 0. "
+        "In torch 1 / 0 is infinite, and 3 / infinity is 0: no special case is needed."
+    )
+
+
+# --- What a run keeps in memory -----------------------------------------------------------
+
+
+def a_frozen_number_costs_itself(answer: Callable, generator: torch.Generator) -> str | None:
+    if (got := answer(0, 1000)) != 4000:
+        return f"1000 frozen float32 numbers take 4000 bytes and nothing more; yours says {got}."
+    return None
+
+
+def a_trained_number_is_there_four_times(
+    answer: Callable, generator: torch.Generator
+) -> str | None:
+    if (got := answer(1000, 0)) != 16_000:
+        return (
+            "1000 trained numbers: the weights, their gradient, and AdamW's two moments, each as "
+            f"large as the weights: 16000 bytes; yours says {got}."
+        )
+    return None
+
+
+EXERCISES = (
+    Exercise(
+        id="hands_on.harmonic_mean",
+        title="A score that cannot be bought",
+        returns="(N,); qualities is (N, Q), from 0 to 1: Q qualities of each of N checkpoints",
+        minutes=8,
+        difficulty=1,
+        reference=harmonic_mean,
+        solution=harmonic_mean,
+        make_inputs=lambda g: [(_qualities(g, n),) for n in (3, 4, 2)],
+        verified="The number of qualities, over the sum of their reciprocals: near the smallest of "
+        "them, and 0 where one is.",
+        variants=(
+            Variant(
+                "ARITHMETIC_MEAN",
+                "You take the plain mean. A checkpoint that draws the subject whatever it is asked "
+                "for gets 1 for identity, and may have lost all else: the mean still calls it "
+                "fair. Average the *reciprocals*, and take one over the result.",
+                (lambda qualities: qualities.mean(dim=1),),
+            ),
+            Variant(
+                "GEOMETRIC_MEAN",
+                "You take the root of the product: the geometric mean. It is 0 where one quality "
+                "is, as it should be, but it forgives small ones more than the harmonic mean "
+                "does, which averages reciprocals.",
+                (
+                    lambda qualities: qualities.prod(dim=1) ** (1 / qualities.shape[1]),
+                    lambda qualities: qualities.log().mean(dim=1).exp(),
+                ),
+            ),
+            Variant(
+                "PRODUCT",
+                "You multiply the qualities. Three of 0.6 then make 0.2, though nothing about "
+                "them is as bad as that. A mean of equal numbers is that number.",
+                (lambda qualities: qualities.prod(dim=1),),
+            ),
+            Variant(
+                "SMALLEST_ONE",
+                "You take the smallest quality. That cannot be bought either, but of two "
+                "checkpoints with the same weakness it sees no difference in all the rest.",
+                (lambda qualities: qualities.amin(dim=1),),
+            ),
+            Variant(
+                "NOT_TURNED_BACK",
+                "You average the reciprocals, and leave it at that: the worst checkpoint then has "
+                "the highest score. Take one over the result.",
+                (
+                    lambda qualities: (1 / qualities).mean(dim=1),
+                    lambda qualities: (1 / qualities).sum(dim=1),
+                ),
+            ),
+            Variant(
+                "SUM_NOT_MEAN",
+                "You take one over the *sum* of the reciprocals: too small by the number of "
+                "qualities. Multiply by it, or take the reciprocals' mean.",
+                (lambda qualities: 1 / (1 / qualities).sum(dim=1),),
+            ),
+            Variant(
+                "ALONG_THE_CHECKPOINTS",
+                "You average along the checkpoints, so you get a mean for each quality. Each "
+                "*row* is a checkpoint: `dim=1`.",
+                (lambda qualities: qualities.shape[0] / (1 / qualities).sum(dim=0),),
+            ),
+        ),
+        invariants=(equals_are_their_own_mean, one_weak_quality_counts),
+        remarks=(nothing_buys_a_zero,),
+        hints=(
+            "A mean in which a small number weighs heavily: take the mean of something that is "
+            "large where a quality is small, and undo it at the end.",
+            "Q over (1/q_1 + ... + 1/q_Q), for each row. `(1 / qualities).sum(dim=1)` adds up the "
+            "reciprocals of each checkpoint.",
+            "    return qualities.shape[1] / (1 / ...).sum(dim=...)",
+        ),
+    ),
+    Exercise(
+        id="hands_on.state_bytes",
+        title="What a run keeps in memory",
+        returns="a whole number of bytes; trained and frozen count the model's numbers",
+        minutes=8,
+        difficulty=1,
+        reference=state_bytes,
+        solution=state_bytes,
+        make_inputs=lambda g: [(859_520_964, 206_714_343), (5_000, 7_000), (300, 20)],
+        verified="16 bytes for each number that learns, 4 for each that does not.",
+        variants=(
+            Variant(
+                "WEIGHTS_ALONE",
+                "You count the weights: that is enough to draw with a model, not to train it. "
+                "Each number that learns also has a gradient, and two moments in AdamW.",
+                (lambda trained, frozen: 4 * (trained + frozen),),
+            ),
+            Variant(
+                "ONE_COPY_MISSING",
+                "You count 12 bytes for a number that learns. Go through them: the weight, its "
+                "gradient, AdamW's mean of the gradient, and its mean of the *squared* gradient.",
+                (lambda trained, frozen: 12 * trained + 4 * frozen,),
+            ),
+            Variant(
+                "NO_OPTIMIZER_STATE",
+                "You count weights and gradients, as for an optimizer without a memory. AdamW "
+                "keeps two more numbers for each: running means of the gradient and of its "
+                "square.",
+                (lambda trained, frozen: 8 * trained + 4 * frozen,),
+            ),
+            Variant(
+                "FROZEN_LEARNS_TOO",
+                "You count gradient and moments of the frozen parts as well. What is frozen has "
+                "none: its weights are all it costs.",
+                (lambda trained, frozen: 16 * (trained + frozen),),
+            ),
+            Variant(
+                "FROZEN_FORGOTTEN",
+                "You leave the frozen parts out. They do not learn, but they have to be there: the "
+                "text encoder reads the prompts, for instance. 4 bytes a number.",
+                (lambda trained, frozen: 16 * trained,),
+            ),
+            Variant(
+                "NUMBERS_NOT_BYTES",
+                "You count numbers, not bytes. Each of them is a float32 and takes 4 bytes, the "
+                "gradient and the moments too.",
+                (lambda trained, frozen: 4 * trained + frozen,),
+            ),
+            Variant(
+                "BITS_NOT_BYTES",
+                "You count bits. A float32 has 32 bits, which are 4 bytes: divide by 8.",
+                (lambda trained, frozen: 128 * trained + 32 * frozen,),
+            ),
+            Variant(
+                "ALL_IN_HALF_PRECISION",
+                "You count 2 bytes a number, as if all were kept in 16 bits. Mixed precision only "
+                "*computes* in 16 bits: weights and moments stay float32, for a small step would "
+                "be rounded away.",
+                (lambda trained, frozen: 8 * trained + 2 * frozen,),
+            ),
+        ),
+        invariants=(a_frozen_number_costs_itself, a_trained_number_is_there_four_times),
+        hints=(
+            "How many numbers does the machine keep for *one* weight that learns? Lesson 03 has "
+            "the loop: forward, backward, optimizer.",
+            "The weight, its gradient, and AdamW's two running means: four float32 numbers of 4 "
+            "bytes. A frozen weight is there once.",
+            "    return ... * trained + 4 * frozen",
+        ),
+    ),
+)

@@ -1,0 +1,168 @@
+r"""Results of experiments that take an hour: stored with the course, recomputed by a command.
+
+tables.json, tables.webp    the paper's experiments in miniature (lesson 07)
+grid/                       learning rate x steps (lesson 09)
+
+comparison.py sets the first beside the paper's own tables.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.errors import InputError
+
+RESULTS = Path(__file__).with_name("results")
+TABLES_COMMAND = "python -m benchmarks.paper_tables"
+GRID_COMMAND = "tlab grid"
+# How a subject was learned, and what that is called in words.
+METHODS = {
+    "original": "the original model",
+    "dreambooth": "DreamBooth",
+    "without_prior": "without the prior loss",
+    "textual_inversion": "Textual Inversion",
+    "lora": "LoRA",
+    "wrong_noun": "a wrong class noun",
+    "no_noun": "no class noun",
+}
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class Sheet(NamedTuple):
+    """What the models of some subjects draw from the same prompts and noise.
+
+    Args:
+        captions: of each subject's columns.
+        pictures: by subject, then by method: (N, H, W, 3) uint8, one for each caption.
+    """
+
+    captions: dict[str, list[str]]
+    pictures: dict[str, dict[str, np.ndarray]]
+
+
+class Cell(NamedTuple):
+    """One place of a grid: what was measured there, and a picture for each fixed prompt."""
+
+    learning_rate: float
+    steps: int
+    measures: Measures
+    qualities: dict[str, float]
+    pictures: np.ndarray  # (N, H, W, 3) uint8
+
+
+class Grid(NamedTuple):
+    """Learning rate x steps, and the original model to compare with."""
+
+    settings: dict
+    learning_rates: list[float]
+    steps: list[int]
+    cells: list[Cell]
+    original: Measures
+
+
+def load_tables(folder: Path = RESULTS) -> dict[str, list[Measures]]:
+    r"""What was measured on every subject, by method; the same subjects in the same order.
+
+    Raises:
+        InputError: if the file is missing or damaged; says how to recompute it.
+    """
+    with _recomputed_by(TABLES_COMMAND, folder / "tables.json") as file:
+        methods = json.loads(file.read_text(encoding="utf-8"))["methods"]
+        tables = {
+            method: [Measures.from_dict(fields) for fields in methods[method].values()]
+            for method in METHODS
+        }
+        first, *others = [[each.subject for each in results] for results in tables.values()]
+        if not first or any(other != first for other in others):
+            raise ValueError("every method needs the same subjects")
+        return tables
+
+
+def load_settings(folder: Path = RESULTS) -> dict:
+    r"""How the tables were made: the model's fingerprint, steps, nouns, minutes taken.
+
+    Raises:
+        InputError: if the file is missing or damaged; says how to recompute it.
+    """
+    with _recomputed_by(TABLES_COMMAND, folder / "tables.json") as file:
+        return dict(json.loads(file.read_text(encoding="utf-8"))["settings"])
+
+
+def load_sheet(folder: Path = RESULTS) -> Sheet:
+    r"""Pictures of some subjects by all methods.
+
+    Raises:
+        InputError: if a file is missing or damaged; says how to recompute it.
+    """
+    captions = load_settings(folder).get("shown", {})
+    with _recomputed_by(TABLES_COMMAND, folder / "tables.webp") as file:
+        rows = np.split(_pixels(file), len(METHODS))  # one a method
+        side = len(rows[0])
+        ends = np.cumsum([side * len(texts) for texts in captions.values()])
+        if not len(ends) or rows[0].shape[1] != ends[-1]:
+            raise ValueError("as many pictures in a row as there are captions")
+        pictures = {
+            name: {
+                method: _side_by_side(row[:, end - side * len(texts) : end])
+                for method, row in zip(METHODS, rows, strict=True)
+            }
+            for (name, texts), end in zip(captions.items(), ends, strict=True)
+        }
+        return Sheet(captions, pictures)
+
+
+def load_grid(folder: Path = RESULTS / "grid") -> Grid:
+    r"""A grid: the stored one, or the folder that `tlab grid` has filled.
+
+    Raises:
+        InputError: if a file is missing or damaged; says how to recompute it.
+    """
+    with _recomputed_by(GRID_COMMAND, folder / "grid.json") as file:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        cells = [_cell(folder, each) for each in fields["cells"]]
+        original = Measures.from_dict(fields["original"])
+        return Grid(fields["settings"], fields["learning_rates"], fields["steps"], cells, original)
+
+
+def _cell(folder: Path, fields: dict) -> Cell:
+    with _recomputed_by(GRID_COMMAND, folder / fields["pictures"]) as file:
+        pictures = _side_by_side(_pixels(file))
+    return Cell(
+        fields["learning_rate"],
+        fields["steps"],
+        Measures.from_dict(fields["measures"]),
+        fields["qualities"],
+        pictures,
+    )
+
+
+@contextmanager
+def _recomputed_by(command: str, file: Path) -> Iterator[Path]:
+    """Reads a file; where that fails, one line says what brings it back."""
+    try:
+        yield file
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            "stored results",
+            got=f"a damaged {file.name}" if file.exists() else f"no {file.name} in {file.parent}",
+            expected="the results of an experiment",
+            fix=f"`{command}` recomputes them.",
+        ) from error
+
+
+def _pixels(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _side_by_side(strip: np.ndarray) -> np.ndarray:
+    """Square pictures in a row, (H, N * H, 3), one by one: (N, H, H, 3)."""
+    return np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1))

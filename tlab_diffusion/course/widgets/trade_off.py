@@ -1,0 +1,144 @@
+r"""The trade-off curve of lesson 08: what every step of a run buys, costs and draws."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import ipywidgets
+import numpy as np
+from PIL import Image
+
+from tlab_diffusion.course.stored import Grid, load_grid
+from tlab_diffusion.course.widgets.base import LivePicture
+from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, Qualities, trade_off
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.plots.trade_off_panels import TradeOffPanels
+
+STORED_RATE = 3e-4
+TOGETHER = "together"  # the harmonic mean of the three
+
+
+class Samples(NamedTuple):
+    """What was drawn on the way, always from the same prompts and noise."""
+
+    prompts: Sequence[str]  # N, up to 4
+    at: Mapping[int, np.ndarray]  # {step: (N, H, W, 3) uint8}
+
+
+class TradeOffExplorer(LivePicture):
+    """The trade-off curve of a run; see `trade_off_explorer`."""
+
+    wide = ("step",)
+
+    def __init__(self, points: Sequence[Point], samples: Samples | None = None):
+        self._result = trade_off(points)
+        self._by_step = {each.step: each for each in self._result.curve}
+        self._samples = samples
+        if samples is not None:
+            _check(samples)
+        slider = ipywidgets.SelectionSlider(
+            options=list(self._by_step), value=self._result.best, description="step"
+        )
+        title = "What a run gains and loses, step by step"
+        super().__init__("trade-off-explorer", title, {"step": slider})
+
+    def new_figure(self) -> TradeOffPanels:
+        curve = self._result.curve
+        curves = {name: [getattr(each, name) for each in curve] for name in QUALITIES}
+        curves[TOGETHER] = [each.score for each in curve]
+        prompts = self._samples.prompts if self._samples else ()
+        best = self._result.best
+        return TradeOffPanels(list(self._by_step), curves, best, self._pictures(best), prompts)
+
+    def draw(self, figure: TradeOffPanels, settings: dict, changed: set[str]) -> str:
+        step = settings["step"]
+        if step not in self._by_step:
+            expected = "one of " + ", ".join(map(str, self._by_step))
+            raise InputError("step", got=repr(step), expected=expected)
+        figure.show(list(self._by_step).index(step), self._pictures(step))
+        here = self._by_step[step]
+        values = ", ".join(f"{name} {getattr(here, name):.2f}" for name in QUALITIES)
+        last = self._result.curve[-1].step
+        return (
+            f"Step {step} of {last}: {values}; {TOGETHER} {here.score:.2f}.\n{self._verdict(here)}"
+        )
+
+    def _pictures(self, step: int) -> np.ndarray | None:
+        """What was drawn at a step, white where nothing was; None where no step has pictures."""
+        if self._samples is None:
+            return None
+        at = self._samples.at
+        return at[step] if step in at else np.full_like(next(iter(at.values())), 255)
+
+    def _verdict(self, here: Qualities) -> str:
+        best = self._by_step[self._result.best]
+        if here == best:
+            return self._result.why
+        lacks = max(QUALITIES, key=lambda name: getattr(best, name) - getattr(here, name))
+        known = "The original model: it has never met the subject. " if here.step == 0 else ""
+        values = f"{getattr(here, lacks):.2f} here and {getattr(best, lacks):.2f} there"
+        return f"{known}Step {best.step} has the better balance: {lacks} is {values}."
+
+
+def trade_off_explorer(
+    run: str | Path | Sequence[Point] | None = None,
+    samples: Samples | None = None,
+    prompts: Sequence[str] = (),
+) -> TradeOffExplorer:
+    r"""A widget: slide over the steps of a run, see its pictures, and where the balance is best.
+
+    Args:
+        run: the run's folder, or the points of its curve, with step 0 among them; a stored run
+            when left out.
+        samples: pictures of the steps; a folder has its own.
+        prompts: of the pictures in a folder.
+
+    Raises:
+        InputError: points that make no curve, or not as many prompts as pictures.
+    """
+    if run is None:
+        return TradeOffExplorer(*one_row(load_grid(), STORED_RATE))
+    if isinstance(run, str | Path):
+        return TradeOffExplorer(*read_run(Path(run), prompts))
+    return TradeOffExplorer(run, samples)
+
+
+def read_run(folder: Path, prompts: Sequence[str] = ()) -> tuple[list[Point], Samples | None]:
+    r"""What `runs.run` has left: the points of its curve, and its pictures if there are any."""
+    from tlab_diffusion.dreambooth.run_log import RunLog  # it saves models: slow to import
+
+    log = RunLog(folder)
+    at = {int(path.stem.removeprefix("step-")): _strip(path) for path in log.strips()}
+    if not at:
+        return log.points(), None
+    number = len(next(iter(at.values())))
+    return log.points(), Samples(prompts or number * [""], at)
+
+
+def one_row(grid: Grid, learning_rate: float) -> tuple[list[Point], Samples]:
+    r"""One run of a grid: the points of its curve, and its pictures.
+
+    Raises:
+        InputError: a learning rate that the grid does not have.
+    """
+    cells = [cell for cell in grid.cells if cell.learning_rate == learning_rate]
+    if not cells:
+        expected = "one of " + ", ".join(f"{rate:g}" for rate in grid.learning_rates)
+        raise InputError("learning_rate", got=f"{learning_rate:g}", expected=expected)
+    points = [Point(0, grid.original), *(Point(cell.steps, cell.measures) for cell in cells)]
+    at = {cell.steps: cell.pictures for cell in cells}
+    return points, Samples(grid.settings["prompts"], at)
+
+
+def _strip(path: Path) -> np.ndarray:
+    """Square pictures in a row, one by one: (N, H, H, 3)."""
+    with Image.open(path) as image:
+        strip = np.asarray(image.convert("RGB"))
+    return np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1))
+
+
+def _check(samples: Samples) -> None:
+    for step, pictures in samples.at.items():
+        if len(pictures) != len(samples.prompts):
+            got = f"{len(samples.prompts)} for the {len(pictures)} pictures of step {step}"
+            raise InputError("prompts", got=got, expected="one for each picture")

@@ -1,0 +1,247 @@
+r"""The search of a grid, by one worker or by several at once.
+
+    for event in search(config, pictures, learning_rates=[1e-4, 3e-4], steps=[200, 400]):
+        if isinstance(event, Measured):
+            print(event.cell.place, event.cell.score)
+
+Workers share nothing but the grid's folder and its study, so they may be started by several calls
+too, on machines that see one folder.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from multiprocessing import Process, get_context
+from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.defaults import native_resolution
+from tlab_diffusion.dreambooth.estimate import Estimate, gib
+from tlab_diffusion.dreambooth.evaluator import fitting_batch
+from tlab_diffusion.dreambooth.grid.folder import GridFolder
+from tlab_diffusion.dreambooth.grid.page import write_page
+from tlab_diffusion.dreambooth.grid.record import Grid
+from tlab_diffusion.dreambooth.grid.study import check_owner, check_storage
+from tlab_diffusion.dreambooth.grid.worker import Measured, Search, Training, Worker
+from tlab_diffusion.dreambooth.measures import Counts
+from tlab_diffusion.dreambooth.preflight import Preflight, Problems, Refused, preflight
+from tlab_diffusion.dreambooth.trainer import Event
+from tlab_diffusion.errors import InputError
+
+NEWS_EVERY = 0.5  # seconds
+
+
+class Complete(NamedTuple):
+    """All cells are known; what there is to see lies in the folder."""
+
+    grid: Grid
+    folder: Path
+
+
+def search(
+    config: DreamBoothConfig,
+    pictures: np.ndarray,
+    *,
+    learning_rates: Sequence[float],
+    steps: Sequence[int],
+    counts: Counts | None = None,
+    storage: str | None = None,
+    workers: int = 1,
+    resume: bool = False,
+    cache: Path | None = None,
+) -> Iterator[Event | Training | Measured | Complete]:
+    r"""Train at every learning rate, and measure at every number of steps.
+
+    Bad input is refused at the call, before a model is loaded.
+
+    Args:
+        config: the settings of all trainings; its learning rate and steps do not matter, and its
+            output folder becomes the grid's.
+        pictures: (N, R, R, 3) uint8, the subject's.
+        learning_rates, steps: of the grid.
+        counts: how many pictures measure a cell; when left out, as many as `evaluate` draws.
+        storage: URL of a database for the Optuna study; a journal in the folder when left out.
+        workers: processes that share the work.
+        resume: go on from an earlier grid in the folder, which may become larger. Without one
+            there, start.
+        cache: folder of what other runs can use again; the user's cache folder when left out.
+
+    Returns:
+        An iterator of events: a `Training` before those of the trainer, `Measured` for each cell,
+        and `Complete`. Of several workers one hears only `Measured` and `Complete`.
+
+    Raises:
+        InputError: wrong values, folder or storage. While iterating: a disk that is full, or
+            workers that all came to grief.
+    """
+    check_values(learning_rates, steps)
+    _check_count("workers", workers)
+    folder = GridFolder(config.output)
+    folder.check_free(resume=resume)
+    check_storage(storage, folder.path)
+    plan = Search(
+        config=config,
+        pictures=pictures,
+        learning_rates=tuple(sorted(learning_rates)),
+        steps=tuple(sorted(steps)),
+        counts=counts or usual_counts(config),
+        storage=storage,
+        cache=cache or user_cache_path("tlab_diffusion"),
+    )
+    folder.check_same(plan.settings, plan.learning_rates, plan.steps)
+    check_owner(storage, folder.path, plan.study_name, folder.id)
+    folder.begin(plan.settings, plan.learning_rates, plan.steps)
+    return _search(plan, workers)
+
+
+def _search(plan: Search, workers: int) -> Iterator[Event | Training | Measured | Complete]:
+    yield from Worker(plan).work() if workers == 1 else _side_by_side(plan, workers)
+    grid = plan.folder.read()
+    write_page(grid, plan.folder)
+    yield Complete(grid, plan.folder.path)
+
+
+def preflight_grid(
+    config: DreamBoothConfig,
+    *,
+    learning_rates: Sequence[float],
+    steps: Sequence[int],
+    storage: str | None = None,
+    workers: int = 1,
+    resume: bool = False,
+) -> Preflight:
+    r"""Look at all that a grid needs, before a model is loaded or anything is written.
+
+    Raises:
+        Refused: an `InputError` with a line for everything that is wrong.
+    """
+    problems, folder = Problems(), GridFolder(config.output)
+    problems.collect(check_values, learning_rates, steps)
+    problems.collect(_check_count, "workers", workers)
+    problems.collect(lambda: folder.check_free(resume=resume))
+    problems.collect(check_storage, storage, folder.path)
+    # What lies in the folder has been looked at: a training there finds a place of its own.
+    found = problems.collect(preflight, replace(config, output=folder.path / "training"))
+    if not problems.list:
+        problems.collect(_check_memory, workers, found.estimate)
+    if problems.list:
+        raise Refused(problems.list)
+    return replace(found, config=replace(found.config, output=config.output))
+
+
+def usual_counts(config: DreamBoothConfig, num: int = 4) -> Counts:
+    """How many pictures measure a cell: this many of each prompt, and those of the class."""
+    return Counts(per_prompt=num, batch=fitting_batch(native_resolution(config.model)))
+
+
+def check_values(learning_rates: Sequence[float], steps: Sequence[int]) -> None:
+    r"""Refuse values that make no grid.
+
+    Raises:
+        InputError: none, one twice, or what is no learning rate or no number of steps.
+    """
+    for rate in learning_rates:
+        number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if not number or not 0 < rate < math.inf:
+            raise InputError("learning_rates", got=repr(rate), expected="numbers above 0")
+    for count in steps:
+        _check_count("steps", count)
+    for name, values in (("learning_rates", learning_rates), ("steps", steps)):
+        twice = [f"{each:g}" for each in values if list(values).count(each) > 1]
+        if twice:
+            raise InputError(name, got=f"{twice[0]} twice", expected="values that differ")
+        if not len(values):
+            raise InputError(name, got="none", expected="1 or more")
+
+
+def _check_count(name: str, value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise InputError(name, got=repr(value), expected="whole numbers from 1 up")
+
+
+def _check_memory(workers: int, needs: Estimate | None) -> None:
+    if needs is None:
+        return
+    at_once = math.ceil(workers / max(1, len(_gpus())))  # on one device
+    if at_once > 1 and at_once * needs.memory > needs.free_memory:
+        raise InputError(
+            "workers",
+            got=f"{workers}, which need {gib(at_once * needs.memory)}",
+            expected=f"as many as fit into the {gib(needs.free_memory)} of memory that are free",
+        )
+
+
+def _side_by_side(plan: Search, workers: int) -> Iterator[Measured]:
+    """Several workers, each in a process of its own."""
+    context, gpus = get_context("spawn"), _gpus() or [None]
+    said = context.SimpleQueue()
+    threads = max(1, torch.get_num_threads() // workers)
+    team = [
+        context.Process(target=_alone, args=(plan, threads, gpus[number % len(gpus)], said))
+        for number in range(workers)
+    ]
+    for each in team:
+        each.start()
+    try:
+        yield from _news(plan.folder, team)
+    finally:
+        for each in team:
+            each.terminate()
+            each.join()
+    if plan.folder.read().missing:
+        raise _reason(said)
+
+
+def _alone(plan: Search, threads: int, gpu: str | None, said: SimpleQueue) -> None:
+    """What a worker's process does."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # no device has been used yet
+    torch.set_num_threads(threads)
+    try:
+        for _ in Worker(plan).work():
+            pass
+    except InputError as error:
+        said.put((error.name, {"got": error.got, "expected": error.expected, "fix": error.fix}))
+    except KeyboardInterrupt:
+        pass  # which the first process reports
+
+
+def _news(folder: GridFolder, team: list[Process]) -> Iterator[Measured]:
+    """Look into the folder for new cells, as long as anyone works."""
+    known = set(folder.read().cells)
+    while team:
+        wait([each.sentinel for each in team], timeout=NEWS_EVERY)
+        team = [each for each in team if each.is_alive()]
+        grid = folder.read()
+        yield from [
+            Measured(cell, grid) for place, cell in grid.cells.items() if place not in known
+        ]
+        known = set(grid.cells)
+
+
+def _reason(said: SimpleQueue) -> InputError:
+    """Why workers ended before the grid was complete."""
+    if not said.empty():
+        name, words = said.get()
+        return InputError(name, **words)
+    return InputError(
+        "workers",
+        got="none that is left",
+        expected="one or more, until all cells are known",
+        fix="Their processes were ended from outside, or lacked memory. Go on with --resume.",
+    )
+
+
+def _gpus() -> list[str]:
+    """What CUDA calls the devices that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name for name in visible.split(",") if name]
+    return names or [str(number) for number in range(torch.cuda.device_count())]

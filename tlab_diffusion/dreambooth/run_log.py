@@ -1,0 +1,152 @@
+r"""What a run leaves to look at: `metrics.jsonl`, `samples/`, and the weights of its best step.
+
+A run that is interrupted goes on from its newest checkpoint. Everything here is written before the
+checkpoint of its step, and what is later than that checkpoint is taken back before the run goes on:
+so nothing is missing, and nothing stands there twice.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tlab_diffusion.dreambooth import checkpoint
+from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.trade_off import Point, TradeOff, trade_off
+from tlab_diffusion.dreambooth.tuned import copy_tuned, save_tuned
+from tlab_diffusion.evaluation.pictures import resized
+
+LINES_EVERY = 10  # steps
+LARGEST = 256  # pixels a side, of the pictures that are kept
+
+
+class RunLog:
+    r"""The log of the run in a folder.
+
+    Args:
+        folder: the run's output.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.file = folder, folder / "metrics.jsonl"
+        self.losses: list[tuple[float, float]] = []  # since the last line
+
+    def rewind(self, step: int) -> None:
+        """Take back all that is later than a step, and a last line that is not whole."""
+        if self.file.is_file():
+            kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
+            draft = self.file.with_suffix(".draft")
+            draft.write_text("".join(kept), encoding="utf-8")
+            draft.replace(self.file)
+        for path in self.strips():
+            if _step_of(path) > step:
+                path.unlink()
+
+    def lines(self) -> list[dict]:
+        """All lines, in the order in which they were written."""
+        if not self.file.is_file():
+            return []
+        return list(_whole_lines(self.file.read_text(encoding="utf-8").splitlines()))
+
+    def points(self) -> list[Point]:
+        """All that was measured."""
+        measured = [line for line in self.lines() if "measures" in line]
+        return [Point(line["step"], Measures.from_dict(line["measures"])) for line in measured]
+
+    def strips(self) -> list[Path]:
+        """The files of `samples/`, step by step."""
+        return sorted((self.folder / "samples").glob("step-*.png"))
+
+    def add_losses(self, step: int, losses: tuple[float, float], rate: float, due: bool) -> None:
+        r"""Note a step's losses; a line has the mean over those since the last one.
+
+        Args:
+            step: counted from 1.
+            losses: the subject's and the prior's.
+            rate: the learning rate.
+            due: whether a line is, although it is not the tenth step.
+        """
+        self.losses.append(losses)
+        if due or step % LINES_EVERY == 0:
+            subject, prior = np.mean(self.losses, axis=0).tolist()
+            self._add(
+                {"step": step, "subject_loss": subject, "prior_loss": prior, "learning_rate": rate}
+            )
+            self.losses = []
+
+    def add_strip(self, step: int, pictures: np.ndarray) -> None:
+        r"""Keep what a model drew: pictures (N, H, W, 3) uint8, in one row."""
+        save_strip(self.folder / "samples" / f"step-{step:08}.png", pictures)
+
+    def add_measures(self, step: int, measures: Measures) -> None:
+        """Note what was measured."""
+        self._add({"step": step, "measures": measures.as_dict()})
+
+    def keep_if_best(self, point: Point, pipeline, dtypes: dict) -> None:
+        r"""Keep a step's weights if none before was better, and let go of those that were.
+
+        The best one up to the newest checkpoint stays as well: an interrupted run goes on from
+        there, and may end before this step.
+
+        Args:
+            point: the step and its measures, before `add_measures`.
+            pipeline: with its weights.
+            dtypes: see `save_tuned`.
+        """
+        points = [*self.points(), point]
+        saved = checkpoint.steps_done(self.folder)
+        kept = {best(points), best([each for each in points if each.step <= saved])}
+        if best(points) == point.step:
+            save_tuned(pipeline, self._best(point.step), dtypes)
+        for path in (self.folder / "best").glob("step-*"):
+            if _step_of(path) not in kept:
+                shutil.rmtree(path)
+
+    def trade_off(self) -> TradeOff | None:
+        """The run's trade-off; None where nothing after step 0 was measured."""
+        points = self.points()
+        return None if best(points) is None else trade_off(points)
+
+    def use_best(self) -> int | None:
+        """Make the best step's weights the run's result; the step, or None where there is none."""
+        step = best(self.points())
+        if step is not None:
+            copy_tuned(self._best(step), self.folder)
+        return step
+
+    def _best(self, step: int) -> Path:
+        return self.folder / "best" / f"step-{step:08}"
+
+    def _add(self, line: dict) -> None:
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def save_strip(path: Path, pictures: np.ndarray) -> None:
+    r"""Write pictures (N, H, W, 3) uint8 in one row, whole or not at all."""
+    side = min(pictures.shape[1], LARGEST)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    Image.fromarray(np.concatenate(resized(pictures, side), axis=1)).save(draft, "PNG")
+    draft.replace(path)
+
+
+def best(points: list[Point]) -> int | None:
+    """The best step, or None where the original or everything else is missing."""
+    measured = {point.step for point in points}
+    return trade_off(points).best if 0 in measured and len(measured) > 1 else None
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _whole_lines(lines: Iterable[str]):
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:  # a kill cut it short
+            return

@@ -1,0 +1,171 @@
+r"""A run that is watched: trained, measured on the way, and left at its best step with a report.
+
+    for event in run(config, pictures, evaluate_every=100):
+        if isinstance(event, Evaluated):
+            print(event.step, event.measures.numbers()["identity"])
+
+Nothing that is drawn or measured touches the training: the weights of each step are the same with
+and without.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from accelerate import PartialState
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+
+from tlab_diffusion.dreambooth import checkpoint
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.defaults import SMALL_SIDE, native_resolution
+from tlab_diffusion.dreambooth.drawing import few_step_sample
+from tlab_diffusion.dreambooth.evaluator import Evaluator
+from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.report import write_report
+from tlab_diffusion.dreambooth.run_log import RunLog
+from tlab_diffusion.dreambooth.trade_off import Point
+from tlab_diffusion.dreambooth.trainer import Event, Finished, Loaded, TrainStep, train
+from tlab_diffusion.dreambooth.tuned import stored_dtypes
+from tlab_diffusion.errors import InputError
+
+
+class Evaluated(NamedTuple):
+    """A step was measured; step 0 is the original model."""
+
+    step: int
+    measures: Measures
+
+
+def run(
+    config: DreamBoothConfig,
+    pictures: np.ndarray,
+    *,
+    evaluate_every: int | None = None,
+    resume: bool = False,
+    cache: Path | None = None,
+) -> Iterator[Event | Evaluated]:
+    r"""Train as `trainer.train` does, and keep what there is to see.
+
+    The output folder also gets `metrics.jsonl`, with the mean losses of every ten steps and all
+    measures; `samples/`, with what was drawn for four fixed prompts; and `report.html`.
+
+    Args:
+        config: the settings.
+        pictures: (N, R, R, 3) uint8, the subject's.
+        evaluate_every: measure at step 0, at every so many steps and at the last one; the folder
+            then gets the weights of the best step by `trade_off`. None or 0 measures nothing, and
+            the folder gets the last weights.
+        resume: go on from an earlier run in the output folder, exactly.
+        cache: folder of what other runs can use again; the user's cache folder when left out.
+
+    Returns:
+        The events of `trainer.train`, and `Evaluated` after each step that was measured.
+
+    Raises:
+        InputError: see `trainer.train`; or an `evaluate_every` that is no number of steps.
+    """
+    if evaluate_every is not None and (type(evaluate_every) is not int or evaluate_every < 0):
+        expected = "an integer from 0 up, or None"
+        raise InputError("evaluate_every", got=repr(evaluate_every), expected=expected)
+    cache = cache or user_cache_path("tlab_diffusion")
+    events = train(config, pictures, resume=resume, cache=cache)
+    if not PartialState().is_main_process:
+        return events
+    return _Watch(config, pictures, evaluate_every, cache).watch(events)
+
+
+def usual_evaluations(config: DreamBoothConfig) -> int | None:
+    """How often a run is measured if nobody says: small models after each quarter, others never."""
+    small = native_resolution(config.model) <= SMALL_SIDE
+    return max(1, config.max_steps // 4) if small else None
+
+
+def evaluator_of(config: DreamBoothConfig, pictures: np.ndarray, **options) -> Evaluator:
+    """How the models of a run are measured; `options` of `Evaluator`."""
+    return Evaluator(
+        pictures,
+        config.identifier,
+        config.class_noun,
+        said_noun=config.said_noun,
+        side=native_resolution(config.model),
+        **options,
+    )
+
+
+class _Watch:
+    """The log and the measures of one run."""
+
+    def __init__(self, config, pictures, evaluate_every, cache):
+        self.config, self.pictures, self.cache = config, pictures, cache
+        self.evaluate_every = evaluate_every
+        self.log = RunLog(config.output)
+        self.evaluator = evaluator_of(config, pictures)
+
+    def watch(self, events: Iterator[Event]) -> Iterator[Event | Evaluated]:
+        for event in events:
+            if isinstance(event, Loaded):
+                yield event
+                yield from self._begin(event)
+            elif isinstance(event, TrainStep):
+                self._note(event)
+                yield event
+                yield from self._look(event)
+            elif isinstance(event, Finished):
+                with room(event.folder):
+                    best = self.log.use_best() if self.evaluate_every else None
+                    chosen = event.step if best is None else best
+                    write_report(event.folder, self.pictures, self.evaluator, chosen)
+                yield event
+            else:
+                yield event
+
+    def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
+        with room(self.config.output):
+            self.log.rewind(checkpoint.steps_done(self.config.output))
+        self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
+        if self.evaluate_every and all(point.step for point in self.log.points()):
+            sample = few_step_sample(loaded.pipeline)
+            with room(self.config.output):
+                self.log.add_strip(0, self.evaluator.strip(sample))
+                original = self.evaluator.measure_original(sample, loaded.weights, self.cache)
+                self.log.add_measures(0, original)
+            yield Evaluated(0, original)
+
+    def _note(self, event: TrainStep) -> None:
+        # A line before each checkpoint: a run that goes on from there lacks no step's losses.
+        saved = event.step % self.config.checkpoint_every == 0
+        due = saved or event.step == self.config.max_steps
+        losses = event.subject_loss, event.prior_loss
+        with room(self.config.output):
+            self.log.add_losses(event.step, losses, self.config.learning_rate, due)
+
+    def _look(self, event: TrainStep) -> Iterator[Evaluated]:
+        last = event.step == self.config.max_steps
+        due = self.evaluate_every and (last or event.step % self.evaluate_every == 0)
+        sample = few_step_sample(event.pipeline)
+        if due or last:
+            with room(self.config.output):
+                self.log.add_strip(event.step, self.evaluator.strip(sample))
+        if due:
+            point = Point(event.step, self.evaluator.measure(sample))
+            with room(self.config.output):
+                self.log.keep_if_best(point, event.pipeline, self.dtypes)
+                self.log.add_measures(*point)
+            yield Evaluated(*point)
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Say in one line that a disk is full; the run goes on from its newest checkpoint."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            "output",
+            got=f"what could not be written ({error})",
+            expected=f"room in {folder}",
+            fix="Make room and go on with --resume; the newest checkpoint is whole.",
+        ) from error
