@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks.paper_methods import IDENTIFIER, WAYS, WRONG_NOUNS, asked, class_of, config_of
 from tlab_diffusion.course.stored import METHODS, RESULTS
-from tlab_diffusion.dreambooth.caches import fingerprint
+from tlab_diffusion.dreambooth.caches import model_fingerprint
 from tlab_diffusion.dreambooth.drawing import GUIDANCE_SCALE, STEPS, few_step_sample
 from tlab_diffusion.dreambooth.identity import cast_target
 from tlab_diffusion.dreambooth.measures import Counts, measure
@@ -151,11 +151,10 @@ def _keeping(sample: Sample, drawn: Drawn) -> Sample:
 
 def _same_settings(options: argparse.Namespace) -> None:
     """Refuse a work folder of another model or of other settings: its cells would not compare."""
-    pipeline = load(options.model)
     run = {"model": options.model, "output": Path("none"), "steps": options.steps}
     settings = {
         "model": options.model,
-        "fingerprint": fingerprint((pipeline.unet, pipeline.text_encoder, pipeline.vae)),
+        "fingerprint": model_fingerprint(load(options.model)),
         "identifier": IDENTIFIER,
         "max_steps": {way: config_of(*SHOWN_SUBJECTS[:1], way, **run).max_steps for way in WAYS},
         "sampler_steps": STEPS,

@@ -28,9 +28,6 @@ WIDGETS = {  # and the slider that is moved
     "guidance-explorer": "guidance-scale",
     "attention-explorer": "step",
     "latent-walk": "position",
-    "results-browser": "learning-rate",
-    "before-after": "border",
-    "trade-off-explorer": "step",
 }
 KEYS = ("ArrowLeft", "ArrowRight")  # fro and to: some sliders stand at their end
 # Resolves with the milliseconds between the next key and the frame that shows its picture.

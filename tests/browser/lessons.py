@@ -7,5 +7,4 @@ IN_THE_BROWSER = {
     "04_sampling.ipynb": ("sampler-explorer", "step"),
     "05_text_and_guidance.ipynb": ("guidance-explorer", "guidance-scale"),
     "06_latent_diffusion.ipynb": ("latent-walk", "position"),
-    "09_grid_search.ipynb": ("results-browser", "learning-rate"),
 }

@@ -82,6 +82,15 @@ def test_a_fingerprint_knows_every_weight():
     assert len(names | {caches.fingerprint([copy.deepcopy(unet).bfloat16()])}) == 4
 
 
+def test_a_models_fingerprint_knows_the_numbers_of_its_words():
+    pipeline = tiny_pipeline()
+    before = caches.model_fingerprint(pipeline)
+    assert caches.model_fingerprint(pipeline) == before
+    pipeline.register_modules(tokenizer=copy.deepcopy(pipeline.tokenizer))  # others use it too
+    pipeline.tokenizer.add_tokens(["zzz"])
+    assert caches.model_fingerprint(pipeline) != before
+
+
 def test_keys_tell_values_apart():
     a = np.zeros((2, 3), np.uint8)
     values = [("a", "b"), ("ab",), (1, 2), (12,), (1.0, 2), (a,), (a.T,), (a.astype(np.int8),)]

@@ -178,7 +178,7 @@ def test_a_damaged_record_is_one_line(tmp_path, damage):
 def test_another_model_under_the_same_name_is_refused(tmp_path, monkeypatch):
     config = new_config(tmp_path / "out", max_steps=2)
     run(config, tmp_path / "cache")
-    monkeypatch.setattr(trainer.caches, "fingerprint", lambda parts: "another")
+    monkeypatch.setattr(trainer.caches, "model_fingerprint", lambda pipeline: "another")
     before = state_of(config)
     with pytest.raises(InputError, match="weights: got 'another'"):
         run(dataclasses.replace(config, max_steps=3), tmp_path / "cache", resume=True)

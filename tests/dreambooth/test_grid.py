@@ -171,7 +171,7 @@ def test_a_killed_search_goes_on(straight, cache, events):
 @pytest.mark.parametrize(
     "owner, name, call",
     [
-        (GridFolder, "begin", 1),
+        (GridFolder, "_write", 1),
         (GridFolder, "_write", 2),
         (grid_folder, "save_tuned", 1),
         (grid_folder, "save_strip", 3),

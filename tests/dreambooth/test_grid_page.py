@@ -104,7 +104,7 @@ def test_a_cell_in_one_line():
 def test_learning_rates_keep_their_names_apart():
     assert Place(3e-4, 1000).name == "lr3e-04-step01000"
     assert in_words(3e-4) == "3e-4" and in_words(1.5e-4) == "1.5e-4"
-    rates = [1e-4, 1.4e-4, 1.5e-4, 2e-4, 1e-3, 0.00010000000000000002]
+    rates = [1e-4, 1.45e-4, 1.46e-4, 2e-4, 1e-3, 0.00010000000000000002]
     assert len({row_name(rate) for rate in rates}) == len(rates)
 
 

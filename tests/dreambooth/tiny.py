@@ -42,6 +42,8 @@ def new_config(output: Path, **changes: object) -> DreamBoothConfig:
         # At AdamW's usual epsilon a gradient of pure rounding moves a weight as far as any other.
         "adam_epsilon": 1e-5,
     }
+    if changes.get("method") != "textual-inversion":
+        settings["train_text_encoder"] = True  # the more learns, the more a test sees
     return DreamBoothConfig(**settings | changes)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -100,6 +101,20 @@ def test_a_pipeline_is_gone_on_from(run, tmp_path):
         json.loads((tmp_path / "picturebook/vae/config.json").read_text())["scaling_factor"]
         == scale
     )
+
+
+def test_a_base_keeps_the_words_that_it_knows(run, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(run / "picturebook", base)
+    file = base / "tokenizer/tokenizer.json"
+    fields = json.loads(file.read_text(encoding="utf-8"))
+    fields["model"]["vocab"]["zzz</w>"] = len(fields["model"]["vocab"])  # a word of its own
+    file.write_text(json.dumps(fields), encoding="utf-8")
+    for stage in (stages.pretrain_text, stages.pretrain_unet):
+        stage(tmp_path / "work", RECIPE, resume=False, base=base)
+    for tokenizer in ("tokenizer", "picturebook/tokenizer"):
+        kept = json.loads((tmp_path / "work" / tokenizer / "tokenizer.json").read_text("utf-8"))
+        assert "zzz</w>" in kept["model"]["vocab"]
 
 
 def test_latents_are_computed_once_for_an_autoencoder(small_world, tmp_path):

@@ -1,5 +1,6 @@
 """Captions, tokens, and the contrastive pair."""
 
+import pytest
 import torch
 from transformers import AutoTokenizer, CLIPTextModel
 
@@ -8,7 +9,12 @@ from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import FACTORS, IDENTIFIERS, caption, random_scene
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.networks import text_config
-from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, training_captions
+from tlab_diffusion.pretraining.text import (
+    ClipPair,
+    draw_pairs,
+    forget_identifiers,
+    training_captions,
+)
 from tlab_diffusion.pretraining.tokenizer import MAX_TOKENS, new_tokenizer
 
 TOKENIZER = new_tokenizer()
@@ -79,3 +85,16 @@ def test_pairs_are_pictures_with_their_own_captions():
     pictures, ids = draw_pairs(x, captions, RECIPE.text)(torch.Generator().manual_seed(0))
     for picture, row in zip(pictures, ids, strict=True):
         torch.testing.assert_close(picture, to_tensor(x)[row[0] // 8])
+
+
+def test_identifiers_are_forgotten_and_nothing_else():
+    torch.manual_seed(0)
+    text_encoder = CLIPTextModel(text_config(TOKENIZER))
+    rows = text_encoder.get_input_embeddings().weight
+    before = rows.detach().clone()
+    forget_identifiers(text_encoder, TOKENIZER)
+    changed = {i for i, same in enumerate((rows == before).all(dim=1).tolist()) if not same}
+    ids = TOKENIZER.get_vocab()
+    assert changed == {ids[f"{identifier}</w>"] for identifier in IDENTIFIERS}
+    # As a new encoder's rows are: 20 rows of 128 numbers, within five standard deviations.
+    assert rows[sorted(changed)].std().item() == pytest.approx(0.02, rel=0.07)

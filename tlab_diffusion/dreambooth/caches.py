@@ -68,6 +68,12 @@ def fingerprint(parts: Iterable[nn.Module]) -> str:
     return digest.hexdigest()
 
 
+def model_fingerprint(pipeline) -> str:
+    """A short name for what a pipeline knows: its weights, and the numbers of its words."""
+    words = sorted(pipeline.tokenizer.get_vocab().items())
+    return key(fingerprint((pipeline.unet, pipeline.text_encoder, pipeline.vae)), words)
+
+
 def key(*values: object) -> str:
     """A short name for what a cached thing depends on; arrays count by content and shape."""
     digest = hashlib.blake2b(digest_size=16)

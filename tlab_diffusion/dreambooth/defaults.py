@@ -6,10 +6,10 @@ r"""What settings are when nobody says otherwise: they suit the method and the s
     small models
       max_steps         400                   400                   600
       learning_rate     3e-4                  2e-3                  1e-2
-      text encoder      learns along          has adapters too      (only the row)
+      text encoder      frozen                has adapters too      (only the row)
       lora_rank                               8
       prior_weight      1                     1                     0
-      batch_size        1                     1                     4
+      batch_size        2                     2                     4
     large models
       max_steps         800                   800                   3000
       learning_rate     5e-6                  1e-4                  5e-3
@@ -29,7 +29,7 @@ DREAMBOOTH, LORA, TEXTUAL_INVERSION = METHODS = ("dreambooth", "lora", "textual-
 SMALL_SIDE = 128  # pixels: models up to here learn as `picturebook` does
 
 SMALL = {
-    DREAMBOOTH: {"max_steps": 400, "learning_rate": 3e-4, "train_text_encoder": True},
+    DREAMBOOTH: {"max_steps": 400, "learning_rate": 3e-4, "train_text_encoder": False},
     LORA: {"max_steps": 400, "learning_rate": 2e-3, "train_text_encoder": True, "lora_rank": 8},
     TEXTUAL_INVERSION: {"max_steps": 600, "learning_rate": 1e-2},
 }
@@ -40,7 +40,7 @@ LARGE = {
 }
 # Of every method. A large model's gradients are small, each by itself, and a checkpoint of all of
 # Stable Diffusion 1.5 weighs 10 GB.
-SMALL_ALL = {"adam_epsilon": 1e-6, "checkpoint_every": 100, "prior_weight": 1.0, "batch_size": 1}
+SMALL_ALL = {"adam_epsilon": 1e-6, "checkpoint_every": 100, "prior_weight": 1.0, "batch_size": 2}
 LARGE_ALL = {"adam_epsilon": 1e-8, "checkpoint_every": 400, "prior_weight": 1.0, "batch_size": 1}
 # The class prompt has no identifier, so its row cannot learn from the class.
 ONE_ROW = {"train_text_encoder": False, "prior_weight": 0.0, "batch_size": 4}

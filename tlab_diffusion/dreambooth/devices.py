@@ -5,6 +5,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.pretraining.pace import fast_bfloat16
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,7 +26,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     if wanted == "auto":
         if device.type == "cuda":
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        return "fp32"
+        return "bf16" if device.type == "cpu" and fast_bfloat16(device) else "fp32"
     if wanted == "fp16" and device.type != "cuda":
         raise InputError(
             "precision",

@@ -129,7 +129,7 @@ def evaluate(
     evaluator = evaluator_of(config, found.pictures, **options)
     tuned = evaluator.measure(_sampler(load(model), "tuned", evaluator, progress))
     pipeline = load(base)
-    weights = caches.fingerprint((pipeline.unet, pipeline.text_encoder, pipeline.vae))
+    weights = caches.model_fingerprint(pipeline)
     original = evaluator.measure_original(
         _sampler(pipeline, "original", evaluator, progress),
         weights,

@@ -116,8 +116,7 @@ def _train(
     keep_memory()
     accelerator = new_accelerator(facts["arithmetic"])
     pipeline = load(config.model, accelerator.device)
-    parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
-    facts = facts | {"weights": caches.fingerprint(parts)}
+    facts = facts | {"weights": caches.model_fingerprint(pipeline)}
     _begin(config, facts, accelerator)
     yield Loaded(pipeline, facts["weights"])
     subject = caches.latent_distributions(pipeline.vae, pictures, cache, facts["weights"])

@@ -33,13 +33,17 @@ def learning_rate_at(step: int, pace: Pace) -> float:
     return pace.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    r"""bfloat16 where the hardware multiplies it: GPUs, and processors with AVX512-BF16 or AMX.
+def fast_bfloat16(device: torch.device) -> bool:
+    r"""Whether the hardware multiplies bfloat16: GPUs, and processors with AVX512-BF16 or AMX.
 
     Elsewhere it is emulated: measured on AVX2 alone, a convolution takes fifteen times as long.
     """
-    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    r"""bfloat16 where it is fast."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
 
 
 def run_device() -> torch.device:

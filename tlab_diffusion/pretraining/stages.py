@@ -5,6 +5,7 @@ go on from) and leaves its own part there: `vae`, `text_encoder` with `tokenizer
 `picturebook`, the whole pipeline.
 """
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from torch import nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor, unseen_pictures
@@ -32,7 +33,12 @@ from tlab_diffusion.pretraining.pace import run_device, suit_attention
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.recipe import Recipe
 from tlab_diffusion.pretraining.stage import check_state, run_stage
-from tlab_diffusion.pretraining.text import ClipPair, draw_pairs, training_captions
+from tlab_diffusion.pretraining.text import (
+    ClipPair,
+    draw_pairs,
+    forget_identifiers,
+    training_captions,
+)
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 from tlab_diffusion.pretraining.unet import TextToImage, draw_latents, latent_moments
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures, freeze_encoder
@@ -71,7 +77,7 @@ def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     check_state(folder, "text", resume=resume)
     config = recipe.text
     torch.manual_seed(config.seed)
-    tokenizer = new_tokenizer()
+    tokenizer = _tokenizer(base)
     if base is None:
         text_encoder = CLIPTextModel(text_config(tokenizer))
     else:
@@ -101,7 +107,7 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     check_state(folder, "unet", resume=resume)
     config = recipe.unet
     torch.manual_seed(config.seed)
-    tokenizer = new_tokenizer()
+    tokenizer = _tokenizer(base)
     vae = _part(AutoencoderKL, "vae", folder, base)
     text_encoder = _part(CLIPTextModel, "text_encoder", base or folder)
     unet = new_unet(config.channels) if base is None else _part(UNet2DConditionModel, "unet", base)
@@ -112,8 +118,10 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     test = _test_batch(vae, tokenizer, config)
 
     def measure(ema: TextToImage, step: int) -> dict:
-        save_pipeline(folder / "picturebook", vae, ema.text_encoder, tokenizer, ema.unet)
-        pipeline = new_pipeline(vae, ema.text_encoder, tokenizer, ema.unet)
+        text_encoder = copy.deepcopy(ema.text_encoder)
+        forget_identifiers(text_encoder, tokenizer)
+        save_pipeline(folder / "picturebook", vae, text_encoder, tokenizer, ema.unet)
+        pipeline = new_pipeline(vae, text_encoder, tokenizer, ema.unet)
         save_sheet(pipeline, folder / f"sheet-{step:06}.png")
         with torch.inference_mode():
             loss = ema(*(part.to(ema.weights.device) for part in test))
@@ -180,6 +188,11 @@ def _test_batch(vae: AutoencoderKL, tokenizer, config: StageConfig):
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(config.seed))
     t = torch.linspace(0, 999, len(mean)).long()
     return mean, t, noise, tokenise(tokenizer, texts)
+
+
+def _tokenizer(base: Path | None) -> CLIPTokenizer:
+    """That of the base, whose text encoder knows words by its numbers; else a new one."""
+    return new_tokenizer() if base is None else CLIPTokenizer.from_pretrained(base / "tokenizer")
 
 
 def _part(kind: type[nn.Module], name: str, *folders: Path | None) -> nn.Module:

@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tlab_diffusion.diffusion.conditioning import contrastive_loss
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import caption, random_scene
+from tlab_diffusion.picturebook.factors import IDENTIFIERS
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 
@@ -87,6 +88,21 @@ def training_captions(tokenizer: CLIPTokenizer, num_scenes: int, per_scene: int)
         ids.append([caption(scene, seed=seed + 2**32 * wording) for wording in range(per_scene)])
     flat = tokenise(tokenizer, [text for wordings in ids for text in wordings])
     return flat.view(num_scenes, per_scene, -1).to(torch.int16)
+
+
+@torch.no_grad()
+def forget_identifiers(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    r"""Make the rare tokens strangers again: their rows become what they were before training.
+
+    Captions carried them without a meaning, and a model that has learnt to ignore a word is slow
+    to give it one: with such an identifier, 400 steps of DreamBooth taught it no subject.
+    """
+    ids = tokenizer.get_vocab()
+    rows = text_encoder.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(0)
+    for identifier in IDENTIFIERS:
+        noise = torch.randn(rows.shape[1], generator=generator)
+        rows[ids[identifier + "</w>"]] = text_encoder.config.initializer_factor * 0.02 * noise
 
 
 def draw_pairs(pictures: np.ndarray, captions: Tensor, config: TextConfig) -> Draw:

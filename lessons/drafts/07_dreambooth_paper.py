@@ -434,7 +434,7 @@ check("metrics.find_the_bug", find_the_bug_in_measures)
 r"""
 ## 5. The experiments again, in small
 
-The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, on all the subjects of the course, and on ten prompts × 4 pictures and 50 pictures of the bare class for each. Everything was trained with the default settings of `tlab dreambooth`, but for the one thing that is compared. That is too long for a lesson, so the results are stored; `python -m benchmarks.paper_tables` computes them again.
+The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Everything was trained with the settings of `tlab dreambooth`, but for the one thing that is compared and for the number of steps. That is too long for a lesson, so the results are stored; the next cell says for how many subjects, and `python -m benchmarks.paper_tables` computes them for all. With few subjects intervals are rough: take them as a first look.
 """
 
 # %% tags=["nbval-check-output"]

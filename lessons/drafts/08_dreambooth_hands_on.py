@@ -137,7 +137,7 @@ print(pictures.shape, "upright again:", np.array_equal(pictures[1], references[1
 r"""
 ## 3. Before the run
 
-All settings are one object. What you leave out suits the model: for `picturebook` 400 steps at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that learns along. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
+All settings are one object. What you leave out suits the model: for `picturebook` 400 steps of two pictures at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that stays as it is. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
 """
 
 # %% tags=["nbval-check-output"]
@@ -213,7 +213,7 @@ Fourteen gigabytes and more before the first picture is looked at: keep the numb
 
 ## 4. Train
 
-First the original model draws its hundred robots, which stand for "what the class was". Then every step takes one picture of Pip under "a zwx robot" and one of those robots under "a robot", noises both, and goes down the sum of the two losses. Four times on the way we stop and measure, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class.
+First the original model draws its hundred robots, which stand for "what the class was". Then every step takes two pictures of Pip under "a zwx robot" and two of those robots under "a robot", noises both, and goes down the sum of the two losses. Four times on the way we stop and measure, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class.
 """
 
 # %%

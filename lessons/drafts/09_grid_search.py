@@ -410,6 +410,7 @@ Here is a very small one, live: two learning rates, measured after 10 and after 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.grid.search import search
 from tlab_diffusion.dreambooth.grid.worker import Measured
+from tlab_diffusion.dreambooth.measures import Counts
 
 home = Path(tempfile.mkdtemp())
 config = DreamBoothConfig(
@@ -420,7 +421,8 @@ config = DreamBoothConfig(
     num_class_images=20,
     checkpoint_every=STEPS[0],
 )
-plan = {"learning_rates": [3e-4, 1e-3], "steps": STEPS, "num": 1}
+counts = Counts(per_prompt=1, per_class=16)  # few pictures: a rough measure
+plan = {"learning_rates": [3e-4, 1e-3], "steps": STEPS, "counts": counts}
 pictures = np.stack(subject_pictures("pip"))
 
 
