@@ -721,13 +721,12 @@ plots.picture_strip(
 )
 
 # %%
-print(
-    f"standard deviation of the latents drawn: line {halfway[:3].std():.2f}, arc {halfway[3:].std():.2f}"
-)
+for name, x in (("noise halfway", middles), ("latents drawn from it", halfway)):
+    print(f"standard deviation of the {name}: line {x[:3].std():.2f}, arc {x[3:].std():.2f}")
 
 # %% [markdown]
 r"""
-Noise that is too short looks to the U-Net like a sample that is already half clean: flatter, and with less in it. It goes on from there.
+Noise that is too short looks to the U-Net like a sample that is already half clean, with less in it, and it goes on from there. How much of that is left at the end depends on the model: ours makes up for most of it. On the arc there is nothing to make up for.
 
 ## 10. Play
 
