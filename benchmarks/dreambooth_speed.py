@@ -133,6 +133,7 @@ def compare_losses(options: argparse.Namespace, scratch: Path, prior: bool) -> b
         scratch / f"losses-{prior}",
         pictures=1,  # one of each kind: the script's order of pictures is its own
         model=options.model,
+        batch_size=1,
         max_steps=COMPARED,
         num_class_images=1,
         prior_weight=float(prior),

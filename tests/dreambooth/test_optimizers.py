@@ -5,6 +5,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from peft.import_utils import is_bnb_available
 from torch import nn
 
 from tests.dreambooth.tiny import PICTURES, new_config, run, state_of
@@ -47,6 +48,7 @@ class StandIn(torch.optim.AdamW):
 
 @pytest.fixture
 def stand_in(monkeypatch):
+    is_bnb_available()  # peft asks once, and must not take the stand-in for the library
     module = ModuleType("bitsandbytes")
     module.optim = SimpleNamespace(AdamW8bit=StandIn)
     monkeypatch.setitem(sys.modules, "bitsandbytes", module)
