@@ -149,7 +149,7 @@ def test_a_kill_between_events_costs_nothing(straight, kill_after):
     [
         (RunLog, "add_strip", 3),
         (run_log, "save_tuned", 1),
-        (run_log, "_step_of", 1),
+        (run_log, "step_of", 1),
         (RunLog, "add_measures", 4),
         (runs.checkpoint, "save", 2),
         (RunLog, "use_best", 1),

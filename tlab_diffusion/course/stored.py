@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.strips import apart, read_strip
 from tlab_diffusion.errors import InputError
 
 RESULTS = Path(__file__).with_name("results")
@@ -109,7 +110,7 @@ def load_sheet(folder: Path = RESULTS) -> Sheet:
             raise ValueError("as many pictures in a row as there are captions")
         pictures = {
             name: {
-                method: _side_by_side(row[:, end - side * len(texts) : end])
+                method: apart(row[:, end - side * len(texts) : end])
                 for method, row in zip(METHODS, rows, strict=True)
             }
             for (name, texts), end in zip(captions.items(), ends, strict=True)
@@ -132,7 +133,7 @@ def load_grid(folder: Path = RESULTS / "grid") -> Grid:
 
 def _cell(folder: Path, fields: dict) -> Cell:
     with _recomputed_by(GRID_COMMAND, folder / fields["pictures"]) as file:
-        pictures = _side_by_side(_pixels(file))
+        pictures = read_strip(file)
     return Cell(
         fields["learning_rate"],
         fields["steps"],
@@ -161,8 +162,3 @@ def _recomputed_by(command: str, file: Path) -> Iterator[Path]:
 def _pixels(file: Path) -> np.ndarray:
     with Image.open(file) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def _side_by_side(strip: np.ndarray) -> np.ndarray:
-    """Square pictures in a row, (H, N * H, 3), one by one: (N, H, H, 3)."""
-    return np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import whole
 from tlab_diffusion.pretraining import checkpoints
 
 # Settings that another run may change: where things lie, how long, how often it is saved.
@@ -100,10 +101,8 @@ def write_record(folder: Path, config: DreamBoothConfig, facts: dict, device: to
             "torch": torch.__version__,
         },
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = _record(folder).with_suffix(".draft")
-    draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    draft.replace(_record(folder))
+    with whole(_record(folder)) as draft:
+        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def save(folder: Path, state: dict[str, Tensor]) -> Path:

@@ -137,6 +137,10 @@ class DreamBoothConfig:
         """The noun that stands beside the identifier: "" where that alone means the subject."""
         return "" if self.method == TEXTUAL_INVERSION else self.class_noun
 
+    def saves_at(self, step: int) -> bool:
+        """Whether a checkpoint is written after this step."""
+        return step % self.checkpoint_every == 0 or step == self.max_steps
+
     def as_dict(self) -> dict:
         """The settings as JSON can hold them."""
         return {

@@ -49,13 +49,12 @@ class Evaluation:
     def verdict(self) -> str:
         """The trade-off in words."""
         qualities = self.qualities
-        values = ", ".join(f"{name} {getattr(qualities, name):.2f}" for name in QUALITIES)
         weakest = min(QUALITIES, key=lambda name: getattr(qualities, name))
         if getattr(qualities, weakest) >= GOOD:
             said = "It knows the subject, obeys prompts, and has kept the class."
         else:
             said = f"The weakest is {weakest}: {ADVICE[weakest]}."
-        return f"Balance {qualities.score:.2f} of {values}. {said}"
+        return f"Balance {qualities.score:.2f} of {qualities}. {said}"
 
     def as_dict(self) -> dict:
         """Ready for JSON."""
@@ -63,7 +62,7 @@ class Evaluation:
             "judges": self.judges,
             "tuned": self.tuned.as_dict(),
             "original": self.original.as_dict(),
-            "qualities": {name: getattr(self.qualities, name) for name in QUALITIES},
+            "qualities": self.qualities.by_name(),
             "balance": self.qualities.score,
             "verdict": self.verdict,
         }

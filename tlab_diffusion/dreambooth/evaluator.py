@@ -19,6 +19,7 @@ from tlab_diffusion.dreambooth.measures import Counts, Measures, measure
 from tlab_diffusion.dreambooth.uses import Prompt, prompts_for, ten_prompts
 from tlab_diffusion.evaluation.pictures import SIZE, resized
 from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.files import whole
 from tlab_diffusion.picturebook.grammar import sentence
 
 FIXED_USES = ("context", "accessory", "style")
@@ -119,9 +120,8 @@ class Evaluator:
             measures = _kept(path)
             if measures is None:
                 measures = self.measure(sample)
-                draft = path.with_suffix(".draft")
-                draft.write_text(json.dumps(measures.as_dict()), encoding="utf-8")
-                draft.replace(path)
+                with whole(path) as draft:
+                    draft.write_text(json.dumps(measures.as_dict()), encoding="utf-8")
         return measures
 
 

@@ -47,6 +47,10 @@ class Learner:
         self.config, self.accelerator, self.model = config, accelerator, model
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.ema = None if config.ema_decay is None else self._average()
+        if self.ema is not None:
+            averages = dict(self.ema.named_parameters())
+            moving = nn.ParameterList(averages[name] for name in self.trained)
+            self.averaged = moving, nn.ParameterList(self.trained.values())
         optimizer = new_optimizer(
             config.optimizer, self.trained.values(), config.learning_rate, config.adam_epsilon
         )
@@ -81,9 +85,7 @@ class Learner:
         if self.ema is not None:
             # Low at first, so that the average does not cling to the start.
             decay = min(self.config.ema_decay, self.step_done / (self.step_done + 10))
-            averages = dict(self.ema.named_parameters())
-            moving = nn.ParameterList(averages[name] for name in self.trained)
-            average_into(moving, nn.ParameterList(self.trained.values()), decay)
+            average_into(*self.averaged, decay)
         return subject, prior
 
     def state(self) -> dict[str, Tensor]:

@@ -16,8 +16,9 @@ from tlab_diffusion.dreambooth.evaluator import Evaluator
 from tlab_diffusion.dreambooth.intervals import Interval
 from tlab_diffusion.dreambooth.markup import Html, element, image, table
 from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.run_log import RunLog
-from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, TradeOff
+from tlab_diffusion.dreambooth.run_log import RunLog, step_of
+from tlab_diffusion.dreambooth.trade_off import Point, TradeOff
+from tlab_diffusion.files import whole
 
 # What a reader looks at first; the rest is in metrics.jsonl.
 MEASURES = {
@@ -63,9 +64,8 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
         _settings(record),
     ]
     path = folder / "report.html"
-    draft = path.with_suffix(".draft")
-    draft.write_text(_page(_title(settings), sections), encoding="utf-8")
-    draft.replace(path)
+    with whole(path) as draft:
+        draft.write_text(_page(_title(settings), sections), encoding="utf-8")
     return path
 
 
@@ -114,7 +114,7 @@ def _subject(pictures: np.ndarray) -> Html:
 def _samples(strips: list[Path], texts: list[str], chosen: int) -> Html:
     rows = [element("div", *[element("span", text) for text in texts], class_="texts")]
     for path in strips:
-        step = int(path.stem.removeprefix("step-"))
+        step = step_of(path)
         words = f"{_name(step)}: " + "; ".join(texts)
         rows.append(
             element(
@@ -137,11 +137,8 @@ def _curves(lines: list[dict], trade_off: TradeOff | None) -> Html:
         by_name["prior"] = [line["prior_loss"] for line in losses]
     figures = [loss_figure([line["step"] for line in losses], by_name)]
     if trade_off is not None:
-        curve = trade_off.curve
-        shares = {name: [getattr(each, name) for each in curve] for name in QUALITIES}
-        shares["balance"] = [each.score for each in curve]
-        steps = [each.step for each in curve]
-        figures.append(trade_off_figure(steps, shares, trade_off.best))
+        steps = [each.step for each in trade_off.curve]
+        figures.append(trade_off_figure(steps, trade_off.curves("balance"), trade_off.best))
     drawn = [element("figure", image(each.png(), each.title)) for each in figures]
     return _section("How it went", element("div", *drawn, class_="figures"))
 

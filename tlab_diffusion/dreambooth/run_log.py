@@ -11,16 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tlab_diffusion.dreambooth import checkpoint
 from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.strips import save_strip
 from tlab_diffusion.dreambooth.trade_off import Point, TradeOff, trade_off
 from tlab_diffusion.dreambooth.tuned import copy_tuned, save_tuned
-from tlab_diffusion.evaluation.pictures import resized
+from tlab_diffusion.files import whole
 
 LINES_EVERY = 10  # steps
-LARGEST = 256  # pixels a side, of the pictures that are kept
 
 
 class RunLog:
@@ -38,11 +37,10 @@ class RunLog:
         """Take back all that is later than a step, and a last line that is not whole."""
         if self.file.is_file():
             kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
-            draft = self.file.with_suffix(".draft")
-            draft.write_text("".join(kept), encoding="utf-8")
-            draft.replace(self.file)
+            with whole(self.file) as draft:
+                draft.write_text("".join(kept), encoding="utf-8")
         for path in self.strips():
-            if _step_of(path) > step:
+            if step_of(path) > step:
                 path.unlink()
 
     def lines(self) -> list[dict]:
@@ -102,7 +100,7 @@ class RunLog:
         if best(points) == point.step:
             save_tuned(pipeline, self._best(point.step), dtypes)
         for path in (self.folder / "best").glob("step-*"):
-            if _step_of(path) not in kept:
+            if step_of(path) not in kept:
                 shutil.rmtree(path)
 
     def trade_off(self) -> TradeOff | None:
@@ -125,22 +123,14 @@ class RunLog:
             file.write(json.dumps(line) + "\n")
 
 
-def save_strip(path: Path, pictures: np.ndarray) -> None:
-    r"""Write pictures (N, H, W, 3) uint8 in one row, whole or not at all."""
-    side = min(pictures.shape[1], LARGEST)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    Image.fromarray(np.concatenate(resized(pictures, side), axis=1)).save(draft, "PNG")
-    draft.replace(path)
-
-
 def best(points: list[Point]) -> int | None:
     """The best step, or None where the original or everything else is missing."""
     measured = {point.step for point in points}
     return trade_off(points).best if 0 in measured and len(measured) > 1 else None
 
 
-def _step_of(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step in the name of a strip, or of kept weights."""
     return int(path.stem.removeprefix("step-"))
 
 

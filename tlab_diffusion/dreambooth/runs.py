@@ -136,8 +136,7 @@ class _Watch:
 
     def _note(self, event: TrainStep) -> None:
         # A line before each checkpoint: a run that goes on from there lacks no step's losses.
-        saved = event.step % self.config.checkpoint_every == 0
-        due = saved or event.step == self.config.max_steps
+        due = self.config.saves_at(event.step)
         losses = event.subject_loss, event.prior_loss
         with room(self.config.output):
             self.log.add_losses(event.step, losses, self.config.learning_rate, due)

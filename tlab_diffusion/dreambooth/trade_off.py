@@ -41,6 +41,13 @@ class Qualities(NamedTuple):
         """The harmonic mean; 0 where one quality is."""
         return harmonic_mean(self[1:])
 
+    def by_name(self) -> dict[str, float]:
+        """The three, without the step."""
+        return {name: getattr(self, name) for name in QUALITIES}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:.2f}" for name, value in self.by_name().items())
+
 
 class TradeOff(NamedTuple):
     """The curve, the best step on it, and the reason in plain words."""
@@ -48,6 +55,11 @@ class TradeOff(NamedTuple):
     curve: list[Qualities]
     best: int
     why: str
+
+    def curves(self, score: str) -> dict[str, list[float]]:
+        """The three qualities over the steps, and at last their mean under the name `score`."""
+        curves = {name: [getattr(each, name) for each in self.curve] for name in QUALITIES}
+        return curves | {score: [each.score for each in self.curve]}
 
 
 def trade_off(points: Sequence[Point]) -> TradeOff:
@@ -93,8 +105,7 @@ def _share(value: float) -> float:
 
 
 def _why(best: Qualities, curve: Sequence[Qualities]) -> str:
-    values = ", ".join(f"{name} {getattr(best, name):.2f}" for name in QUALITIES)
-    reasons = [f"Step {best.step} has the best balance: {values}."]
+    reasons = [f"Step {best.step} has the best balance: {best}."]
     sides = (
         ("Earlier", [each for each in curve if each.step < best.step][-1:]),
         ("Later", [each for each in curve if each.step > best.step][:1]),

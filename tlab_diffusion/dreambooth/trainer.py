@@ -172,9 +172,7 @@ def _saved_state(config: DreamBoothConfig) -> dict[str, Tensor] | None:
 
 
 def _save_if_due(config: DreamBoothConfig, learner: Learner) -> None:
-    step = learner.step_done
-    due = step % config.checkpoint_every == 0 or step == config.max_steps
-    if due and learner.accelerator.is_main_process:
+    if config.saves_at(learner.step_done) and learner.accelerator.is_main_process:
         checkpoint.save(config.output, learner.state())
 
 

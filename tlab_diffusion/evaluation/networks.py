@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import check_pictures, to_tensor
+from tlab_diffusion.files import whole
 
 WEIGHTS = Path(__file__).with_name("weights")
 HIDDEN = 256
@@ -35,13 +36,11 @@ def new_trunk() -> nn.Sequential:
 
 def save_weights(model: nn.Module, file: Path) -> None:
     """Write a model's tensors in half precision."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     state = {
         k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()
     }
-    draft = file.with_suffix(".draft")
-    save_file(state, draft)
-    draft.replace(file)
+    with whole(file) as draft:
+        save_file(state, draft)
 
 
 def load_weights(model: nn.Module, file: Path) -> nn.Module:

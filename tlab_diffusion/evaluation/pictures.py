@@ -1,11 +1,15 @@
 """Pictures to measure with: scenes that no training sees, and how pictures become tensors."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import whole
 from tlab_diffusion.picturebook import SUBJECTS, draw_scenes, subject_pictures
 
 SIZE = 64
@@ -38,6 +42,15 @@ def resized(pictures: np.ndarray, side: int) -> np.ndarray:
     if pictures.shape[1] == side:
         return pictures
     return np.stack([np.asarray(Image.fromarray(x).resize((side, side))) for x in pictures])
+
+
+def kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    r"""An array that takes long: computed once, and read from its file (.npy) from then on."""
+    if not path.exists():
+        array = compute()
+        with whole(path) as draft, draft.open("wb") as file:
+            np.save(file, array)
+    return np.load(path, allow_pickle=False)
 
 
 def unseen_pictures(num_scenes: int = 256) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tlab_diffusion.evaluation.encoders import (
     texture_features,
 )
 from tlab_diffusion.evaluation.metrics import entropy_share, kid, prompt_similarity
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, unseen_pictures
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept, unseen_pictures
 from tlab_diffusion.evaluation.prompts import KINDS, full_caption, unseen_scenes
 from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise, recogniser
 from tlab_diffusion.evaluation.reconstruction import reconstruct, reconstruction_psnr
@@ -142,12 +143,7 @@ def sampled(
         part = list(prompts[start : start + batch])
         fingerprint = hashlib.sha256("\n".join(part).encode()).hexdigest()[:12]
         path = folder / f"{name}-{start:05}-{fingerprint}.npy"
-        if not path.exists():
-            pictures = np.asarray(sample(part, seed + start))
-            draft = path.with_suffix(".draft.npy")
-            np.save(draft, pictures)
-            draft.replace(path)
-        parts.append(np.load(path, allow_pickle=False))
+        parts.append(kept(path, partial(sample, part, seed + start)))
         if len(parts[-1]) != len(part):
             got = f"{len(parts[-1])} pictures"
             raise InputError("sample", got=got, expected=f"{len(part)}, one for each caption")

@@ -7,6 +7,7 @@ that the pipeline never sees too: what measures must know them all.
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from random import Random
 import numpy as np
 from tqdm.auto import tqdm
 
+from tlab_diffusion.evaluation.pictures import kept
 from tlab_diffusion.picturebook import CLASSES, COLOURS, PATTERNS, Scene, random_scene, render
 
 SCENES_EACH = 6
@@ -58,17 +60,16 @@ def cached_characters(folder: Path, num: int, processes: int = 2) -> np.ndarray:
     Returns:
         (num * SCENES_EACH, 64, 64, 3) uint8.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for start in range(0, num, CHUNK):
         path = folder / f"characters-{start}.npy"
-        if not path.exists():
-            draft = path.with_suffix(".draft.npy")
-            np.save(draft, draw(character_scenes(start, CHUNK), processes))
-            draft.replace(path)
-        chunk = np.load(path, allow_pickle=False)
+        chunk = kept(path, partial(_drawn, start, processes))
         parts.append(chunk[: (num - start) * SCENES_EACH])
     return np.concatenate(parts)
+
+
+def _drawn(start: int, processes: int) -> np.ndarray:
+    return draw(character_scenes(start, CHUNK), processes)
 
 
 def draw(scenes: Sequence[Scene], processes: int = 1, progress: bool = True) -> np.ndarray:

@@ -9,16 +9,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import whole
 
 
 def save(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors so that a kill at any time leaves the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft)
-    with draft.open("rb+") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with whole(path) as draft:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Tensor]:

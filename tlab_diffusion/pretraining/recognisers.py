@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept
 from tlab_diffusion.evaluation.recognisers import (
     NOTHING,
     Recogniser,
@@ -167,8 +167,4 @@ def _labelled(folder: Path, config: RecogniserConfig) -> tuple[np.ndarray, Tenso
 def _cached_reconstructions(folder: Path, vae, pictures: np.ndarray) -> np.ndarray:
     """Computed once: a run that goes on must see the same ones, whatever became of the VAE."""
     path = folder / f"reconstructions-{len(pictures)}.npy"
-    if not path.exists():
-        draft = path.with_suffix(".draft.npy")
-        np.save(draft, reconstruct(vae, pictures))
-        draft.replace(path)
-    return np.load(path, allow_pickle=False)
+    return kept(path, lambda: reconstruct(vae, pictures))

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import ipywidgets
 import numpy as np
-from PIL import Image
 
 from tlab_diffusion.course.stored import Grid, load_grid
 from tlab_diffusion.course.widgets.base import LivePicture
+from tlab_diffusion.dreambooth.strips import read_strip
 from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, Qualities, trade_off
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots.trade_off_panels import TradeOffPanels
@@ -43,9 +43,7 @@ class TradeOffExplorer(LivePicture):
         super().__init__("trade-off-explorer", title, {"step": slider})
 
     def new_figure(self) -> TradeOffPanels:
-        curve = self._result.curve
-        curves = {name: [getattr(each, name) for each in curve] for name in QUALITIES}
-        curves[TOGETHER] = [each.score for each in curve]
+        curves = self._result.curves(TOGETHER)
         prompts = self._samples.prompts if self._samples else ()
         best = self._result.best
         return TradeOffPanels(list(self._by_step), curves, best, self._pictures(best), prompts)
@@ -57,11 +55,8 @@ class TradeOffExplorer(LivePicture):
             raise InputError("step", got=repr(step), expected=expected)
         figure.show(list(self._by_step).index(step), self._pictures(step))
         here = self._by_step[step]
-        values = ", ".join(f"{name} {getattr(here, name):.2f}" for name in QUALITIES)
         last = self._result.curve[-1].step
-        return (
-            f"Step {step} of {last}: {values}; {TOGETHER} {here.score:.2f}.\n{self._verdict(here)}"
-        )
+        return f"Step {step} of {last}: {here}; {TOGETHER} {here.score:.2f}.\n{self._verdict(here)}"
 
     def _pictures(self, step: int) -> np.ndarray | None:
         """What was drawn at a step, white where nothing was; None where no step has pictures."""
@@ -105,10 +100,10 @@ def trade_off_explorer(
 
 def read_run(folder: Path, prompts: Sequence[str] = ()) -> tuple[list[Point], Samples | None]:
     r"""What `runs.run` has left: the points of its curve, and its pictures if there are any."""
-    from tlab_diffusion.dreambooth.run_log import RunLog  # it saves models: slow to import
+    from tlab_diffusion.dreambooth.run_log import RunLog, step_of  # saves models: slow to import
 
     log = RunLog(folder)
-    at = {int(path.stem.removeprefix("step-")): _strip(path) for path in log.strips()}
+    at = {step_of(path): read_strip(path) for path in log.strips()}
     if not at:
         return log.points(), None
     number = len(next(iter(at.values())))
@@ -128,13 +123,6 @@ def one_row(grid: Grid, learning_rate: float) -> tuple[list[Point], Samples]:
     points = [Point(0, grid.original), *(Point(cell.steps, cell.measures) for cell in cells)]
     at = {cell.steps: cell.pictures for cell in cells}
     return points, Samples(grid.settings["prompts"], at)
-
-
-def _strip(path: Path) -> np.ndarray:
-    """Square pictures in a row, one by one: (N, H, H, 3)."""
-    with Image.open(path) as image:
-        strip = np.asarray(image.convert("RGB"))
-    return np.stack(np.split(strip, strip.shape[1] // len(strip), axis=1))
 
 
 def _check(samples: Samples) -> None:

@@ -22,9 +22,10 @@ from filelock import FileLock, Timeout
 from tlab_diffusion.dreambooth import checkpoint
 from tlab_diffusion.dreambooth.grid.record import Cell, Grid, Place, row_name
 from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.run_log import save_strip
+from tlab_diffusion.dreambooth.strips import save_strip
 from tlab_diffusion.dreambooth.tuned import save_tuned
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import whole
 
 ORIGINAL = "original"
 BEFORE = ("locks", "grid.draft")  # what is there before the grid itself
@@ -179,9 +180,8 @@ class GridFolder:
         return FileLock(path)
 
     def _write(self, grid: Grid) -> None:
-        draft = self.file.with_suffix(".draft")
-        draft.write_text(json.dumps(grid.as_dict(), indent=1) + "\n", encoding="utf-8")
-        draft.replace(self.file)
+        with whole(self.file) as draft:
+            draft.write_text(json.dumps(grid.as_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 def _refuse_less(name: str, earlier: Sequence, now: Sequence) -> None:

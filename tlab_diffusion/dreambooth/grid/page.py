@@ -3,11 +3,11 @@ r"""What a grid shows when it is complete: `table.md`, `heat_map.png` and `pictu
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
 from tlab_diffusion.dreambooth.grid.folder import ORIGINAL, GridFolder
 from tlab_diffusion.dreambooth.grid.record import Grid, Place, in_words
 from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.strips import read_strip
 from tlab_diffusion.dreambooth.trade_off import QUALITIES
 
 # Of all that is measured, what stands beside the qualities.
@@ -41,7 +41,7 @@ def write_page(grid: Grid, folder: GridFolder) -> None:
         for p in grid.places
         if p in grid.cells
     }
-    strips = [_pictures(folder, name) for name in names.values()]
+    strips = [read_strip(folder.strip(name)) for name in names.values()]
     picture_page(
         np.stack(strips),
         list(names),
@@ -63,9 +63,10 @@ def verdict(grid: Grid) -> str:
     best = grid.best
     if best is None:
         return "No training came as far as the first cell."
-    numbers = ", ".join(f"{name} {getattr(best.qualities, name):.2f}" for name in QUALITIES)
     place = f"learning rate {in_words(best.place.learning_rate)}, {best.place.steps} steps"
-    said = f"The best of {len(grid.cells)} cells: {place}. Score {best.score:.2f} of {numbers}."
+    said = (
+        f"The best of {len(grid.cells)} cells: {place}. Score {best.score:.2f} of {best.qualities}."
+    )
     beyond = [
         words
         for value, values, lower, higher in (
@@ -124,8 +125,8 @@ def _cells(grid: Grid) -> str:
         if cell is None:
             row += [NOTHING] * (1 + len(QUALITIES) + len(COLUMNS))
         else:
-            qualities = [getattr(cell.qualities, name) for name in QUALITIES]
-            row += [f"{value:.2f}" for value in (cell.score, *qualities)] + _numbers(cell.measures)
+            shares = (cell.score, *cell.qualities.by_name().values())
+            row += [f"{value:.2f}" for value in shares] + _numbers(cell.measures)
         rows.append(row)
     return markdown(["learning rate", "steps", "score", *QUALITIES, *COLUMNS.values()], rows)
 
@@ -143,10 +144,3 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "| " + " | ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)) + " |"
         for line in lines
     )
-
-
-def _pictures(folder: GridFolder, name: str) -> np.ndarray:
-    """A strip of square pictures, one by one: (N, H, H, 3) uint8."""
-    with Image.open(folder.strip(name)) as image:
-        strip = np.asarray(image)
-    return np.stack(np.split(strip, strip.shape[1] // strip.shape[0], axis=1))

@@ -12,7 +12,6 @@ from tlab_diffusion.dreambooth.grid.search import Complete
 from tlab_diffusion.dreambooth.grid.worker import Measured, Training
 from tlab_diffusion.dreambooth.preflight import Preflight
 from tlab_diffusion.dreambooth.progress import Bar
-from tlab_diffusion.dreambooth.trade_off import QUALITIES
 from tlab_diffusion.dreambooth.trainer import Event, PriorImages, TrainStep
 
 
@@ -51,9 +50,8 @@ def show_grid(found: Preflight, events: Iterator[Event | Training | Measured | C
 
 def line_of(cell: Cell) -> str:
     """A cell in one line."""
-    numbers = ", ".join(f"{name} {getattr(cell.qualities, name):.2f}" for name in QUALITIES)
     rate = in_words(cell.place.learning_rate)
-    return f"{rate}, {cell.place.steps} steps: score {cell.score:.2f} of {numbers}"
+    return f"{rate}, {cell.place.steps} steps: score {cell.score:.2f} of {cell.qualities}"
 
 
 def _cells(grid: Grid) -> str:

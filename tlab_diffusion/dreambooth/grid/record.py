@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, Qualities, trade_off
+from tlab_diffusion.dreambooth.trade_off import Point, Qualities, trade_off
 
 
 class Place(NamedTuple):
@@ -142,7 +142,7 @@ def in_words(learning_rate: float) -> str:
 def _cell_fields(cell: Cell) -> dict:
     return cell.place._asdict() | {
         "measures": cell.measures.as_dict(),
-        "qualities": {name: getattr(cell.qualities, name) for name in QUALITIES},
+        "qualities": cell.qualities.by_name(),
         "pictures": f"pictures/{cell.place.name}.png",
     }
 
