@@ -113,11 +113,14 @@ def table(name):
     return values
 
 
+maps = {name: table(name) for name in ("together", "identity", "prompt", "prior")}
+highest = np.unravel_index(np.nanargmax(maps["together"]), maps["together"].shape)
 plots.heat_maps(
     [in_words(rate) for rate in reversed(grid.learning_rates)],
     [str(steps) for steps in grid.steps],
-    {name: table(name) for name in ("together", "identity", "prompt", "prior")},
+    maps,
     labels=("learning rate", "steps"),
+    best=highest,
     title="The harmonic mean of three qualities, and the three",
 )
 
