@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tlab_diffusion.course.stored import Cell, Grid
+from tlab_diffusion.course.stored import StoredGrid
+from tlab_diffusion.dreambooth.grid.record import Grid, Place, new_cell, pictures_file
 from tlab_diffusion.dreambooth.intervals import Interval
 from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, trade_off
+from tlab_diffusion.dreambooth.strips import save_strip
 
 PROMPTS = ["a zwx robot on the moon", "a zwx robot in the snow", "a robot"]
 RATES, STEPS = [1e-4, 3e-4], [100, 400, 1000]
@@ -44,28 +44,35 @@ def pictures(number: int) -> np.ndarray:
     return rng.integers(0, 256, (len(PROMPTS), 16, 16, 3), dtype=np.uint8)
 
 
-def cell(rate: float, steps: int) -> Cell:
-    measured = measures(*NUMBERS[rate, steps])
-    place = trade_off([Point(0, ORIGINAL), Point(steps, measured)]).curve[1]
-    qualities = {name: getattr(place, name) for name in QUALITIES}
-    return Cell(rate, steps, measured, qualities, pictures(steps + round(1e4 * rate)))
+SETTINGS = {
+    "identifier": "zwx",
+    "class_noun": "robot",
+    "prompts": PROMPTS,
+    "counts": {"per_prompt": 4, "per_class": 50},
+    "judges": "we",
+}
 
 
-def grid(without: tuple = ()) -> Grid:
-    """All cells, but for one that is still to come."""
-    cells = [cell(*place) for place in NUMBERS if place != without]
-    return Grid({"prompts": PROMPTS}, RATES, STEPS, cells, ORIGINAL)
+def new_grid(numbers=NUMBERS, rates=RATES, steps=STEPS, broken=None) -> Grid:
+    """A grid with these numbers, as its folder keeps it."""
+    places = [Place(*place) for place in numbers]
+    cells = {place: new_cell(place, measures(*numbers[place]), ORIGINAL) for place in places}
+    return Grid("a", SETTINGS, tuple(rates), tuple(steps), ORIGINAL, cells, broken or {})
+
+
+def stored(without: tuple = (), broken: dict | None = None) -> StoredGrid:
+    """All cells and what they drew, but for one that is still to come."""
+    numbers = {place: each for place, each in NUMBERS.items() if place != without}
+    grid = new_grid(numbers, broken=broken)
+    drawn = {each: pictures(each.steps + round(1e4 * each.learning_rate)) for each in grid.cells}
+    return StoredGrid(grid, drawn, pictures(0))
 
 
 def write_grid(folder: Path) -> Path:
     """The folder that `tlab grid` would have filled."""
-    (folder / "pictures").mkdir(parents=True)
-    made, cells = grid(), []
-    for each in made.cells:
-        name = f"pictures/lr{each.learning_rate:.0e}-step{each.steps:05}.png"
-        Image.fromarray(np.concatenate(list(each.pictures), axis=1)).save(folder / name)
-        fields = each._asdict() | {"measures": each.measures.as_dict(), "pictures": name}
-        cells.append(fields)
-    fields = made._asdict() | {"cells": cells, "original": made.original.as_dict()}
-    (folder / "grid.json").write_text(json.dumps(fields), encoding="utf-8")
+    made = stored()
+    for place, drawn in made.pictures.items():
+        save_strip(folder / pictures_file(place.name), drawn)
+    save_strip(folder / pictures_file("original"), made.original)
+    (folder / "grid.json").write_text(json.dumps(made.grid.as_dict()), encoding="utf-8")
     return folder

@@ -8,19 +8,22 @@ import pytest
 from PIL import Image
 
 from tests.course import grids
+from tlab_diffusion.course.stored import StoredGrid
 from tlab_diffusion.course.widgets import before_after, results_browser, trade_off_explorer
 from tlab_diffusion.course.widgets.trade_off import one_row
+from tlab_diffusion.dreambooth.grid.record import Place
 from tlab_diffusion.dreambooth.run_log import RunLog
 from tlab_diffusion.dreambooth.trade_off import Point
 from tlab_diffusion.errors import InputError
 
 SHORT = {1e-4: "1e-4", 3e-4: "3e-4"}
 VIEW = "application/vnd.jupyter.widget-view+json"
+ROW, SAMPLES = one_row(grids.stored(), 3e-4)
 BEFORE, AFTER = (np.full((3, 16, 16, 3), value, np.uint8) for value in (10, 200))
 
 
 def browser():
-    return results_browser(grids.grid())
+    return results_browser(grids.stored())
 
 
 def slider():
@@ -28,7 +31,7 @@ def slider():
 
 
 def curve():
-    return trade_off_explorer(*one_row(grids.grid(), 3e-4))
+    return trade_off_explorer(ROW, SAMPLES)
 
 
 each_widget = pytest.mark.parametrize("make", [browser, slider, curve])
@@ -90,6 +93,20 @@ def test_both_faces_are_there_and_no_state_is_stored(make):
     assert len(metadata["image/png"]["alt"]) > 60
 
 
+def test_long_prompts_stay_beside_and_above_their_pictures():
+    """Two lines have room in the browser and above the curve's pictures; what is longer is cut."""
+    long = [f"a photo of a zwx robot {'that has read a very long book ' * 5}{n}" for n in range(3)]
+    browsed = results_browser(grids.stored(), long).picture().figure
+    curve = trade_off_explorer(ROW, SAMPLES._replace(prompts=long)).picture().figure
+    titles = [axes.get_title(loc="left") for axes in curve.axes[1:]]
+    for figure, texts in (
+        (browsed, [axes.texts[0].get_text() for axes in browsed.axes[1:2]]),
+        (curve, titles),
+    ):
+        assert texts and all(text.count("\n") == 1 and text.endswith("…") for text in texts)
+        assert figure.get_tightbbox().x1 < figure.get_figwidth()
+
+
 @pytest.mark.parametrize(
     ("make", "name", "setting"),
     [
@@ -115,15 +132,16 @@ def test_the_browser_opens_at_the_best_cell():
 
 def test_a_cells_words_and_pictures_are_its_own():
     widget = browser()
+    made = grids.stored()
     for rate, steps in grids.NUMBERS:
-        cell = grids.cell(rate, steps)
+        qualities, pictures = made.grid.cells[rate, steps].qualities, made.pictures[rate, steps]
         picture = widget.picture(learning_rate=rate, steps=steps, prompt=1)
         assert f"Learning rate {SHORT[rate]}, {steps} steps" in picture.title
-        for name, value in cell.qualities.items():
+        for name, value in qualities.by_name().items():
             assert f"{name} {value:.2f}" in picture.title
         large, *small = shown(picture.figure, (16, 16, 3))
-        np.testing.assert_array_equal(large, cell.pictures[1])
-        np.testing.assert_array_equal(small, cell.pictures)
+        np.testing.assert_array_equal(large, pictures[1])
+        np.testing.assert_array_equal(small, pictures)
 
 
 def test_the_heat_map_has_the_highest_rate_on_top_and_a_star_on_the_best():
@@ -145,11 +163,24 @@ def test_ranks_count_from_the_best():
 
 
 def test_a_cell_without_measures_is_blank_and_says_so():
-    picture = results_browser(grids.grid(without=(1e-4, 400))).picture(
-        learning_rate=1e-4, steps=400
-    )
-    assert "nothing was measured here" in picture.title
+    missing = grids.stored(without=(1e-4, 400))
+    picture = results_browser(missing).picture(learning_rate=1e-4, steps=400)
+    assert picture.title.endswith("400 steps: nothing was measured here.")
     assert all((image == 255).all() for image in shown(picture.figure, (16, 16, 3)))
+
+
+def test_where_a_training_broke_off_it_says_why():
+    stored = grids.stored(without=(3e-4, 1000), broken={Place(3e-4, 1000): "loss nan at step 437"})
+    picture = results_browser(stored).picture(learning_rate=3e-4, steps=1000)
+    assert picture.title.endswith("the training broke off, loss nan at step 437.")
+
+
+def test_of_equally_high_cells_the_star_is_on_the_one_that_took_least():
+    numbers = browser().picture(measure="prompt").figure.axes[0].texts[:6]
+    assert [number.get_text() for number in numbers] == [
+        *("0.90", "0.80", "0.40"),
+        *("0.90 ★", "0.90", "0.80"),
+    ]
 
 
 def test_a_folder_shows_as_its_grid_does(tmp_path):
@@ -185,37 +216,44 @@ def test_the_words_say_who_drew_what():
 def test_the_curve_opens_at_the_best_step_and_says_why():
     widget = curve()
     assert widget.controls["step"].value == 400
-    assert "Step 400 has the best balance" in widget.words.value
+    first, second = widget.words.value.split("<br>")
+    assert "Step 400 of 1000: identity 0.80, prompt 0.80, prior 0.75; together 0.78." in first
+    assert "Step 400 has the best balance. Earlier, at step 100, identity is 0.30." in second
 
 
 def test_a_steps_words_and_pictures_are_its_own():
     picture = curve().picture(step=1000)
     assert "Step 1000 of 1000: identity 0.90, prompt 0.40, prior 0.25" in picture.title
     assert "Step 400 has the better balance: prior is 0.25 here and 0.75 there." in picture.title
-    expected = grids.cell(3e-4, 1000).pictures
+    expected = grids.stored().pictures[3e-4, 1000]
     np.testing.assert_array_equal(shown(picture.figure, (16, 16, 3)), expected)
 
 
-def test_step_0_is_the_original_model_with_no_pictures_of_its_own():
+def test_step_0_is_the_original_model():
     picture = curve().picture(step=0)
     assert "The original model: it has never met the subject." in picture.title
-    assert all((image == 255).all() for image in shown(picture.figure, (16, 16, 3)))
+    np.testing.assert_array_equal(shown(picture.figure, (16, 16, 3)), grids.stored().original)
+
+
+def test_a_step_without_pictures_is_blank():
+    samples = SAMPLES._replace(at={100: SAMPLES.at[100]})
+    figure = trade_off_explorer(ROW, samples).picture(step=400).figure
+    assert all((image == 255).all() for image in shown(figure, (16, 16, 3)))
 
 
 def test_a_curve_needs_no_pictures():
-    points, _ = one_row(grids.grid(), 1e-4)
+    points, _ = one_row(grids.stored(), 1e-4)
     figure = trade_off_explorer(points).picture(step=100).figure
     assert shown(figure, (16, 16, 3)) == []
 
 
 def test_a_runs_folder_shows_what_the_run_has_left(tmp_path):
-    points, samples = one_row(grids.grid(), 3e-4)
     log = RunLog(tmp_path)
-    for step, measures in points:
+    for step, measures in ROW:
         log.add_measures(step, measures)
-    for step, pictures in samples.at.items():
+    for step, pictures in SAMPLES.at.items():
         log.add_strip(step, pictures)
-    from_folder = trade_off_explorer(tmp_path, prompts=samples.prompts)
+    from_folder = trade_off_explorer(tmp_path, prompts=SAMPLES.prompts)
     assert from_folder.words.value == curve().words.value
     assert from_folder.image.value == curve().image.value
 
@@ -232,8 +270,8 @@ def test_dots_stand_on_the_curves_at_the_step():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: results_browser(grids.grid(), grids.PROMPTS[1:]),
-        lambda: results_browser(grids.grid()._replace(cells=[])),
+        lambda: results_browser(grids.stored(), grids.PROMPTS[1:]),
+        lambda: results_browser(StoredGrid(grids.new_grid({}), {}, grids.pictures(0))),
         lambda: browser().picture(steps=200),
         lambda: browser().picture(measure="beauty"),
         lambda: browser().picture(prompt=3),
@@ -242,10 +280,8 @@ def test_dots_stand_on_the_curves_at_the_step():
         lambda: before_after(BEFORE / 255, AFTER, grids.PROMPTS),
         lambda: slider().picture(border=101),
         lambda: curve().picture(step=200),
-        lambda: one_row(grids.grid(), 5e-4),
-        lambda: trade_off_explorer(
-            one_row(grids.grid(), 3e-4)[0], one_row(grids.grid(), 3e-4)[1]._replace(prompts=["a"])
-        ),
+        lambda: one_row(grids.stored(), 5e-4),
+        lambda: trade_off_explorer(ROW, SAMPLES._replace(prompts=["a"])),
         lambda: trade_off_explorer([Point(100, grids.ORIGINAL)]),
     ],
 )

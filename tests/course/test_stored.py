@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.course.stored_results import SHOWN, measures, write
+from tests.course import grids
+from tests.course.stored_results import SHOWN, write
 from tlab_diffusion.course.stored import (
     METHODS,
     load_grid,
@@ -26,35 +27,6 @@ def number(method, subject, name):
 def folder(tmp_path):
     write(tmp_path, number)
     return tmp_path
-
-
-def write_grid(folder):
-    """Two rates x two numbers of steps; a cell's pictures are as grey as its number is high."""
-    (folder / "pictures").mkdir(parents=True)
-    cells = []
-    for rate in (1e-4, 3e-4):
-        for steps in (100, 200):
-            name = f"pictures/lr{rate:.0e}-step{steps:05d}.png"
-            value = len(cells) / 10
-            pixels = np.repeat(np.full((64, 4 * 64, 1), 10 * len(cells), np.uint8), 3, axis=2)
-            Image.fromarray(pixels).save(folder / name)
-            cells.append(
-                {
-                    "learning_rate": rate,
-                    "steps": steps,
-                    "measures": measures("pip", lambda _, value=value: value).as_dict(),
-                    "qualities": {"identity": value, "prompt": 1, "prior": 1},
-                    "pictures": name,
-                }
-            )
-    grid = {
-        "settings": {"identifier": "zwx"},
-        "learning_rates": [1e-4, 3e-4],
-        "steps": [100, 200],
-        "cells": cells,
-        "original": measures("pip", lambda _: 0.5).as_dict(),
-    }
-    (folder / "grid.json").write_text(json.dumps(grid), encoding="utf-8")
 
 
 def test_tables_come_back_by_method(folder):
@@ -78,17 +50,13 @@ def test_the_sheet_comes_back_by_subject_and_method(folder):
             assert greys == [{5 * (4 * row + first)}, {5 * (4 * row + first + 1)}]
 
 
-def test_a_grid_comes_back_cell_by_cell(tmp_path):
-    write_grid(tmp_path / "grid")
-    grid = load_grid(tmp_path / "grid")
-    assert (grid.learning_rates, grid.steps) == ([1e-4, 3e-4], [100, 200])
-    assert grid.settings == {"identifier": "zwx"}
-    assert grid.original.numbers()["pres"] == 0.5
-    places = [(cell.learning_rate, cell.steps) for cell in grid.cells]
-    assert places == [(1e-4, 100), (1e-4, 200), (3e-4, 100), (3e-4, 200)]
-    for i, cell in enumerate(grid.cells):
-        assert cell.qualities["identity"] == cell.measures.numbers()["dino"] == i / 10
-        assert cell.pictures.shape == (4, 64, 64, 3) and set(np.unique(cell.pictures)) == {10 * i}
+def test_a_grid_comes_back_with_its_pictures(tmp_path):
+    made, found = grids.stored(), load_grid(grids.write_grid(tmp_path / "grid"))
+    assert found.grid == made.grid
+    assert np.array_equal(found.original, made.original)
+    assert list(found.pictures) == list(made.pictures)
+    for place, pictures in made.pictures.items():
+        assert np.array_equal(found.pictures[place], pictures)
 
 
 READERS = {"tables.json": (load_tables, load_settings, load_sheet), "tables.webp": (load_sheet,)}
@@ -149,9 +117,9 @@ def test_a_sheet_of_another_shape_is_damaged(folder):
 
 
 def test_a_grid_that_lacks_a_picture_is_said(tmp_path):
-    write_grid(tmp_path)
-    (tmp_path / "pictures" / "lr3e-04-step00200.png").unlink()
-    with pytest.raises(InputError, match="no lr3e-04-step00200.png in .* `tlab grid` recomputes"):
+    grids.write_grid(tmp_path)
+    (tmp_path / "pictures" / "lr3e-04-step00400.png").unlink()
+    with pytest.raises(InputError, match="no lr3e-04-step00400.png in .* `tlab grid` recomputes"):
         load_grid(tmp_path)
     with pytest.raises(InputError, match="no grid.json in"):
         load_grid(tmp_path / "nothing")

@@ -8,13 +8,15 @@ import torch
 from tlab_diffusion.dreambooth.judges import Judges
 
 
-def hashed_sample(pipeline, **_):
+def hashed_sample(pipeline, after_each=lambda: None):
     """In place of `few_step_sample`: other weights, words or seeds, other pictures."""
     parts = (pipeline.unet, pipeline.text_encoder)
-    weights = [p.detach().numpy().tobytes() for part in parts for p in part.parameters()]
-    digest = crc32(b"".join(weights))
+    total = sum(weight.double().sum().item() for part in parts for weight in part.parameters())
+    digest = f"{total:.2f}"  # the same on machines that add up in another order
 
     def draw(texts, seed):
+        for _ in texts:
+            after_each()
         numbers = [crc32(f"{digest} {text} {seed + i}".encode()) for i, text in enumerate(texts)]
         return np.stack([picture(number) for number in numbers])
 

@@ -1,6 +1,7 @@
 """Few steps and half precision: fast, and still the same pictures."""
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -43,6 +44,33 @@ def test_two_models_start_from_the_same_noise(monkeypatch):
         few_step_sample(tiny_pipeline(), steps=1)(texts, 5)
     assert torch.equal(asked[0], asked[1][:2])
     assert not torch.equal(asked[0][0], asked[0][1])
+
+
+@pytest.mark.parametrize(("side", "num"), [(8, 128), (16, 32), (32, 8), (64, 2), (96, 1), (128, 1)])
+def test_large_models_draw_few_pictures_at_a_time(monkeypatch, side, num):
+    batches = []
+
+    def noted(pipeline, texts, *, batch_size, **_):
+        batches.append(batch_size)
+        return [np.zeros((8, 8, 3), np.uint8) for _ in texts]
+
+    monkeypatch.setattr(drawing, "sample", noted)
+    unet = SimpleNamespace(config=SimpleNamespace(sample_size=side))
+    few_step_sample(SimpleNamespace(unet=unet, device=torch.device("cpu")))(TEXTS, 0)
+    assert batches == [num]
+
+
+def test_all_texts_are_drawn_however_few_fit(monkeypatch, in_float32):
+    def drawn(at_once):
+        monkeypatch.setattr(drawing, "PLACES_AT_ONCE", at_once * 16**2)
+        return few_step_sample(tiny_pipeline(), steps=2, after_each=lambda: calls.append(1))(
+            ["a robot", "a cat", "a dog"], 0
+        )
+
+    calls = []
+    together, apart = drawn(3), drawn(2)
+    assert together.shape == (3, 64, 64, 3) and difference(together, apart) < 0.01
+    assert len(calls) == 6
 
 
 def test_its_few_steps_come_nearer_to_many_than_as_many_of_ddim(in_float32):

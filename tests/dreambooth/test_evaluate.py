@@ -77,8 +77,8 @@ def test_all_uses_on_request(tuned, pictures, tmp_path):
 def test_textual_inversion_is_asked_without_the_noun(tuned, pictures, tmp_path, monkeypatch):
     asked = []
 
-    def noted(pipeline):
-        draw = hashed_sample(pipeline)
+    def noted(pipeline, **options):
+        draw = hashed_sample(pipeline, **options)
         return lambda texts, seed: asked.extend(texts) or draw(texts, seed)
 
     monkeypatch.setattr(module, "few_step_sample", noted)

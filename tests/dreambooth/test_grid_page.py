@@ -4,27 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.course.grids import BEST, NUMBERS, ORIGINAL, PROMPTS, RATES, STEPS, measures, pictures
+from tests.course.grids import BEST, NUMBERS, PROMPTS, new_grid, pictures
 from tlab_diffusion.dreambooth.grid.folder import GridFolder
 from tlab_diffusion.dreambooth.grid.page import markdown, table, verdict, write_page
 from tlab_diffusion.dreambooth.grid.progress import line_of
-from tlab_diffusion.dreambooth.grid.record import Grid, Place, in_words, new_cell, row_name
-from tlab_diffusion.dreambooth.run_log import save_strip
+from tlab_diffusion.dreambooth.grid.record import Grid, Place, in_words, row_name
+from tlab_diffusion.dreambooth.strips import save_strip
 from tlab_diffusion.plots import heat_maps, picture_page
-
-SETTINGS = {
-    "identifier": "zwx",
-    "class_noun": "robot",
-    "prompts": PROMPTS,
-    "counts": {"per_prompt": 4, "per_class": 50},
-    "judges": "we",
-}
-
-
-def new_grid(numbers=NUMBERS, rates=RATES, steps=STEPS, broken=None):
-    places = [Place(*place) for place in numbers]
-    cells = {place: new_cell(place, measures(*numbers[place]), ORIGINAL) for place in places}
-    return Grid("a", SETTINGS, tuple(rates), tuple(steps), ORIGINAL, cells, broken or {})
 
 
 def test_the_best_cell_in_words():
@@ -84,7 +70,7 @@ def test_a_training_that_broke_off_has_dashes_and_a_reason():
     text = table(new_grid(numbers, broken=broken))
     assert "The training at 3e-4 broke off: loss nan at step 437." in text
     assert text.splitlines()[-1].count("–") == 10
-    nothing = Grid("a", SETTINGS, (1e-4,), (5,), ORIGINAL, {}, {Place(1e-4, 5): "loss nan"})
+    nothing = new_grid({}, [1e-4], [5], broken={Place(1e-4, 5): "loss nan"})
     assert "No training came as far as the first cell." in table(nothing)
 
 
@@ -104,6 +90,7 @@ def test_a_cell_in_one_line():
 def test_learning_rates_keep_their_names_apart():
     assert Place(3e-4, 1000).name == "lr3e-04-step01000"
     assert in_words(3e-4) == "3e-4" and in_words(1.5e-4) == "1.5e-4"
+    assert in_words(10**-2.5) == "3.16e-3"  # on a grid's axis there is no room for all digits
     rates = [1e-4, 1.45e-4, 1.46e-4, 2e-4, 1e-3, 0.00010000000000000002]
     assert len({row_name(rate) for rate in rates}) == len(rates)
 
@@ -130,7 +117,7 @@ def test_the_page_is_three_files(folder):
 
 
 def test_a_grid_without_a_cell_has_a_page_too(folder):
-    grid = Grid("a", SETTINGS, (1e-4,), (5,), ORIGINAL, {}, {Place(1e-4, 5): "loss nan"})
+    grid = new_grid({}, [1e-4], [5], broken={Place(1e-4, 5): "loss nan"})
     write_page(grid, folder)
     assert (folder.path / "heat_map.png").is_file()
 

@@ -135,7 +135,7 @@ def test_watching_changes_no_weight(straight, tmp_path):
     assert (out / "report.html").is_file()
 
 
-@pytest.mark.parametrize("kill_after", [1, 2, 5, 8, 11])
+@pytest.mark.parametrize("kill_after", [1, 2, 5, 8, 11, 13, 14])
 def test_a_kill_between_events_costs_nothing(straight, kill_after):
     folder = straight[0].with_name(f"killed-{kill_after}")
     events_of(folder, kill_after=kill_after)
@@ -151,14 +151,17 @@ def test_a_kill_between_events_costs_nothing(straight, kill_after):
         (run_log, "save_tuned", 1),
         (run_log, "step_of", 1),
         (RunLog, "add_measures", 4),
+        (RunLog, "add_measures", 5),
+        (RunLog, "drop_worse", 4),
         (runs.checkpoint, "save", 2),
+        (runs.checkpoint, "save", 3),
         (RunLog, "use_best", 1),
         (runs, "write_report", 1),
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_kill_within_an_event_costs_nothing(straight, monkeypatch, owner, name, call, when):
-    folder = straight[0].with_name(f"{name}-{when}")
+    folder = straight[0].with_name(f"{name}-{call}-{when}")
     original, calls = getattr(owner, name), itertools.count(1)
 
     def killed(*arguments):
@@ -176,6 +179,70 @@ def test_a_kill_within_an_event_costs_nothing(straight, monkeypatch, owner, name
             events_of(folder)
     events_of(folder, resume=True)
     assert left_by(folder) == left_by(straight[0])
+
+
+@pytest.mark.parametrize("name", ["strip", "measure"])
+def test_the_last_step_is_safe_before_it_is_looked_at(straight, monkeypatch, name):
+    """Drawing takes the most memory: where it ends the run, no step is taken again."""
+    folder = straight[0].with_name(f"no-memory-for-the-last-{name}")
+    original = getattr(Evaluator, name)
+
+    def hungry(self, sample):
+        if checkpoint.steps_done(folder / "out") == 7:
+            raise MemoryError
+        return original(self, sample)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluator, name, hungry)
+        with pytest.raises(MemoryError):
+            events_of(folder)
+    assert checkpoint.steps_done(folder / "out") == 7
+    assert not any((folder / "out" / each).exists() for each in ("model_index.json", "report.html"))
+    again = events_of(folder, resume=True)
+    assert not any(isinstance(event, TrainStep) for event in again)
+    assert again[-2] == straight[1][-2] and isinstance(again[-1], Finished)
+    assert left_by(folder) == left_by(straight[0])
+
+
+def test_a_last_step_that_is_due_anyway_is_looked_at_once(tmp_path, monkeypatch):
+    measure, safe = Evaluator.measure, []
+
+    def noted(self, sample):
+        safe.append(checkpoint.steps_done(tmp_path / "run/out"))
+        return measure(self, sample)
+
+    monkeypatch.setattr(Evaluator, "measure", noted)
+    events_of(tmp_path / "run", max_steps=4)
+    assert safe == [0, 0, 4]  # at steps 0, 2 and 4
+
+
+def test_a_complete_run_is_not_looked_at_again(straight, monkeypatch):
+    folder = straight[0].with_name("complete")
+    events_of(folder)
+    monkeypatch.setattr(Evaluator, "strip", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(Evaluator, "measure", lambda *_: pytest.fail("measured again"))
+    again = events_of(folder, resume=True)
+    assert not any(isinstance(event, TrainStep | Evaluated) for event in again)
+    assert left_by(folder) == left_by(straight[0])
+
+
+def test_a_run_that_was_not_measured_can_be_at_its_end(straight):
+    folder = straight[0].with_name("measured-later")
+    events_of(folder, evaluate_every=None)
+    again = events_of(folder, resume=True)
+    assert [event for event in again if isinstance(event, Evaluated)] == [
+        event for event in straight[1] if isinstance(event, Evaluated) and event.step in (0, 7)
+    ]
+    assert [path.name for path in (folder / "out/best").iterdir()] == ["step-00000007"]
+
+
+def test_no_report_stands_beside_weights_that_it_does_not_know(straight, monkeypatch):
+    folder = straight[0].with_name("longer-without-report")
+    events_of(folder)
+    monkeypatch.setattr(runs, "write_report", lambda *_: pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception):
+        events_of(folder, resume=True, max_steps=9)
+    assert not (folder / "out/report.html").exists()
 
 
 def test_a_line_that_a_kill_cut_short_is_taken_back(tmp_path):
@@ -201,6 +268,7 @@ def test_a_run_may_end_before_the_best_step_of_its_interrupted_part(tmp_path, mo
         measured = point(step, identity=identity, obeyed=0.9)
         log.keep_if_best(measured, None, {})
         log.add_measures(*measured)
+        log.drop_worse()
         kept[step] = sorted(int(path.name[5:]) for path in (tmp_path / "best").iterdir())
         if step == 2 or step == 5:
             saved.append(step)

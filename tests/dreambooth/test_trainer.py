@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
+from tlab_diffusion.dreambooth import checkpoint
 from tlab_diffusion.dreambooth.defaults import METHODS, TEXTUAL_INVERSION
 from tlab_diffusion.dreambooth.draws import SAMPLE, picture_at, stream
 from tlab_diffusion.dreambooth.trainer import Finished, Loaded, PriorImages, TrainStep, train
@@ -257,7 +258,18 @@ def test_the_events_of_a_run(tmp_path):
     assert isinstance(events[0], Loaded)
     assert events[1] == PriorImages(4, 4)
     assert [event.step for event in events[2:4]] == [1, 2]
-    assert events[4] == Finished(2, config.output)
+    assert events[4][:2] == (2, config.output) and isinstance(events[4], Finished)
+    assert events[4].pipeline is events[3].pipeline
+
+
+def test_the_caller_may_write_the_folder(tmp_path, cache):
+    config = new_config(tmp_path / "out", max_steps=2)
+    *_, last = train(config, PICTURES, cache=cache, write=False)
+    assert not (config.output / "model_index.json").exists()
+    assert checkpoint.steps_done(config.output) == 2
+    last.pipeline.save_pretrained(tmp_path / "own")
+    list(train(config, PICTURES, cache=cache, resume=True))
+    assert equal(fresh(tmp_path / "own").unet.state_dict(), fresh(config.output).unet.state_dict())
 
 
 def test_the_average_is_the_result(tmp_path, cache):

@@ -93,6 +93,16 @@ def test_features_have_length_one(pictures):
     assert encoders.texture_features(pictures, model).shape == (3, encoders.HIDDEN)
 
 
+def test_a_mirrored_picture_shows_the_same_character(pictures):
+    model = trained(Identity)
+    features = encoders.identity_features(pictures, model)
+    mirrored = encoders.identity_features(np.ascontiguousarray(pictures[:, :, ::-1]), model)
+    torch.testing.assert_close(mirrored, features)
+    one_way = encoders.in_batches(model.one_way, pictures)
+    torch.testing.assert_close(one_way.norm(dim=1), torch.ones(3))
+    assert not torch.allclose(one_way, features)
+
+
 def test_every_word_of_the_world_has_its_number():
     for seed in range(300):
         numbers = encoders.word_numbers([caption(random_scene(seed), seed=seed)])[0]

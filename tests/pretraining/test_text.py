@@ -2,17 +2,19 @@
 
 import pytest
 import torch
-from transformers import AutoTokenizer, CLIPTextModel
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer
 
 from tests.pretraining.tiny import RECIPE, scenes
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import FACTORS, IDENTIFIERS, caption, random_scene
+from tlab_diffusion.pipelines.loading import PICTUREBOOK
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.networks import text_config
 from tlab_diffusion.pretraining.text import (
     ClipPair,
     draw_pairs,
     forget_identifiers,
+    tell_apart,
     training_captions,
 )
 from tlab_diffusion.pretraining.tokenizer import MAX_TOKENS, new_tokenizer
@@ -98,3 +100,35 @@ def test_identifiers_are_forgotten_and_nothing_else():
     assert changed == {ids[f"{identifier}</w>"] for identifier in IDENTIFIERS}
     # As a new encoder's rows are: 20 rows of 128 numbers, within five standard deviations.
     assert rows[sorted(changed)].std().item() == pytest.approx(0.02, rel=0.07)
+
+
+@torch.no_grad()
+def test_words_are_told_apart_and_others_stay_where_they_are():
+    folder = PICTUREBOOK
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    moods, colours = ("happy", "sad", "surprised", "sleepy"), ("red", "blue", "green")
+    rows = encoder.get_input_embeddings().weight
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    numbers = [tokenizer.get_vocab()[word + "</w>"] for word in moods]
+    rows[numbers] = rows[numbers[:1]].clone()  # all moods are one word to this encoder
+    ids = training_captions(tokenizer, 500, 1).flatten(0, 1)
+
+    def states(words, place):  # (N, D)
+        texts = tokenise(tokenizer, [f"a {word} cat in the snow" for word in words])
+        return encoder(texts).last_hidden_state[:, place]
+
+    def spread(place):
+        each = states(moods, place)
+        return (each - each.mean(dim=0)).norm(dim=1).mean()
+
+    own, end, padding = 2, 7, 20
+    assert spread(own) < 1e-3
+    kept = states(colours, own)
+    with torch.enable_grad():
+        tell_apart(encoder, tokenizer, moods, ids)
+    # Corners at right angles, seen from one middle: sqrt(3/4) of their distance from their mean.
+    assert spread(own) == pytest.approx(5 * 0.75**0.5, rel=0.25)
+    for place in (end, padding):
+        assert spread(place) == pytest.approx(2.5 * 0.75**0.5, rel=0.35)
+    moved = (states(colours, own) - kept).norm(dim=1)
+    assert (moved < 0.25 * kept.norm(dim=1)).all()

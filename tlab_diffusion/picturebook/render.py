@@ -1,6 +1,7 @@
 """From a scene to an SVG picture, and from there to pixels."""
 
 import io
+import math
 from random import Random
 
 import numpy as np
@@ -9,12 +10,15 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook.accessories import draw_accessory
 from tlab_diffusion.picturebook.characters import CHARACTERS, SUBJECT_CHARACTERS
 from tlab_diffusion.picturebook.faces import draw_face
-from tlab_diffusion.picturebook.look import look_of
+from tlab_diffusion.picturebook.look import Figure, look_of
 from tlab_diffusion.picturebook.places import PLACE_DRAWERS
 from tlab_diffusion.picturebook.scene import Scene
 from tlab_diffusion.picturebook.styles import STYLE_OF
 
 MIN_SIZE, MAX_SIZE = 8, 2048
+# Of a face of scale 1: how far its middle lies below the eyes, its half height, and how far a
+# profile's middle lies ahead of the point between the eyes.
+FACE_DROP, FACE_HALF_HEIGHT, FACE_AHEAD = 3.0, 9.5, 3.5
 
 
 def to_svg(scene: Scene) -> str:
@@ -36,10 +40,7 @@ def to_svg(scene: Scene) -> str:
 
 def _character(scene: Scene) -> str:
     """The character on its feet, with its shadow, what it wears and its face."""
-    brush = STYLE_OF[scene.style].character
-    look = look_of(brush, scene.colour, scene.pattern)
-    draw_body = SUBJECT_CHARACTERS.get(scene.subject, CHARACTERS[scene.class_noun])
-    figure = draw_body(look, scene.view, Random(scene.shape))
+    brush, figure = STYLE_OF[scene.style].character, _figure(scene)
     face = "" if scene.view == "back" else draw_face(brush, figure.face, scene.expression)
     worn = draw_accessory(brush, scene.accessory, figure, scene.view)
     x, y, size = 100 * scene.x, 100 * scene.y, scene.size
@@ -50,6 +51,29 @@ def _character(scene: Scene) -> str:
     )
     move = f"translate({x:.2f} {y:.2f}) rotate({scene.tilt:.2f}) scale({mirror:.3f} {size:.3f})"
     return f'{shadow}<g transform="{move}">{worn.behind}{figure.svg}{face}{worn.before}</g>'
+
+
+def _figure(scene: Scene) -> Figure:
+    """The character at the origin, upright, and where its face and what it wears go."""
+    look = look_of(STYLE_OF[scene.style].character, scene.colour, scene.pattern)
+    draw_body = SUBJECT_CHARACTERS.get(scene.subject, CHARACTERS[scene.class_noun])
+    return draw_body(look, scene.view, Random(scene.shape))
+
+
+def face_circle(scene: Scene) -> tuple[float, float, float] | None:
+    r"""Where the face is seen: x, y and radius of a circle around it, all in [0, 1] of the side.
+
+    None from behind, where there is no face.
+    """
+    if scene.view == "back":
+        return None
+    face = _figure(scene).face
+    half_width = 7.0 if face.side else face.gap + 5.4  # of a face of scale 1, see `faces.py`
+    middle = face.x + (FACE_AHEAD if face.side else 0) * face.scale, face.y + FACE_DROP * face.scale
+    dx, dy = (scene.size * part for part in (-middle[0] if scene.flip else middle[0], middle[1]))
+    cos, sin = math.cos(math.radians(scene.tilt)), math.sin(math.radians(scene.tilt))
+    x, y = scene.x + (cos * dx - sin * dy) / 100, scene.y + (sin * dx + cos * dy) / 100
+    return x, y, max(half_width, FACE_HALF_HEIGHT) * face.scale * scene.size / 100
 
 
 def check_size(size: object) -> None:

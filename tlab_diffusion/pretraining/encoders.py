@@ -89,7 +89,7 @@ class IdentityLoss(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        features = self.network(torch.cat([a, b]))
+        features = self.network.one_way(torch.cat([a, b]))
         return matching_loss(*features.chunk(2), self.log_scale)
 
 

@@ -110,6 +110,8 @@ def save_pipeline(
     pipeline = new_pipeline(halves[0], halves[1], tokenizer, halves[2])
     pipeline.save_pretrained(folder, safe_serialization=True)
     load_in_float32(folder / "text_encoder")
+    for part in ("vae", "unet"):
+        _forget_origin(folder / part)
 
 
 def load_in_float32(part: Path) -> None:
@@ -117,8 +119,21 @@ def load_in_float32(part: Path) -> None:
 
     Transformers would load the file's half precision, beside diffusers' float32 U-Net.
     """
-    config = part / "config.json"
-    settings = json.loads(config.read_text(encoding="utf-8"))
-    config.write_text(
-        json.dumps(settings | {"dtype": "float32"}, indent=2) + "\n", encoding="utf-8"
-    )
+    file = part / "config.json"
+    _write(file, _settings(file) | {"dtype": "float32"})
+
+
+def _forget_origin(part: Path) -> None:
+    """Take out what diffusers notes of a part that was loaded: a path of the machine it was on."""
+    file = part / "config.json"
+    settings = _settings(file)
+    settings.pop("_name_or_path", None)
+    _write(file, settings)
+
+
+def _settings(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _write(file: Path, settings: dict) -> None:
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

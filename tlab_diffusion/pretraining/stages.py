@@ -18,10 +18,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor, unseen_pictures
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
-from tlab_diffusion.picturebook import caption, draw_scenes, random_scene
+from tlab_diffusion.picturebook import EXPRESSIONS, caption, draw_scenes, random_scene
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining import checkpoints, encoders, recognisers
-from tlab_diffusion.pretraining.loop import StageConfig
 from tlab_diffusion.pretraining.networks import (
     new_pipeline,
     new_unet,
@@ -32,15 +31,22 @@ from tlab_diffusion.pretraining.networks import (
 from tlab_diffusion.pretraining.pace import run_device, suit_attention
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.recipe import Recipe
-from tlab_diffusion.pretraining.stage import check_state, run_stage
+from tlab_diffusion.pretraining.stage import check_state, run_stage, state_file
 from tlab_diffusion.pretraining.text import (
     ClipPair,
     draw_pairs,
     forget_identifiers,
+    tell_apart,
     training_captions,
 )
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
-from tlab_diffusion.pretraining.unet import TextToImage, draw_latents, latent_moments
+from tlab_diffusion.pretraining.unet import (
+    TextToImage,
+    UnetConfig,
+    draw_latents,
+    emphasis_of,
+    latent_moments,
+)
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures, freeze_encoder
 
 NUM_TEST = 256
@@ -115,6 +121,8 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     moments = _cached_moments(folder, vae, config.num_scenes)
     captions = training_captions(tokenizer, config.num_scenes, config.captions_per_scene)
     no_caption = tokenise(tokenizer, [""])[0]
+    if not state_file(folder, "unet").exists():  # what it holds has learnt it already
+        tell_apart(text_encoder, tokenizer, EXPRESSIONS, captions.flatten(0, 1))
     test = _test_batch(vae, tokenizer, config)
 
     def measure(ema: TextToImage, step: int) -> dict:
@@ -128,7 +136,10 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
         return {"loss_unseen": round(loss.item(), 4)}
 
     model = TextToImage(unet, text_encoder, config)
-    draw = draw_latents(moments, captions, no_caption, config)
+    counts = emphasis_of(
+        map(random_scene, range(config.num_scenes)), unet.config.sample_size, config
+    )
+    draw = draw_latents(moments, captions, no_caption, counts, config)
     run_stage("unet", folder, model, draw, config, measure)
 
 
@@ -180,14 +191,16 @@ def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.
     return moments
 
 
-def _test_batch(vae: AutoencoderKL, tokenizer, config: StageConfig):
-    """Latents, timesteps, noise and captions on which the loss is measured, always the same."""
+def _test_batch(vae: AutoencoderKL, tokenizer, config: UnetConfig):
+    """The batch on which the loss is measured, always the same."""
     pictures, texts = _unseen_scenes()
     moments = latent_moments(vae, pictures, progress=False)
     mean = moments.float().chunk(2, dim=1)[0]
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(config.seed))
     t = torch.linspace(0, 999, len(mean)).long()
-    return mean, t, noise, tokenise(tokenizer, texts)
+    scenes = map(random_scene, range(FIRST_TEST_SEED, FIRST_TEST_SEED + NUM_TEST))
+    counts = emphasis_of(scenes, mean.shape[-1], config).float()
+    return mean, t, noise, tokenise(tokenizer, texts), counts
 
 
 def _tokenizer(base: Path | None) -> CLIPTokenizer:

@@ -6,7 +6,9 @@ with B classes, whose logits are cosines times a learned scale (arXiv:2103.00020
 The pipeline keeps the text encoder; the image encoder was only its teacher.
 """
 
+import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,9 @@ from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 
 GREATEST_SCALE = 100.0  # of the cosines, as in the paper
+# How far words are moved apart (colours lie as far), and what teaches an encoder to do it.
+APART, APART_IN_SUMMARY = 5.0, 2.5
+APART_STEPS, APART_BATCH, APART_RATE = 150, 64, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +108,45 @@ def forget_identifiers(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) ->
     for identifier in IDENTIFIERS:
         noise = torch.randn(rows.shape[1], generator=generator)
         rows[ids[identifier + "</w>"]] = text_encoder.config.initializer_factor * 0.02 * noise
+
+
+def tell_apart(
+    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, words: Sequence[str], ids: Tensor
+) -> None:
+    r"""Move the states of some words apart, and leave all other states where they are.
+
+    A mood is a few pixels, so the CLIP pair learns to hear one word in all four: their states lay
+    0.6 from their mean, those of colours 6, and a U-Net that trained on them for 10 600 steps
+    drew moods as by chance. The encoder learns its own states again, with each word moved in a
+    direction of its own, at right angles to the others: where it stands, and in the summary of the
+    caption, the end token and the padding after it, to which half of all attention goes.
+
+    Args:
+        text_encoder: changed in place; all of it learns.
+        tokenizer: knows each of the words as one token.
+        words: to be told apart, at most as many as the encoder is wide.
+        ids: (N, L) token ids of captions to learn on.
+    """
+    generator = torch.Generator().manual_seed(0)
+    before = copy.deepcopy(text_encoder).requires_grad_(False)
+    tokens = torch.tensor([tokenizer.get_vocab()[word + "</w>"] for word in words])
+    width = text_encoder.config.hidden_size
+    directions = torch.linalg.qr(torch.randn(width, len(words), generator=generator)).Q.T
+    optimizer = torch.optim.Adam(text_encoder.parameters())
+    for step in range(APART_STEPS):
+        batch = ids[torch.randint(len(ids), (APART_BATCH,), generator=generator)].long()
+        here = (batch[..., None] == tokens).float()  # (B, L, words)
+        said = here.amax(dim=1, keepdim=True)  # (B, 1, words)
+        summary = (batch == tokenizer.eos_token_id).cumsum(dim=1)[..., None] > 0  # (B, L, 1)
+        moves = (APART * here + APART_IN_SUMMARY * said * summary) @ directions
+        errors = text_encoder(batch).last_hidden_state - before(batch).last_hidden_state - moves
+        errors, moved = errors.square().sum(dim=-1), moves.any(dim=-1)
+        # Two means, so that the moved states count as much as the many that stay.
+        loss = errors[moved].mean() + errors[~moved].mean()
+        optimizer.param_groups[0]["lr"] = APART_RATE * (1 - step / APART_STEPS)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 def draw_pairs(pictures: np.ndarray, captions: Tensor, config: TextConfig) -> Draw:
