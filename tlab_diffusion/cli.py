@@ -287,10 +287,11 @@ def grid(
     }
     from tlab_diffusion.dreambooth.config import DreamBoothConfig
     from tlab_diffusion.dreambooth.grid.progress import show_grid
-    from tlab_diffusion.dreambooth.grid.search import preflight_grid, search, usual_counts
+    from tlab_diffusion.dreambooth.grid.search import preflight_grid, search
+    from tlab_diffusion.dreambooth.measures import Counts
 
     config = DreamBoothConfig(**settings)
-    counts = usual_counts(config, num)
+    counts = Counts(per_prompt=num)
     found = preflight_grid(config, **plan)
     show_grid(found, search(found.config, found.pictures, counts=counts, **plan))
 

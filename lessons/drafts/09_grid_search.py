@@ -78,7 +78,8 @@ A grid of $R$ learning rates and $C$ step counts has $R \cdot C$ cells, but it d
 """
 
 # %% tags=["nbval-check-output"]
-grid = load_grid()
+stored = load_grid()
+grid = stored.grid
 print("learning rates:", "  ".join(map(in_words, grid.learning_rates)))
 print("steps:         ", "  ".join(map(str, grid.steps)))
 rows, columns = len(grid.learning_rates), len(grid.steps)
@@ -91,48 +92,25 @@ r"""
 These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured as in lesson 08, with the same prompts and the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three:
 """
 
-
 # %%
-def quality(cell, name):
-    """identity, prompt or prior of a cell, or their harmonic mean."""
-    values = torch.tensor([[cell.qualities[each] for each in ("identity", "prompt", "prior")]])
-    return cell.qualities[name] if name != "together" else harmonic_mean(values).item()
-
-
-harmonic_mean = reference("hands_on.harmonic_mean")
-cells = {(cell.learning_rate, cell.steps): cell for cell in grid.cells}
-
-
-def table(name):
-    """One number of all cells, the highest learning rate on top; nan where a training broke off."""
-    values = np.full((len(grid.learning_rates), len(grid.steps)), np.nan)
-    for row, rate in enumerate(reversed(grid.learning_rates)):
-        for column, steps in enumerate(grid.steps):
-            if (rate, steps) in cells:
-                values[row, column] = quality(cells[rate, steps], name)
-    return values
-
-
-maps = {name: table(name) for name in ("together", "identity", "prompt", "prior")}
-highest = np.unravel_index(np.nanargmax(maps["together"]), maps["together"].shape)
+names = ("identity", "prompt", "prior")
+maps = {"together": grid.table("score")} | {name: grid.table(name) for name in names}
+maps = {name: table[::-1] for name, table in maps.items()}  # the highest learning rate on top
 plots.heat_maps(
     [in_words(rate) for rate in reversed(grid.learning_rates)],
     [str(steps) for steps in grid.steps],
     maps,
     labels=("learning rate", "steps"),
-    best=highest,
+    best=np.unravel_index(np.nanargmax(maps["together"]), maps["together"].shape),
     title="The harmonic mean of three qualities, and the three",
 )
 
 # %%
-best = max(grid.cells, key=lambda cell: quality(cell, "together"))
-theirs = cells[3e-4, 1000]
-print(f"the best cell: learning rate {in_words(best.learning_rate)}, {best.steps} steps")
+best, theirs = grid.best, grid.cells[3e-4, 1000]
+rate, steps = best.place
+print(f"the best cell: learning rate {in_words(rate)}, {steps} steps")
 for name, cell in (("the best cell", best), ("3e-4 and 1000 steps", theirs)):
-    numbers = ", ".join(
-        f"{each} {quality(cell, each):.2f}" for each in ("identity", "prompt", "prior", "together")
-    )
-    print(f"{name:20}: {numbers}")
+    print(f"{name:20}: {cell.qualities}, together {cell.score:.2f}")
 
 # %% [markdown]
 r"""
@@ -151,7 +129,7 @@ Slide to any cell, choose a prompt, and let the map show another quality.
 """
 
 # %%
-results_browser(grid)
+results_browser(stored)
 
 # %% [markdown]
 r"""
@@ -244,28 +222,25 @@ def rank_correlation(x, y):
     return np.corrcoef(ranks(x), ranks(y))[0, 1]
 
 
-identity = [cell.qualities["identity"] for cell in grid.cells]
+identity = [cell.qualities.identity for cell in grid.cells.values()]
 over = {
-    "learning rate x steps": [cell.learning_rate * cell.steps for cell in grid.cells],
-    "learning rate": [cell.learning_rate for cell in grid.cells],
-    "steps": [cell.steps for cell in grid.cells],
+    "learning rate x steps": [rate * steps for rate, steps in grid.cells],
+    "learning rate": [rate for rate, _ in grid.cells],
+    "steps": [steps for _, steps in grid.cells],
 }
 for name, values in over.items():
     print(f"identity over {name:21}: rank correlation {rank_correlation(values, identity):5.2f}")
 
+
 # %%
+def over_the_product(row):
+    """A learning rate's cells: products, and identities."""
+    cells = [cell for place, cell in grid.cells.items() if place.learning_rate == row]
+    return [row * cell.place.steps for cell in cells], [c.qualities.identity for c in cells]
+
+
 plots.dotted(
-    {
-        f"learning rate {in_words(rate)}": (
-            [rate * steps for steps in grid.steps if (rate, steps) in cells],
-            [
-                quality(cells[rate, steps], "identity")
-                for steps in grid.steps
-                if (rate, steps) in cells
-            ],
-        )
-        for rate in grid.learning_rates
-    },
+    {f"learning rate {in_words(row)}": over_the_product(row) for row in grid.learning_rates},
     title="Identity over the product: do the rows of the grid fall together?",
     xlabel="learning rate x steps",
     ylabel="identity",
@@ -283,18 +258,19 @@ One row of the map, at $3\cdot10^{-4}$, as pictures. From left to right the same
 
 
 # %%
-def side_by_side(chosen, labels, title):
-    """A column of pictures for each cell, a row for each prompt."""
-    pictures = np.stack([cell.pictures for cell in chosen], axis=1)  # (prompts, cells, H, W, 3)
-    captions = [*labels] + [""] * (len(chosen) * (len(pictures) - 1))
+def side_by_side(places, labels, title):
+    """A column of pictures for each place, a row for each prompt."""
+    columns = [stored.pictures[place] for place in places]
+    pictures = np.stack(columns, axis=1)  # (prompts, places, H, W, 3)
+    captions = [*labels] + [""] * (len(places) * (len(pictures) - 1))
     print("rows: " + " · ".join(grid.settings["prompts"]))
     return plots.picture_grid(
-        pictures.reshape(-1, *pictures.shape[2:]), captions, columns=len(chosen), title=title
+        pictures.reshape(-1, *pictures.shape[2:]), captions, columns=len(places), title=title
     )
 
 
-row = [cell for cell in grid.cells if cell.learning_rate == 3e-4]
-side_by_side(row, [f"{cell.steps} steps" for cell in row], "Learning rate 3e-4")
+row = [place for place in grid.cells if place.learning_rate == 3e-4]
+side_by_side(row, [f"{place.steps} steps" for place in row], "Learning rate 3e-4")
 
 # %% [markdown]
 r"""
@@ -305,8 +281,8 @@ And the same at the largest number of steps, with higher and higher learning rat
 
 # %%
 most = max(grid.steps)
-column = [cell for cell in grid.cells if cell.steps == most]
-side_by_side(column, [in_words(cell.learning_rate) for cell in column], f"{most} steps")
+column = [place for place in grid.cells if place.steps == most]
+side_by_side(column, [in_words(place.learning_rate) for place in column], f"{most} steps")
 
 # %% [markdown]
 r"""
@@ -314,7 +290,7 @@ As a curve, for one learning rate, with the verdict on every step:
 """
 
 # %%
-trade_off_explorer(*one_row(grid, 3e-4))
+trade_off_explorer(*one_row(stored, 3e-4))
 
 # %% [markdown]
 r"""
@@ -324,19 +300,18 @@ The search has to reduce three numbers to one, and *which* one decides what it f
 """
 
 # %%
-names = ("identity", "prompt", "prior")
 ways = {
-    "identity alone": lambda cell: cell.qualities["identity"],
-    "plain mean": lambda cell: sum(cell.qualities[name] for name in names) / 3,
-    "harmonic mean": lambda cell: quality(cell, "together"),
+    "identity alone": lambda cell: cell.qualities.identity,
+    "plain mean": lambda cell: sum(cell.qualities.by_name().values()) / 3,
+    "harmonic mean": lambda cell: cell.score,
 }
-winners = {way: max(grid.cells, key=score) for way, score in ways.items()}
+winners = {way: max(grid.cells.values(), key=score) for way, score in ways.items()}
 for way, cell in winners.items():
-    numbers = ", ".join(f"{name} {cell.qualities[name]:.2f}" for name in names)
-    print(f"{way:15}: {in_words(cell.learning_rate)}, {cell.steps:5} steps: {numbers}")
+    rate, steps = cell.place
+    print(f"{way:15}: {in_words(rate)}, {steps:5} steps: {cell.qualities}")
 
 # %%
-side_by_side(list(winners.values()), list(winners), "Three ways to choose a cell")
+side_by_side([cell.place for cell in winners.values()], winners, "Three ways to choose a cell")
 
 # %% [markdown]
 r"""
@@ -348,13 +323,12 @@ Each cell was measured on a limited number of pictures, and a share of so many i
 """
 
 # %%
-identity_of = {place: cell.measures.samples["identity"] for place, cell in cells.items()}
-by_score = sorted(grid.cells, key=lambda cell: quality(cell, "together"), reverse=True)
+by_score = sorted(grid.cells.values(), key=lambda cell: cell.score, reverse=True)
 for cell in by_score[:5]:
-    each = identity_of[cell.learning_rate, cell.steps]
+    (rate, steps), identity = cell.place, cell.measures.samples["identity"]
     print(
-        f"{in_words(cell.learning_rate)}, {cell.steps:5} steps: together {quality(cell, 'together'):.2f}, "
-        f"identity {each.mean:.2f}, 95 % interval {each.low:.2f} to {each.high:.2f}"
+        f"{in_words(rate)}, {steps:5} steps: together {cell.score:.2f}, "
+        f"identity {identity.mean:.2f}, 95 % interval {identity.low:.2f} to {identity.high:.2f}"
     )
 
 # %% [markdown]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from tlab_diffusion.dreambooth.grid.record import ORIGINAL, Grid, Place, pictures_file
 from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.dreambooth.strips import apart, read_strip
 from tlab_diffusion.errors import InputError
@@ -47,24 +48,12 @@ class Sheet(NamedTuple):
     pictures: dict[str, dict[str, np.ndarray]]
 
 
-class Cell(NamedTuple):
-    """One place of a grid: what was measured there, and a picture for each fixed prompt."""
+class StoredGrid(NamedTuple):
+    """A grid, and what was drawn for the fixed prompts: (N, H, W, 3) uint8 each."""
 
-    learning_rate: float
-    steps: int
-    measures: Measures
-    qualities: dict[str, float]
-    pictures: np.ndarray  # (N, H, W, 3) uint8
-
-
-class Grid(NamedTuple):
-    """Learning rate x steps, and the original model to compare with."""
-
-    settings: dict
-    learning_rates: list[float]
-    steps: list[int]
-    cells: list[Cell]
-    original: Measures
+    grid: Grid
+    pictures: dict[Place, np.ndarray]  # by each cell
+    original: np.ndarray  # by the model itself
 
 
 def load_tables(folder: Path = RESULTS) -> dict[str, list[Measures]]:
@@ -118,29 +107,21 @@ def load_sheet(folder: Path = RESULTS) -> Sheet:
         return Sheet(captions, pictures)
 
 
-def load_grid(folder: Path = RESULTS / "grid") -> Grid:
+def load_grid(folder: Path = RESULTS / "grid") -> StoredGrid:
     r"""A grid: the stored one, or the folder that `tlab grid` has filled.
 
     Raises:
         InputError: if a file is missing or damaged; says how to recompute it.
     """
     with _recomputed_by(GRID_COMMAND, folder / "grid.json") as file:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-        cells = [_cell(folder, each) for each in fields["cells"]]
-        original = Measures.from_dict(fields["original"])
-        return Grid(fields["settings"], fields["learning_rates"], fields["steps"], cells, original)
+        grid = Grid.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    pictures = {place: _drawn(folder, place.name) for place in grid.cells}
+    return StoredGrid(grid, pictures, _drawn(folder, ORIGINAL))
 
 
-def _cell(folder: Path, fields: dict) -> Cell:
-    with _recomputed_by(GRID_COMMAND, folder / fields["pictures"]) as file:
-        pictures = read_strip(file)
-    return Cell(
-        fields["learning_rate"],
-        fields["steps"],
-        Measures.from_dict(fields["measures"]),
-        fields["qualities"],
-        pictures,
-    )
+def _drawn(folder: Path, name: str) -> np.ndarray:
+    with _recomputed_by(GRID_COMMAND, folder / pictures_file(name)) as file:
+        return read_strip(file)
 
 
 @contextmanager

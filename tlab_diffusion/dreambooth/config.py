@@ -46,8 +46,9 @@ class DreamBoothConfig:
         prior_weight: lambda of the prior-preservation loss; 0 trains without it, as Textual
             Inversion always does.
         num_class_images: pictures of the class that the original model draws.
-        class_guidance_scale: guidance of these pictures. At 1 they are what the model itself
-            believes of its class, so that a model that did not change has nothing to unlearn.
+        class_guidance_scale: guidance of these pictures. A little, for they will be asked for
+            with guidance: `picturebook` learnt from unguided ones to draw its class worse, and
+            more like the subject.
         train_text_encoder: whether the text encoder learns along.
         resolution: side of the square pictures in pixels, a multiple of 8.
         instance_prompt: says what the subject's pictures show; has the identifier in it. Left
@@ -80,7 +81,7 @@ class DreamBoothConfig:
     batch_size: int | None = None
     prior_weight: float | None = None
     num_class_images: int = 100
-    class_guidance_scale: float = 1.0
+    class_guidance_scale: float = 2.5
     train_text_encoder: bool | None = None
     resolution: int | None = None
     instance_prompt: str | None = None

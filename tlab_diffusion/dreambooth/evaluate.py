@@ -1,11 +1,9 @@
 r"""A tuned model on the scales, beside the original one: what `tlab evaluate` says."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 
@@ -13,7 +11,7 @@ from tlab_diffusion.dreambooth import caches
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.defaults import DREAMBOOTH, native_resolution
 from tlab_diffusion.dreambooth.drawing import few_step_sample
-from tlab_diffusion.dreambooth.evaluator import Evaluator, fitting_batch
+from tlab_diffusion.dreambooth.evaluator import Evaluator
 from tlab_diffusion.dreambooth.judges import Judges
 from tlab_diffusion.dreambooth.measures import Counts, Measures
 from tlab_diffusion.dreambooth.preflight import Problems, Refused, audited
@@ -113,10 +111,9 @@ def evaluate(
         Refused: an `InputError` with a line for everything that is wrong.
     """
     problems = Problems()
-    side = native_resolution(str(model))
     config = problems.collect(_config, model, references, identifier, class_noun, base)
     found = None if config is None else problems.collect(audited, config, problems)
-    counts = problems.collect(lambda: Counts(per_prompt=num, batch=fitting_batch(side)))
+    counts = problems.collect(lambda: Counts(per_prompt=num))
     for each in (model, base):
         problems.collect(check_model, each)
     problems.collect(_check_sides, model, base)
@@ -169,17 +166,14 @@ def _check_sides(model: str | Path, base: str | Path) -> None:
 
 def _sampler(pipeline, name: str, evaluator: Evaluator, progress: bool) -> Sample:
     """How a pipeline draws, with a bar that appears with the first pictures."""
-    sample, bars = few_step_sample(pipeline), []
-    counts = evaluator.counts
+    counts, bars = evaluator.counts, []
     total = len(evaluator.prompts) * counts.per_prompt + counts.per_class
 
-    def draw(texts: Sequence[str], seed: int) -> np.ndarray:
+    def move() -> None:
         if not bars:
             bars.append(tqdm(desc=name, unit="picture", total=total, disable=not progress))
-        pictures = sample(texts, seed)
-        bars[0].update(len(texts))
+        bars[0].update()
         if bars[0].n == total:
             bars[0].close()
-        return pictures
 
-    return draw
+    return few_step_sample(pipeline, after_each=move)

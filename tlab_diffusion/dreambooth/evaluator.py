@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from tlab_diffusion.dreambooth import caches
-from tlab_diffusion.dreambooth.defaults import SMALL_SIDE
 from tlab_diffusion.dreambooth.hub_judges import suitable_judges
 from tlab_diffusion.dreambooth.identity import Target, target_of
 from tlab_diffusion.dreambooth.judges import Judges
@@ -59,7 +58,7 @@ class Evaluator:
         self.pictures, self.side = resized(pictures, side), side
         self.identifier, self.class_noun = identifier, class_noun
         self.said_noun = class_noun if said_noun is None else said_noun
-        self.counts = counts or Counts(per_prompt=1, per_class=16, batch=fitting_batch(side))
+        self.counts = counts or Counts(per_prompt=1, per_class=16)
         self.every_use, self.seed = every_use, seed
         if judges is not None:
             self.judges = judges
@@ -123,11 +122,6 @@ class Evaluator:
                 with whole(path) as draft:
                     draft.write_text(json.dumps(measures.as_dict()), encoding="utf-8")
         return measures
-
-
-def fitting_batch(side: int) -> int:
-    """How many pictures of this side, in pixels, are drawn at a time: all memories hold them."""
-    return 32 if side <= SMALL_SIDE else 4
 
 
 def _kept(path: Path) -> Measures | None:

@@ -43,10 +43,12 @@ def shipped_judges() -> Judges:
         InputError: if their weights are missing or damaged.
     """
     who, pair, factors = identity(), image_text(), recogniser()
+    weights = caches.fingerprint([who, pair, factors])[:8]
     return Judges(
         identity=partial(identity_features, model=who),
         image=partial(image_features, model=pair),
         text=partial(text_features, model=pair),
         recognise=partial(recognise, model=factors),
-        name=f"the course's own encoders, {caches.fingerprint([who, pair, factors])[:8]}",
+        # "Both ways": the image-only encoder looks at a picture and its mirror image.
+        name=f"the course's own encoders, both ways, {weights}",
     )

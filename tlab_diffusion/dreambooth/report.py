@@ -20,6 +20,7 @@ from tlab_diffusion.dreambooth.run_log import RunLog, step_of
 from tlab_diffusion.dreambooth.trade_off import Point, TradeOff
 from tlab_diffusion.files import whole
 
+REPORT = "report.html"
 # What a reader looks at first; the rest is in metrics.jsonl.
 MEASURES = {
     "identity": "pictures that show the subject and copy no reference",
@@ -63,7 +64,7 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
         _loading(folder, evaluator.fixed_texts[0]),
         _settings(record),
     ]
-    path = folder / "report.html"
+    path = folder / REPORT
     with whole(path) as draft:
         draft.write_text(_page(_title(settings), sections), encoding="utf-8")
     return path

@@ -2,7 +2,8 @@ r"""What a run leaves to look at: `metrics.jsonl`, `samples/`, and the weights o
 
 A run that is interrupted goes on from its newest checkpoint. Everything here is written before the
 checkpoint of its step, and what is later than that checkpoint is taken back before the run goes on:
-so nothing is missing, and nothing stands there twice.
+so nothing is missing, and nothing stands there twice. Only what is drawn and measured at the last
+step comes after its checkpoint; where that is interrupted, what the log lacks is made up for.
 """
 
 import json
@@ -75,30 +76,37 @@ class RunLog:
             )
             self.losses = []
 
+    def has_strip(self, step: int) -> bool:
+        """Whether what a model drew at a step is kept."""
+        return self._strip(step).is_file()
+
     def add_strip(self, step: int, pictures: np.ndarray) -> None:
         r"""Keep what a model drew: pictures (N, H, W, 3) uint8, in one row."""
-        save_strip(self.folder / "samples" / f"step-{step:08}.png", pictures)
+        save_strip(self._strip(step), pictures)
 
     def add_measures(self, step: int, measures: Measures) -> None:
         """Note what was measured."""
         self._add({"step": step, "measures": measures.as_dict()})
 
     def keep_if_best(self, point: Point, pipeline, dtypes: dict) -> None:
-        r"""Keep a step's weights if none before was better, and let go of those that were.
-
-        The best one up to the newest checkpoint stays as well: an interrupted run goes on from
-        there, and may end before this step.
+        r"""Keep a step's weights if none before was better.
 
         Args:
             point: the step and its measures, before `add_measures`.
             pipeline: with its weights.
             dtypes: see `save_tuned`.
         """
-        points = [*self.points(), point]
-        saved = checkpoint.steps_done(self.folder)
-        kept = {best(points), best([each for each in points if each.step <= saved])}
-        if best(points) == point.step:
+        if best([*self.points(), point]) == point.step:
             save_tuned(pipeline, self._best(point.step), dtypes)
+
+    def drop_worse(self) -> None:
+        """Let go of weights that a later step has surpassed, after `add_measures`.
+
+        The best one up to the newest checkpoint stays as well: an interrupted run goes on from
+        there, and may end before the best step of all.
+        """
+        points, saved = self.points(), checkpoint.steps_done(self.folder)
+        kept = {best(points), best([point for point in points if point.step <= saved])}
         for path in (self.folder / "best").glob("step-*"):
             if step_of(path) not in kept:
                 shutil.rmtree(path)
@@ -110,10 +118,14 @@ class RunLog:
 
     def use_best(self) -> int | None:
         """Make the best step's weights the run's result; the step, or None where there is none."""
+        self.drop_worse()
         step = best(self.points())
         if step is not None:
             copy_tuned(self._best(step), self.folder)
         return step
+
+    def _strip(self, step: int) -> Path:
+        return self.folder / "samples" / f"step-{step:08}.png"
 
     def _best(self, step: int) -> Path:
         return self.folder / "best" / f"step-{step:08}"

@@ -24,11 +24,11 @@ from tlab_diffusion.dreambooth.defaults import SMALL_SIDE, native_resolution
 from tlab_diffusion.dreambooth.drawing import few_step_sample
 from tlab_diffusion.dreambooth.evaluator import Evaluator
 from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.report import write_report
+from tlab_diffusion.dreambooth.report import REPORT, write_report
 from tlab_diffusion.dreambooth.run_log import RunLog
 from tlab_diffusion.dreambooth.trade_off import Point
 from tlab_diffusion.dreambooth.trainer import Event, Finished, Loaded, TrainStep, train
-from tlab_diffusion.dreambooth.tuned import stored_dtypes
+from tlab_diffusion.dreambooth.tuned import save_tuned, stored_dtypes
 from tlab_diffusion.errors import InputError
 
 
@@ -50,7 +50,9 @@ def run(
     r"""Train as `trainer.train` does, and keep what there is to see.
 
     The output folder also gets `metrics.jsonl`, with the mean losses of every ten steps and all
-    measures; `samples/`, with what was drawn for four fixed prompts; and `report.html`.
+    measures; `samples/`, with what was drawn for four fixed prompts; and, when all else is there,
+    `report.html`. The last step is drawn and measured when its checkpoint is on the disk: a run
+    that is killed meanwhile goes on from there.
 
     Args:
         config: the settings.
@@ -62,7 +64,8 @@ def run(
         cache: folder of what other runs can use again; the user's cache folder when left out.
 
     Returns:
-        The events of `trainer.train`, and `Evaluated` after each step that was measured.
+        The events of `trainer.train`, and `Evaluated` after `Loaded` and after each `TrainStep`
+        that was measured; `Finished` comes last, when the folder is complete.
 
     Raises:
         InputError: see `trainer.train`; or an `evaluate_every` that is no number of steps.
@@ -71,7 +74,7 @@ def run(
         expected = "an integer from 0 up, or None"
         raise InputError("evaluate_every", got=repr(evaluate_every), expected=expected)
     cache = cache or user_cache_path("tlab_diffusion")
-    events = train(config, pictures, resume=resume, cache=cache)
+    events = train(config, pictures, resume=resume, cache=cache, write=False)
     if not PartialState().is_main_process:
         return events
     return _Watch(config, pictures, evaluate_every, cache).watch(events)
@@ -106,27 +109,22 @@ class _Watch:
 
     def watch(self, events: Iterator[Event]) -> Iterator[Event | Evaluated]:
         for event in events:
-            if isinstance(event, Loaded):
-                yield event
-                yield from self._begin(event)
-            elif isinstance(event, TrainStep):
+            if isinstance(event, TrainStep):
                 self._note(event)
-                yield event
-                yield from self._look(event)
             elif isinstance(event, Finished):
-                with room(event.folder):
-                    best = self.log.use_best() if self.evaluate_every else None
-                    chosen = event.step if best is None else best
-                    write_report(event.folder, self.pictures, self.evaluator, chosen)
-                yield event
-            else:
-                yield event
+                yield from self._look(event)
+                self._leave(event)
+            yield event
+            if isinstance(event, Loaded):
+                yield from self._begin(event)
+            elif isinstance(event, TrainStep) and self._looks_at(event.step):
+                yield from self._look(event)
 
     def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
         with room(self.config.output):
             self.log.rewind(checkpoint.steps_done(self.config.output))
         self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
-        if self.evaluate_every and all(point.step for point in self.log.points()):
+        if self.evaluate_every and not self._measured(0):
             sample = few_step_sample(loaded.pipeline)
             with room(self.config.output):
                 self.log.add_strip(0, self.evaluator.strip(sample))
@@ -141,19 +139,38 @@ class _Watch:
         with room(self.config.output):
             self.log.add_losses(event.step, losses, self.config.learning_rate, due)
 
-    def _look(self, event: TrainStep) -> Iterator[Evaluated]:
-        last = event.step == self.config.max_steps
-        due = self.evaluate_every and (last or event.step % self.evaluate_every == 0)
+    def _looks_at(self, step: int) -> bool:
+        """Whether a step is looked at before its checkpoint; the last one is when that is safe."""
+        last = step == self.config.max_steps
+        return bool(self.evaluate_every) and step % self.evaluate_every == 0 and not last
+
+    def _look(self, event: TrainStep | Finished) -> Iterator[Evaluated]:
+        """Draw and measure what the log lacks of a step."""
         sample = few_step_sample(event.pipeline)
-        if due or last:
+        if not self.log.has_strip(event.step):
+            strip = self.evaluator.strip(sample)
             with room(self.config.output):
-                self.log.add_strip(event.step, self.evaluator.strip(sample))
-        if due:
+                self.log.add_strip(event.step, strip)
+        if self.evaluate_every and not self._measured(event.step):
             point = Point(event.step, self.evaluator.measure(sample))
             with room(self.config.output):
                 self.log.keep_if_best(point, event.pipeline, self.dtypes)
                 self.log.add_measures(*point)
+                self.log.drop_worse()
             yield Evaluated(*point)
+
+    def _measured(self, step: int) -> bool:
+        return any(point.step == step for point in self.log.points())
+
+    def _leave(self, event: Finished) -> None:
+        """Make the folder the run's result. The report comes last: with it, all is there."""
+        with room(event.folder):
+            (event.folder / REPORT).unlink(missing_ok=True)  # of fewer steps
+            best = self.log.use_best() if self.evaluate_every else None
+            if best is None:
+                save_tuned(event.pipeline, event.folder, self.dtypes)
+            chosen = event.step if best is None else best
+            write_report(event.folder, self.pictures, self.evaluator, chosen)
 
 
 @contextmanager

@@ -65,10 +65,14 @@ class TrainStep(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The tuned pipeline lies in its folder."""
+    """All steps are done, and the last one's checkpoint is on the disk, whatever comes now.
+
+    It comes too where a run that goes on had no step left to take.
+    """
 
     step: int
-    folder: Path
+    folder: Path  # the output; the tuned pipeline, unless the caller writes that
+    pipeline: object  # draws with what has been learned; leave its weights as they are
 
 
 Event = Loaded | PriorImages | TrainStep | Finished
@@ -80,6 +84,7 @@ def train(
     *,
     resume: bool = False,
     cache: Path | None = None,
+    write: bool = True,
 ) -> Iterator[Event]:
     r"""Teach a model a subject, by DreamBooth (arXiv:2208.12242) or a lighter method.
 
@@ -91,10 +96,11 @@ def train(
         resume: go on from an earlier run in the output folder, exactly where its newest
             checkpoint stands. Without one there, start.
         cache: folder of what other runs can use again; the user's cache folder when left out.
+        write: make the output folder a pipeline before `Finished`; False leaves that to the caller.
 
     Returns:
         An iterator of events: `Loaded`, `PriorImages` while class pictures are drawn, a `TrainStep`
-        after each step, and `Finished` when the output folder is a pipeline.
+        after each step, and `Finished`.
 
     Raises:
         InputError: bad pictures, model or precision; an output folder that holds something else,
@@ -107,11 +113,11 @@ def train(
     check_optimizer(config.optimizer, run_device())
     facts = {"pictures": caches.key(pictures), "arithmetic": precision}
     checkpoint.check_output(config, facts, resume=resume)
-    return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"))
+    return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"), write)
 
 
 def _train(
-    config: DreamBoothConfig, pictures: np.ndarray, facts: dict, cache: Path
+    config: DreamBoothConfig, pictures: np.ndarray, facts: dict, cache: Path, write: bool
 ) -> Iterator[Event]:
     keep_memory()
     accelerator = new_accelerator(facts["arithmetic"])
@@ -138,10 +144,10 @@ def _train(
         losses = learner.step(data)
         yield TrainStep(learner.step_done, *losses, tuned)
         _save_if_due(config, learner)
-    if accelerator.is_main_process:
+    if write and accelerator.is_main_process:
         save_tuned(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
     accelerator.wait_for_everyone()
-    yield Finished(learner.step_done, config.output)
+    yield Finished(learner.step_done, config.output, tuned)
 
 
 def _begin(config: DreamBoothConfig, facts: dict, accelerator: Accelerator) -> None:

@@ -97,15 +97,23 @@ class ImageText(nn.Module):
 
 
 class Identity(nn.Module):
-    """The image-only encoder: (B, 3, 64, 64) to (B, WIDTH), of length 1."""
+    """The image-only encoder: (B, 3, 64, 64) to (B, WIDTH), of length 1.
+
+    It looks at a picture and at its mirror image: references look one way or the other, and a
+    picture that looks elsewhere shows the same character.
+    """
 
     def __init__(self):
         super().__init__()
         self.trunk = new_trunk()
         self.project = nn.Linear(HIDDEN, WIDTH)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def one_way(self, x: Tensor) -> Tensor:
+        """The features of pictures as they are: what training compares, at half the cost."""
         return F.normalize(self.project(self.trunk(x)).float(), dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(self.one_way(x) + self.one_way(x.flip(3)), dim=1)
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ attention_panels `heat_over`, and the live figure of the attention explorer
 walk_panels      the live figure of the latent walk
 trade_off_panels the live figure of the trade-off explorer
 before_after_panels  the live figure of the before/after slider
+heat_cells       the cells of a heat map, with a number in each
 results_panels   the live figure of the results browser
 run_figures      `loss_figure`, `trade_off_figure`
 grid_figures     `heat_maps`, `picture_page`

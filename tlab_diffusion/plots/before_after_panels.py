@@ -10,7 +10,7 @@ from tlab_diffusion.plots.live import LiveFigure
 from tlab_diffusion.plots.style import INK, PALETTE, WIDTH, bare_axes
 
 COLUMNS, LARGEST, GAP, HEADER, LINE = 5, 2.6, 0.1, 0.34, 0.17  # inches, but for COLUMNS
-CHARACTERS = 11  # of a caption, for each inch of its picture
+CHARACTERS = 13  # of a caption, for each inch of its picture
 
 
 class BeforeAfterPanels(LiveFigure):

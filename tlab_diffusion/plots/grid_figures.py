@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
-from matplotlib.axes import Axes
 
+from tlab_diffusion.plots.heat_cells import HeatCells
 from tlab_diffusion.plots.pictures import show_picture
-from tlab_diffusion.plots.results_panels import COLOURS, DARK
 from tlab_diffusion.plots.style import INK, Picture, new_figure, style_axes
 
 LARGE, SMALL = 0.42, 0.26  # inches: the height of a row
@@ -45,7 +44,8 @@ def heat_maps(
         axes = all_axes[name]
         style_axes(axes, title=name, xlabel=labels[1], ylabel=labels[0])
         size = 10 if name == first else 7.5
-        _draw_map(axes, table, best, size if len(columns) <= 6 else 0.75 * size)
+        size = size if len(columns) <= 6 else 0.75 * size
+        HeatCells(axes, table.shape, size).fill(table, best)
         axes.set_xticks(range(len(columns)), columns)
         axes.set_yticks(range(len(rows)), rows)
     return Picture(figure, title)
@@ -76,19 +76,3 @@ def picture_page(
     texts = [fill(text, COLUMN, break_long_words=False) for text in columns]
     grid[0].set_xticks([(i + 0.5) * side for i in range(len(columns))], texts, size=8, color=INK)
     return Picture(figure, title)
-
-
-def _draw_map(axes: Axes, values: np.ndarray, best: tuple[int, int] | None, size: float) -> None:
-    axes.grid(visible=False)
-    axes.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
-    for place, value in np.ndenumerate(values):
-        star = " ★" if place == best else ""
-        axes.text(
-            *reversed(place),
-            "–" if np.isnan(value) else f"{value:.2f}{star}",
-            ha="center",
-            va="center",
-            size=size,
-            color="white" if value < DARK else INK,
-            weight="bold" if star else "normal",
-        )

@@ -1,18 +1,18 @@
 r"""The live figure of the results browser: a grid as a heat map, and what one of its cells drew."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
-from matplotlib import colormaps
 
+from tlab_diffusion.plots.heat_cells import HeatCells
 from tlab_diffusion.plots.live import LiveFigure
-from tlab_diffusion.plots.style import INK, PALE, PALETTE, WIDTH, bare_axes, style_axes
+from tlab_diffusion.plots.style import INK, PALETTE, WIDTH, bare_axes, style_axes
 
 HEIGHT = 4.3  # inches
 MAP_LEFT, MAP_BOTTOM, MAP_WIDTH, MAP_HEIGHT = 0.85, 0.62, 3.95, 3.2
 LARGE, LARGE_LEFT, GAP = 3.2, 5.15, 0.06  # of the pictures, in inches
-COLOURS = colormaps["cividis"].with_extremes(bad=PALE)
-DARK = 0.55  # below this value the colours are dark, and numbers on them white
+LETTERS = 52  # in a line above them
 
 
 class ResultsPanels(LiveFigure):
@@ -37,14 +37,9 @@ class ResultsPanels(LiveFigure):
 
     def show_values(self, values: np.ndarray, name: str, best: tuple[int, int]) -> None:
         """The numbers of all cells, (R, C) from 0 to 1, NaN where nothing was measured."""
-        self._map.set_data(np.ma.masked_invalid(values))
+        self._cells.fill(values, best)
         self._name.set_text(f"{name}, from 0 to 1 (★: the highest)")
-        for place, number in self._numbers.items():
-            value = values[place]
-            star = " ★" if place == best else ""
-            number.set_text("–" if np.isnan(value) else f"{value:.2f}{star}")
-            number.set_color("white" if value < DARK else INK)
-            number.set_weight("bold" if star else "normal")
+        self.still_changed()  # numbers are slow to draw, and seldom change
 
     def show_cell(self, place: tuple[int, int], pictures: np.ndarray, chosen: int, text: str):
         """Stand at a cell: its pictures (N, H, W, 3) uint8, the one chosen, and its prompt."""
@@ -54,7 +49,7 @@ class ResultsPanels(LiveFigure):
             [row - 0.5, row - 0.5, row + 0.5, row + 0.5, row - 0.5],
         )
         self._large.set_data(pictures[chosen])
-        self._text.set_text(text)
+        self._text.set_text(fill(text, LETTERS, max_lines=2, placeholder=" …"))
         for number, (image, picture) in enumerate(zip(self._small, pictures, strict=True)):
             image.set_data(picture)
             self._rings[number].set_visible(number == chosen)
@@ -64,20 +59,14 @@ class ResultsPanels(LiveFigure):
     ) -> None:
         axes = self._axes(MAP_LEFT, MAP_BOTTOM, MAP_WIDTH, MAP_HEIGHT)
         style_axes(axes, xlabel=labels[1], ylabel=labels[0])
-        axes.grid(visible=False)
-        shape = len(rows), len(columns)
-        self._map = axes.imshow(np.zeros(shape), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(shape[1]), columns)
-        axes.set_yticks(range(shape[0]), rows)
-        size = 9.5 if shape[1] <= 6 else 8
-        self._numbers = {
-            (row, column): axes.text(column, row, "", ha="center", va="center", size=size)
-            for row, column in np.ndindex(shape)
-        }
+        size = 9.5 if len(columns) <= 6 else min(8, 64 / len(columns))  # the star fits in too
+        self._cells = HeatCells(axes, (len(rows), len(columns)), size)
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
         (self._frame,) = axes.plot([], [], color=PALETTE["vermilion"], linewidth=3.5)
         self._frame.set_clip_on(False)
         self._name = axes.text(0, 1.03, "", transform=axes.transAxes, size=10.5, color=INK)
-        self.moving(self._map, *self._numbers.values(), self._frame, self._name)
+        self.moving(self._frame)
 
     def _draw_pictures(self, pictures: np.ndarray) -> None:
         axes = self._axes(LARGE_LEFT, MAP_BOTTOM, LARGE, LARGE)

@@ -71,7 +71,8 @@ class TradeOffPanels(LiveFigure):
             axes.plot(self._steps, values, linewidth=wide, marker=".", label=name, **look)
             self._dots += axes.plot([], [], "o", color=look["color"], markersize=8, zorder=4)
         axes.axvline(best, color=PALETTE["orange"], linewidth=6, alpha=0.45, zorder=0)
-        axes.text(best, 1.04, "best ", ha="right", va="bottom", size=9, color=INK)
+        side = "right" if 2 * best > self._steps[-1] else "left"  # where there is room
+        axes.text(best, 1.04, "  best  ", ha=side, va="bottom", size=9, color=INK)
         axes.set(ylim=(-0.03, 1.12))
         legend(axes, loc="upper left", bbox_to_anchor=(-0.03, -0.15), ncols=4)
         self._cursor = axes.axvline(0, color=GREY, linewidth=1.5, zorder=3)
@@ -84,10 +85,15 @@ class TradeOffPanels(LiveFigure):
             bottom = HEIGHT - (row + 1) * (SIDE + ABOVE)
             axes = self._axes(left, bottom, SIDE, SIDE)
             bare_axes(axes)
-            axes.set_title(fill(caption, 26), loc="left", size=9, color=INK, pad=3)
+            axes.set_title(_two_lines(caption), loc="left", size=9, color=INK, pad=3)
             self._images.append(axes.imshow(picture, interpolation="nearest"))
         self.moving(*self._images)
 
     def _axes(self, left: float, bottom: float, width: float, height: float):
         """Axes at a place in inches."""
         return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
+
+
+def _two_lines(caption: str) -> str:
+    """As much of a caption as fits above its picture."""
+    return fill(caption, 26, max_lines=2, placeholder=" …")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import ipywidgets
 import numpy as np
 
-from tlab_diffusion.course.stored import Grid, load_grid
+from tlab_diffusion.course.stored import StoredGrid, load_grid
 from tlab_diffusion.course.widgets.base import LivePicture
 from tlab_diffusion.dreambooth.strips import read_strip
 from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, Qualities, trade_off
@@ -68,7 +68,7 @@ class TradeOffExplorer(LivePicture):
     def _verdict(self, here: Qualities) -> str:
         best = self._by_step[self._result.best]
         if here == best:
-            return self._result.why
+            return self._result.why.replace(f": {best}", "")  # numbers that stand above it
         lacks = max(QUALITIES, key=lambda name: getattr(best, name) - getattr(here, name))
         known = "The original model: it has never met the subject. " if here.step == 0 else ""
         values = f"{getattr(here, lacks):.2f} here and {getattr(best, lacks):.2f} there"
@@ -110,18 +110,20 @@ def read_run(folder: Path, prompts: Sequence[str] = ()) -> tuple[list[Point], Sa
     return log.points(), Samples(prompts or number * [""], at)
 
 
-def one_row(grid: Grid, learning_rate: float) -> tuple[list[Point], Samples]:
+def one_row(stored: StoredGrid, learning_rate: float) -> tuple[list[Point], Samples]:
     r"""One run of a grid: the points of its curve, and its pictures.
 
     Raises:
         InputError: a learning rate that the grid does not have.
     """
-    cells = [cell for cell in grid.cells if cell.learning_rate == learning_rate]
-    if not cells:
+    grid = stored.grid
+    row = [place for place in grid.cells if place.learning_rate == learning_rate]
+    if not row:
         expected = "one of " + ", ".join(f"{rate:g}" for rate in grid.learning_rates)
         raise InputError("learning_rate", got=f"{learning_rate:g}", expected=expected)
-    points = [Point(0, grid.original), *(Point(cell.steps, cell.measures) for cell in cells)]
-    at = {cell.steps: cell.pictures for cell in cells}
+    points = [Point(0, grid.original)]
+    points += [Point(place.steps, grid.cells[place].measures) for place in row]
+    at = {0: stored.original} | {place.steps: stored.pictures[place] for place in row}
     return points, Samples(grid.settings["prompts"], at)
 
 

@@ -20,14 +20,20 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tlab_diffusion.dreambooth import checkpoint
-from tlab_diffusion.dreambooth.grid.record import Cell, Grid, Place, row_name
+from tlab_diffusion.dreambooth.grid.record import (
+    ORIGINAL,
+    Cell,
+    Grid,
+    Place,
+    pictures_file,
+    row_name,
+)
 from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.dreambooth.strips import save_strip
 from tlab_diffusion.dreambooth.tuned import save_tuned
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import whole
 
-ORIGINAL = "original"
 BEFORE = ("locks", "grid.draft")  # what is there before the grid itself
 PARTS = "gradient_accumulation_steps"
 
@@ -142,7 +148,7 @@ class GridFolder:
 
     def strip(self, name: str) -> Path:
         """The file of a place's pictures, or of the `ORIGINAL` model's."""
-        return self.path / "pictures" / f"{name}.png"
+        return self.path / pictures_file(name)
 
     def training(self, rate: float) -> Path:
         """Where a training lies until it is finished."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tlab_diffusion.dreambooth.grid.folder import ORIGINAL, GridFolder
-from tlab_diffusion.dreambooth.grid.record import Grid, Place, in_words
+from tlab_diffusion.dreambooth.grid.folder import GridFolder
+from tlab_diffusion.dreambooth.grid.record import ORIGINAL, Grid, Place, in_words
 from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.dreambooth.strips import read_strip
 from tlab_diffusion.dreambooth.trade_off import QUALITIES

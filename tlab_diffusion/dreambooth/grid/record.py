@@ -9,6 +9,8 @@ import numpy as np
 from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.dreambooth.trade_off import Point, Qualities, trade_off
 
+ORIGINAL = "original"  # the model's own name, among those of places
+
 
 class Place(NamedTuple):
     """A cell's place on the grid."""
@@ -34,10 +36,13 @@ class Cell(NamedTuple):
         """Identity, prompt and prior in one: their harmonic mean."""
         return self.qualities.score
 
-    @property
-    def rank(self) -> tuple[float, int, float]:
-        """The higher, the better; of equals the one that took least."""
-        return self.score, -self.place.steps, -self.place.learning_rate
+    def quality(self, name: str) -> float:
+        """One of `QUALITIES`, or "score"."""
+        return self.score if name == "score" else getattr(self.qualities, name)
+
+    def rank(self, name: str = "score") -> tuple[float, int, float]:
+        """By one quality, or the score: the higher, the better; of equals what took least."""
+        return self.quality(name), -self.place.steps, -self.place.learning_rate
 
 
 def new_cell(place: Place, measures: Measures, original: Measures) -> Cell:
@@ -81,7 +86,7 @@ class Grid:
     @property
     def best(self) -> Cell | None:
         """The cell with the highest score."""
-        return max(self.cells.values(), key=lambda cell: cell.rank, default=None)
+        return max(self.cells.values(), key=Cell.rank, default=None)
 
     def with_cell(self, cell: Cell) -> "Grid":
         """The grid, one cell further."""
@@ -92,7 +97,7 @@ class Grid:
         values = np.full((len(self.learning_rates), len(self.steps)), np.nan)
         for (rate, steps), cell in self.cells.items():
             at = self.learning_rates.index(rate), self.steps.index(steps)
-            values[at] = cell.score if name == "score" else getattr(cell.qualities, name)
+            values[at] = cell.quality(name)
         return values
 
     def as_dict(self) -> dict:
@@ -129,21 +134,26 @@ class Grid:
         )
 
 
+def pictures_file(name: str) -> str:
+    """Where a grid's folder has what was drawn at a place, or by the `ORIGINAL` model."""
+    return f"pictures/{name}.png"
+
+
 def row_name(learning_rate: float) -> str:
     """A learning rate in a file's name: "lr3e-04"; others, other names."""
     return "lr" + np.format_float_scientific(learning_rate, trim="-")
 
 
 def in_words(learning_rate: float) -> str:
-    """A learning rate in few characters: "3e-4"."""
-    return np.format_float_scientific(learning_rate, trim="-", exp_digits=1)
+    """A learning rate in few characters: "3e-4", and of an odd one three digits."""
+    return np.format_float_scientific(learning_rate, precision=2, trim="-", exp_digits=1)
 
 
 def _cell_fields(cell: Cell) -> dict:
     return cell.place._asdict() | {
         "measures": cell.measures.as_dict(),
         "qualities": cell.qualities.by_name(),
-        "pictures": f"pictures/{cell.place.name}.png",
+        "pictures": pictures_file(cell.place.name),
     }
 
 

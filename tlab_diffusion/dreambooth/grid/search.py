@@ -23,9 +23,7 @@ import torch
 from platformdirs import user_cache_path
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.defaults import native_resolution
 from tlab_diffusion.dreambooth.estimate import Estimate, gib
-from tlab_diffusion.dreambooth.evaluator import fitting_batch
 from tlab_diffusion.dreambooth.grid.folder import GridFolder
 from tlab_diffusion.dreambooth.grid.page import write_page
 from tlab_diffusion.dreambooth.grid.record import Grid
@@ -92,7 +90,7 @@ def search(
         pictures=pictures,
         learning_rates=tuple(sorted(learning_rates)),
         steps=tuple(sorted(steps)),
-        counts=counts or usual_counts(config),
+        counts=counts or Counts(),
         storage=storage,
         cache=cache or user_cache_path("tlab_diffusion"),
     )
@@ -135,11 +133,6 @@ def preflight_grid(
     if problems.list:
         raise Refused(problems.list)
     return replace(found, config=replace(found.config, output=config.output))
-
-
-def usual_counts(config: DreamBoothConfig, num: int = 4) -> Counts:
-    """How many pictures measure a cell: this many of each prompt, and those of the class."""
-    return Counts(per_prompt=num, batch=fitting_batch(native_resolution(config.model)))
 
 
 def check_values(learning_rates: Sequence[float], steps: Sequence[int]) -> None:
