@@ -28,6 +28,9 @@ WIDGETS = {  # and the slider that is moved
     "guidance-explorer": "guidance-scale",
     "attention-explorer": "step",
     "latent-walk": "position",
+    "before-after": "border",
+    "trade-off-explorer": "step",
+    "results-browser": "steps",
 }
 KEYS = ("ArrowLeft", "ArrowRight")  # fro and to: some sliders stand at their end
 # Resolves with the milliseconds between the next key and the frame that shows its picture.

@@ -7,4 +7,6 @@ IN_THE_BROWSER = {
     "04_sampling.ipynb": ("sampler-explorer", "step"),
     "05_text_and_guidance.ipynb": ("guidance-explorer", "guidance-scale"),
     "06_latent_diffusion.ipynb": ("latent-walk", "position"),
+    "07_dreambooth_paper.ipynb": ("before-after", "border"),
+    "09_grid_search.ipynb": ("results-browser", "steps"),
 }

@@ -15,7 +15,6 @@ How large a learning rate, and how many steps? The project from which this cours
 """
 
 # %%
-import math
 import tempfile
 from pathlib import Path
 
