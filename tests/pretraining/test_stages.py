@@ -96,6 +96,9 @@ def test_a_pipeline_is_gone_on_from(run, tmp_path):
     # What is gone on from is where it was left: a few small steps away, not drawn anew.
     moved = (after["unet.conv_in.weight"] - before["unet.conv_in.weight"]).float()
     assert moved.abs().max() < 0.02
+    # Its U-Net listens to the words as they are, so they are not told apart once more.
+    rows = "text_encoder.embeddings.position_embedding.weight"
+    assert (after[rows] - before[rows]).float().abs().max() < 0.02
     for part in ("vae", "unet"):  # a path tells of the machine, and of nothing else
         assert "_name_or_path" not in (tmp_path / f"picturebook/{part}/config.json").read_text()
     scale = json.loads((base / "vae/config.json").read_text())["scaling_factor"]

@@ -121,7 +121,8 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     moments = _cached_moments(folder, vae, config.num_scenes)
     captions = training_captions(tokenizer, config.num_scenes, config.captions_per_scene)
     no_caption = tokenise(tokenizer, [""])[0]
-    if not state_file(folder, "unet").exists():  # what it holds has learnt it already
+    # A base's U-Net listens to the states as they are, and a saved state's has learnt to.
+    if base is None and not state_file(folder, "unet").exists():
         tell_apart(text_encoder, tokenizer, EXPRESSIONS, captions.flatten(0, 1))
     test = _test_batch(vae, tokenizer, config)
 
