@@ -4,10 +4,11 @@ r"""The paper's experiments in miniature: the numbers that lesson 07 shows (arXi
     python -m benchmarks.paper_tables --part 2/2
     python -m benchmarks.paper_tables --collect        # writes tlab_diffusion/course/results/
 
-Every subject is learned in every way of `paper_methods`, measured on ten prompts x 4 pictures and
-on 50 pictures of its class, beside the original model: about two minutes each on one CPU core.
-Each (subject, method) is a file of the work folder as soon as it is done, so what was stopped goes
-on. All methods of a subject come before the next, so what is there can be collected at any time.
+Every subject is learned in every way of `paper_methods`, and draws ten prompts x 4 pictures and 50
+of its class, beside the original model: about two minutes each on one CPU core. The pictures of
+each (subject, method) are a file of the work folder as soon as they are drawn, so what was stopped
+goes on. All methods of a subject come before the next, so what is there can be collected at any
+time; it is measured then, by the encoders of that day.
 """
 
 import argparse
@@ -27,10 +28,10 @@ from tlab_diffusion.course.stored import METHODS, RESULTS
 from tlab_diffusion.dreambooth.caches import model_fingerprint
 from tlab_diffusion.dreambooth.drawing import GUIDANCE_SCALE, STEPS, few_step_sample
 from tlab_diffusion.dreambooth.identity import cast_target
-from tlab_diffusion.dreambooth.measures import Counts, measure
+from tlab_diffusion.dreambooth.measures import Counts, Drawn, draw_asked, judge
 from tlab_diffusion.dreambooth.trainer import TrainStep, train
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.files import whole
 from tlab_diffusion.picturebook import SUBJECTS
 from tlab_diffusion.picturebook.grammar import sentence
 from tlab_diffusion.pipelines import load
@@ -41,7 +42,6 @@ SHOWN_PROMPTS = (0, 1, 5, 6)  # two new contexts, an accessory, a style
 SHOWN_OF_CLASS = 2
 
 Cell = tuple[str, str]  # subject and method
-Drawn = dict[str, list[np.ndarray]]  # pictures (64, 64, 3) uint8 by prompt
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,21 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make_cell(cell: Cell, options: argparse.Namespace) -> tuple[float, float]:
-    """Train, measure and keep one subject and method; the seconds of both."""
+    """Train one subject and method, and keep what it draws; the seconds of both."""
     name, method = cell
     start = time.perf_counter()
     folder = options.work / "runs" / "-".join(cell)
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     pipeline = load(options.model if method == "original" else tuned(cell, folder, options))
     trained = time.perf_counter()
-    drawn, prompts = {}, asked(*cell)
-    sample = _keeping(few_step_sample(pipeline), drawn)
-    measures = measure(sample, cast_target(name), prompts, counts=COUNTS)
+    drawn = draw_asked(few_step_sample(pipeline), cast_target(name), asked(*cell), counts=COUNTS)
     shutil.rmtree(folder, ignore_errors=True)
     seconds = (trained - start, time.perf_counter() - trained)
-    # The pictures first: where the numbers lie, the cell is whole.
-    _save_picture(picture_file(options.work, cell), strip(drawn, [p.text for p in prompts], name))
-    _write(cell_file(options.work, cell), {"measures": measures.as_dict(), "seconds": seconds})
+    with whole(cell_file(options.work, cell)) as draft, draft.open("wb") as opened:
+        np.savez(opened, seconds=np.array(seconds), **drawn._asdict())
     return seconds
 
 
@@ -90,36 +87,42 @@ def tuned(cell: Cell, folder: Path, options: argparse.Namespace) -> Path:
     return folder
 
 
-def strip(drawn: Drawn, texts: Sequence[str], name: str) -> np.ndarray:
+def strip(drawn: Drawn) -> np.ndarray:
     """The first picture of each prompt to be shown, and some of the class: (64, N * 64, 3)."""
-    pictures = [drawn[texts[i]][0] for i in SHOWN_PROMPTS]
-    of_class = drawn[sentence({"class_noun": class_of(name)})][:SHOWN_OF_CLASS]
-    return np.concatenate([*pictures, *of_class], axis=1)
+    pictures = [drawn.samples[i * COUNTS.per_prompt] for i in SHOWN_PROMPTS]
+    return np.concatenate([*pictures, *drawn.of_class[:SHOWN_OF_CLASS]], axis=1)
 
 
 def collect(work: Path, results: Path) -> str:
-    r"""Write the results of all subjects that every method has learned; says what they are.
+    r"""Measure and write what every method has drawn of the subjects that all have learned.
+
+    Says what there is.
 
     Raises:
         InputError: if there are none.
     """
-    whole = [s for s in SUBJECTS if all(cell_file(work, (s, m)).exists() for m in METHODS)]
-    if not whole:
+    done = [s for s in SUBJECTS if all(cell_file(work, (s, m)).exists() for m in METHODS)]
+    if not done:
         raise InputError("work", got=str(work), expected="a subject that every method has learned")
-    cells = {m: {s: _read(cell_file(work, (s, m))) for s in whole} for m in METHODS}
-    shown = [name for name in SHOWN_SUBJECTS if name in whole] or whole[:1]
-    seconds = sum(sum(cell["seconds"]) for row in cells.values() for cell in row.values())
+    cells = {m: {s: _drawn_by(cell_file(work, (s, m))) for s in done} for m in METHODS}
+    shown = [name for name in SHOWN_SUBJECTS if name in done] or done[:1]
+    seconds = sum(taken for row in cells.values() for _, taken in row.values())
     settings = _read(work / "settings.json") | {
-        "wrong_nouns": {name: WRONG_NOUNS[class_of(name)] for name in whole},
+        "wrong_nouns": {name: WRONG_NOUNS[class_of(name)] for name in done},
         "minutes": round(seconds / 60),
         "shown": {name: captions(name) for name in shown},
     }
-    methods = {m: {s: cell["measures"] for s, cell in row.items()} for m, row in cells.items()}
+    methods = {m: {s: measured((s, m), row[s][0]) for s in done} for m, row in cells.items()}
     _write(results / "tables.json", {"settings": settings, "methods": methods})
-    rows = [[_pixels(picture_file(work, (s, m))) for s in shown] for m in METHODS]
+    rows = [[strip(cells[m][s][0]) for s in shown] for m in METHODS]
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
-    _save_picture(results / "tables.webp", sheet, quality=92, method=6)
-    return f"{len(whole)} of {len(SUBJECTS)} subjects, {settings['minutes']} minutes, in {results}"
+    Image.fromarray(sheet).save(results / "tables.webp", quality=92, method=6)
+    return f"{len(done)} of {len(SUBJECTS)} subjects, {settings['minutes']} minutes, in {results}"
+
+
+def measured(cell: Cell, drawn: Drawn) -> dict:
+    """The measures of what one subject and method drew, ready for JSON."""
+    return judge(drawn, cast_target(cell[0]), asked(*cell), counts=COUNTS).as_dict()
 
 
 def captions(name: str) -> list[str]:
@@ -130,23 +133,13 @@ def captions(name: str) -> list[str]:
 
 
 def cell_file(work: Path, cell: Cell) -> Path:
-    return work / "cells" / f"{'-'.join(cell)}.json"
+    return work / "cells" / f"{'-'.join(cell)}.npz"
 
 
-def picture_file(work: Path, cell: Cell) -> Path:
-    return work / "pictures" / f"{'-'.join(cell)}.png"
-
-
-def _keeping(sample: Sample, drawn: Drawn) -> Sample:
-    """The same sample, that puts aside what it draws."""
-
-    def draw(texts: Sequence[str], seed: int) -> np.ndarray:
-        pictures = sample(texts, seed)
-        for text, picture in zip(texts, pictures, strict=True):
-            drawn.setdefault(text, []).append(picture)
-        return pictures
-
-    return draw
+def _drawn_by(file: Path) -> tuple[Drawn, float]:
+    """What a cell drew, and the seconds that it took in all."""
+    with np.load(file) as kept:
+        return Drawn(*(kept[name] for name in Drawn._fields)), float(kept["seconds"].sum())
 
 
 def _same_settings(options: argparse.Namespace) -> None:
@@ -192,15 +185,6 @@ def _rounded(value: object) -> object:
 
 def _read(file: Path) -> dict:
     return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _save_picture(file: Path, pixels: np.ndarray, **options: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(file, **options)
-
-
-def _pixels(file: Path) -> np.ndarray:
-    return np.asarray(Image.open(file))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks import paper_tables
 from benchmarks.paper_methods import NAMELESS, WAYS, WRONG_NOUNS, asked, class_of, config_of
@@ -90,11 +89,11 @@ def test_two_parts_do_all_and_what_was_stopped_goes_on(run, capsys, monkeypatch)
         "train",
         lambda config, *a, **k: trained.append(config.output.name) or train(config, *a, **k),
     )
-    kept = (work / "cells" / "pip-dreambooth.json").read_bytes()
+    kept = (work / "cells" / "pip-dreambooth.npz").read_bytes()
     capsys.readouterr()
     run("--subjects", "pip")  # alone, after the other part was lost
     assert trained == ["pip-without_prior", "pip-lora", "pip-no_noun"]
-    assert (work / "cells" / "pip-dreambooth.json").read_bytes() == kept
+    assert (work / "cells" / "pip-dreambooth.npz").read_bytes() == kept
     lines = capsys.readouterr().out.splitlines()
     assert "(1 of 3), about 0 minutes to go" in lines[0]
 
@@ -112,15 +111,19 @@ def test_two_parts_do_all_and_what_was_stopped_goes_on(run, capsys, monkeypatch)
 def test_every_picture_finds_its_place_in_the_sheet(run, tmp_path):
     work, results = tmp_path / "work", tmp_path / "results"
     run("--subjects", "pip", "--methods", "original")
-    cell = paper_tables.cell_file(work, ("pip", "original")).read_text()
     for number, method in enumerate(METHODS):
         for subject, red in (("pip", 0), ("mochi", 255)):
-            paper_tables.cell_file(work, (subject, method)).write_text(cell)
-            pixels = np.zeros((64, 6 * 64, 3), np.uint8)
-            pixels[..., 0], pixels[..., 1] = red, 30 * number
-            pixels[..., 2] = np.repeat(40 * np.arange(6), 64)
-            Image.fromarray(pixels).save(paper_tables.picture_file(work, (subject, method)))
+            samples, of_class = np.zeros((10, 64, 64, 3), np.uint8), np.zeros((2, 64, 64, 3), "u1")
+            for pictures in samples, of_class:
+                pictures[..., 0], pictures[..., 1] = red, 30 * number
+            blues = {place: 40 * column for column, place in enumerate(paper_tables.SHOWN_PROMPTS)}
+            for place in range(10):
+                samples[place, ..., 2] = blues.get(place, 255)
+            of_class[0, ..., 2], of_class[1, ..., 2] = 160, 200
+            file = paper_tables.cell_file(work, (subject, method))
+            np.savez(file, samples=samples, of_class=of_class, seconds=np.array([60.0, 60.0]))
     run("--collect")
+    assert load_settings(results)["minutes"] == 2 * 2 * len(METHODS)
     sheet = load_sheet(results)
     assert {name: len(texts) for name, texts in sheet.captions.items()} == {"pip": 6, "mochi": 6}
     for number, method in enumerate(METHODS):

@@ -30,7 +30,7 @@ from tlab_diffusion.course.tasks import smile
 from tlab_diffusion.course.widgets import before_after
 from tlab_diffusion.diffusion import process, schedules
 from tlab_diffusion.dreambooth import identity, loss
-from tlab_diffusion.dreambooth.across import average, changes
+from tlab_diffusion.dreambooth.across import average, differences
 from tlab_diffusion.dreambooth.drawing import few_step_sample
 from tlab_diffusion.dreambooth.judges import shipped_judges
 from tlab_diffusion.dreambooth.uses import ten_prompts
@@ -170,7 +170,7 @@ Why should learning one's own pictures keep one from changing? Write $\epsilon^*
 
 $$\mathbb{E}\lVert \epsilon - f(x_t) \rVert^2 = \mathbb{E}\lVert \epsilon - \epsilon^*(x_t) \rVert^2 + \mathbb{E}\lVert \epsilon^*(x_t) - f(x_t) \rVert^2 .$$
 
-The mixed term is gone: given $x_t$, the mean of $\epsilon - \epsilon^*$ is zero. The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$ and nowhere else. And the pictures came from the original model: as far as that predicts its own pictures' noise well, $\epsilon^*$ *is* the original model. Up to a constant, the class term is the **squared distance from what the model was**, measured where its class lives.
+The mixed term is gone: given $x_t$, the mean of $\epsilon - \epsilon^*$ is zero. The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$ and nowhere else. And the pictures came from the original model: as far as that predicts its own pictures' noise well, $\epsilon^*$ *is* the original model. Up to a constant, the class term is the **squared distance from what the model was**, measured where its class lives. (For pictures drawn without guidance, that is. Our trainer draws them with a little, because the class will be asked for with guidance: it holds on to a slightly more decided version of the original.)
 
 Check it, with a distribution whose $\epsilon^*$ is a formula (lesson 02), and a network that has drifted:
 """
@@ -354,12 +354,14 @@ check("metrics.diversity", diversity)
 
 # %% [markdown]
 r"""
-Before a measure judges a model, it should itself be judged, on pictures of which we know what they deserve. Ten prompts ask for Pip in new places, with accessories, in other styles and so on. Four kinds of "model" answer:
+Before a measure judges a model, it should itself be judged, on pictures of which we know what they deserve. Ten prompts ask for Pip in new places, with accessories, in other styles and so on. Three kinds of "model" answer, and a fourth stands beside them:
 
 - **perfect**: the picture book draws Pip as asked;
 - **strangers**: it draws some turquoise robot, as asked. It obeys, and is never Pip;
 - **copier**: it returns the five references, whatever is asked;
-- **described**: the pictures of section 1, "a happy plain turquoise robot on the moon".
+- **described**: for comparison, the five pictures of section 1, which were asked for in other words, "a happy plain turquoise robot on the moon".
+
+(DIV is taken over all pictures of a row here. The last row has one prompt, the others have ten: do not compare its DIV with theirs.)
 """
 
 # %%
@@ -399,7 +401,7 @@ print("DINO prefers the copier to the perfect model:", copier["DINO"] > perfect[
 
 # %% [markdown]
 r"""
-The last line is the trap. A measure of likeness to the references is highest for the references themselves: a model that learned nothing but five pictures wins. That is why subject fidelity is never reported without prompt fidelity, and why the course counts **copies** apart. In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject, copies left out; and `obeyed`, the share that shows everything asked for, in the eyes of recognisers.
+The last line is the trap. A measure of likeness to the references is highest for the references themselves: a model that learned nothing but five pictures wins. That is why subject fidelity is never reported without prompt fidelity, and why the course counts **copies** apart. In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject, copies left out; and `obeyed`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
 
 ### Find the bug
 
@@ -434,7 +436,7 @@ check("metrics.find_the_bug", find_the_bug_in_measures)
 r"""
 ## 5. The experiments again, in small
 
-The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Everything was trained with the settings of `tlab dreambooth`, but for the one thing that is compared and for the number of steps. That is too long for a lesson, so the results are stored; the next cell says for how many subjects, and `python -m benchmarks.paper_tables` computes them for all. With few subjects intervals are rough: take them as a first look.
+The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Every method was trained with its own default settings of `tlab dreambooth`, but for the one thing that is compared, and judged at its last step, where the tool would keep the best. That is too long for a lesson, so the results are stored: the next cell says for which subjects, `python -m benchmarks.paper_tables` computes them, and `--collect` writes them down. With few subjects intervals are rough.
 """
 
 # %% tags=["nbval-check-output"]
@@ -482,12 +484,13 @@ r"""
 
 **Textual Inversion** (Gal and others, arXiv:2208.01618) appeared in the same month. It leaves the whole model as it is and learns a single new embedding, a word for the subject. The prompt is "a [V]", without a noun, since the new word has to say it all.
 
-For every measure: our mean over subjects with its 95 % interval, and the paper's number. Below, the differences, paired by subject, so that what makes one subject easier than another cancels. A difference is claimed only if its interval leaves out 0.
+DreamBooth changes the model itself: the paper trains all of it, ours the U-Net, which holds most of it.
+
+For every measure: our mean over subjects with its 95 % interval, and the paper's number. Below, the differences, paired by subject, so that what makes one subject easier than another cancels. A difference is claimed only if its interval leaves out 0. The paper gives no intervals; of its numbers we call a difference clear from 0.005 up.
 """
 
 # %% tags=["nbval-check-output"]
-tuned_by_dreambooth = (pipeline.unet, pipeline.text_encoder)
-weights = sum(each.numel() for part in tuned_by_dreambooth for each in part.parameters())
+weights = sum(each.numel() for each in pipeline.unet.parameters())
 print(f"numbers that DreamBooth changes here:         {weights:10,}")
 print(
     f"numbers that Textual Inversion changes here:  {pipeline.text_encoder.config.hidden_size:10,}"
@@ -501,7 +504,7 @@ show(["dreambooth", "textual_inversion"], "DreamBooth and Textual Inversion")
 
 # %% [markdown]
 r"""
-The paper's two methods are both on Stable Diffusion here; on Imagen, DreamBooth reaches .696, .812 and .306. Real pictures are compared among themselves: no method needs to be higher than that. Note that a lower DINO than theirs is no failure by itself: the prompts ask for a Pip from behind or with a crown on, and the five references have none.
+The paper's two methods are both on Stable Diffusion here; on Imagen, DreamBooth reaches .696, .812 and .306. Real pictures are compared among themselves: no method needs to be higher than that. A DINO below that of the real pictures is no failure by itself: the prompts ask for Pip in new places, in watercolour or with a crown on, and the five references show none of that.
 
 ### Table 3: with and without the prior-preservation loss
 
@@ -516,17 +519,17 @@ show(["dreambooth", "without_prior"], "With and without the prior-preservation l
 
 # %% [markdown]
 r"""
-The paper's story in one line: without the second term you get a little more of the subject, and lose its class. How much of the class is left, beside the original model? Here are the changes of PRES, and of the variety of the *bare class*, from the original to the tuned model, over all subjects:
+The paper's story in one line: without the second term you get a little more of the subject, and lose its class. How much of the class is left? Here is by how much PRES and the variety of the *bare class* rise or fall, from the original model to the tuned one, over all subjects. (As differences: PRES begins near 0, and a percentage of it would say little.)
 """
 
 # %% tags=["nbval-check-output"]
 for method in ("dreambooth", "without_prior", "lora", "textual_inversion"):
-    change = changes(tables[method], tables["original"])
+    change = differences(tables[method], tables["original"])
     for name, words in (("pres", "PRES"), ("class_div", "variety of the class")):
         each = change[name]
         print(
-            f"{METHODS[method]:26}{words:22}{each.mean:+7.0%}  "
-            f"(95 %: {each.low:+.0%} to {each.high:+.0%})"
+            f"{METHODS[method]:26}{words:22}{each.mean:+7.2f}  "
+            f"(95 %: {each.low:+.2f} to {each.high:+.2f})"
         )
 
 # %% [markdown]
@@ -709,7 +712,7 @@ And two questions that help when rules do not: *Would I do this if they were sit
 ## What to keep
 
 - Subject-driven generation wants two things at once: the same subject, and what the prompt says. Pasting gives the first, prompting the second.
-- DreamBooth fine-tunes the whole model under "a [V] class". The noun brings in what is known, the identifier what is new.
+- DreamBooth fine-tunes the model itself (here its U-Net) under "a [V] class". The noun brings in what is known, the identifier what is new.
 - The prior-preservation loss trains on pictures that the frozen model drew of the class: up to a constant, that is the squared distance from what the model was.
 - Likeness alone is won by a copier. Report it with obedience, count copies, and look at the class.
 - A difference is claimed when its interval, paired by subject, leaves out 0.

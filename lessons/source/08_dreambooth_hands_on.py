@@ -112,9 +112,9 @@ for number, picture in enumerate(references, start=1):
 TURN_ME = Image.Exif()
 TURN_ME[0x0112] = 6  # EXIF orientation: turn by 90 degrees, clockwise
 Image.fromarray(np.rot90(references[1])).save(folder / "pip-2.png", exif=TURN_ME)
-Image.fromarray(references[0]).save(folder / "pip-6.jpg", quality=60)
 (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
 (folder / "about.txt").write_text("Pip, last summer")
+Image.fromarray(references[0]).save(folder / "pip-6.jpg", quality=60)
 
 # %% tags=["nbval-check-output"]
 from tlab_diffusion.dreambooth.images import audit
@@ -204,12 +204,12 @@ check("hands_on.state_bytes", state_bytes)
 # %% tags=["nbval-check-output"]
 state_bytes = reference("hands_on.state_bytes")
 print(
-    f"Stable Diffusion 1.5, the U-Net alone: {state_bytes(859_520_964, 206_714_343) / 1e9:.1f} GB"
+    f"Stable Diffusion 1.5, where only the U-Net learns: {state_bytes(859_520_964, 206_714_343) / 1e9:.1f} GB"
 )
 
 # %% [markdown]
 r"""
-Fourteen gigabytes and more before the first picture is looked at: keep the number in mind for section 8.
+Fourteen gigabytes and more before the first picture is looked at: keep the number in mind for section 9.
 
 ## 4. Train
 
@@ -262,7 +262,7 @@ It jumps up and down with the timesteps that happen to be drawn, and no corner i
 Three qualities, each from 0 to 1:
 
 - **identity**: the share of pictures that are Pip, and no copy;
-- **prompt**: the share that show everything asked for;
+- **prompt**: the share that show the place and whatever else was asked for (who stands there is the first one's question);
 - **prior**: what is left of the class. How far robots are from Pip, and how much they differ, each as a share of the original model's; the smaller counts.
 
 Early checkpoints lack the first; late ones, as a rule, some of the other two. The best is somewhere between, but what is "best" when three numbers pull in different directions? The plain mean can be *bought*: draw Pip whatever the words say, and identity is 1 for nothing. The harmonic mean cannot.
@@ -336,7 +336,7 @@ trade_off_explorer(config.output, prompts=evaluator_of(ready.config, ready.pictu
 
 # %% [markdown]
 r"""
-A word of caution. Ten pictures decide about identity here, so it moves in steps of ten per cent or so, and two neighbouring checkpoints may well change places when one looks at more. `tlab evaluate` takes four pictures of each prompt and says how sure it is; lesson 09 comes back to that.
+A word of caution. Nine pictures decide about identity here (the tenth is recoloured, and has no verdict), so it moves in steps of eleven per cent, and two neighbouring checkpoints may well change places when one looks at more. `tlab evaluate` takes four pictures of each prompt and says how sure it is; lesson 09 comes back to that.
 
 ## 6. Before and after
 
@@ -371,7 +371,7 @@ print(f"copies among the pictures at step {chosen.best}: {copies:.0%}")
 r"""
 ## 7. What can it be used for?
 
-The paper names six uses. Here is each of them: ten prompts, one picture each, nothing picked. Under each picture stand the course's own verdicts: **✓** or **✗** for whether it shows everything that was asked for, and **Pip** or **not Pip**. (No verdict on identity where the pictures could not show it: from behind, or in another coat.)
+The paper names six uses. Here is each of them: ten prompts, one picture each, nothing picked. Under each picture stand the course's own verdicts: **✓** or **✗** for whether it shows the place, the accessory and so on that were asked for, and **Pip** or **not Pip**. (No verdict on identity where the pictures could not show it: from behind, or in another coat.)
 """
 
 # %%
@@ -395,7 +395,7 @@ def show(use, title):
     obeyed = sum(verdict["obeyed"] for verdict in verdicts)
     known = [verdict["identity"] for verdict in verdicts if "identity" in verdict]
     said = f"; it is Pip in {sum(known):.0f} of {len(known)}" if known else ""
-    print(f"{use}: {obeyed:.0f} of {len(prompts)} show everything that was asked for{said}")
+    print(f"{use}: {obeyed:.0f} of {len(prompts)} show what was asked for beside Pip{said}")
     return plots.picture_grid(pictures, captions, columns=5, title=title)
 
 
@@ -443,7 +443,7 @@ show("property", "Properties")
 
 # %% [markdown]
 r"""
-**Properties** ask for a contradiction: Pip's own colour is part of what the name means, and now it should be another. The stronger the name has bound, the harder this becomes; if nothing changes colour, try an earlier checkpoint.
+**Properties** ask for a contradiction: Pip's own colour is part of what the name means, and now it should be another. The stronger the name has bound, the harder this becomes; if nothing changes colour, train again with fewer steps (`STEPS` at the top).
 
 Nothing here was hand-picked, so some of it fails. That is what you should expect of a model of this size, and it is why the measures above count *shares*: one lucky picture proves nothing.
 

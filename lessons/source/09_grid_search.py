@@ -88,7 +88,7 @@ print("3e-4 and 1000 are on it:", 3e-4 in grid.learning_rates, 1000 in grid.step
 
 # %% [markdown]
 r"""
-These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured as in lesson 08, with the same prompts and the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three:
+These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured with the ten prompts of lesson 08, only more thoroughly, with four pictures of each and fifty of the bare class, and all cells from the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three:
 """
 
 # %%
@@ -120,8 +120,8 @@ Do not expect the source's numbers to win here. That was another model, a hundre
 Slide to any cell, choose a prompt, and let the map show another quality.
 
 1. Where is identity high, where is the prior? Where are both?
-2. Go along the row of the best cell, from few steps to many. When does Pip appear? When does the last picture, the bare class, turn into Pip?
-3. Go up the column of the best cell. What does a learning rate that is three times too high do to a picture?
+2. Go along the row of the best cell, from few steps to many. When does Pip appear? Does the last picture, the bare class, change too, and does it ever look like Pip?
+3. Compare the cells of one column, from the lowest learning rate to the highest. What does a rate that is too high do to a picture?
 4. Find two cells with nearly the same pictures. What do they have in common?
 
 ![A heat map of learning rate against steps with a number in each cell and a star on the highest, beside the pictures that the chosen cell drew](figures/grid.png)
@@ -318,21 +318,23 @@ Identity alone does not care what the model has forgotten. The plain mean lets a
 
 ## 6. How sure is the best cell?
 
-Each cell was measured on a limited number of pictures, and a share of so many is uncertain. The intervals of the best cell's identity and of some neighbours':
+Each cell was measured on a limited number of pictures, and a share of so many is uncertain. The five highest cells, with the intervals of identity and of prompt:
 """
 
 # %%
 by_score = sorted(grid.cells.values(), key=lambda cell: cell.score, reverse=True)
 for cell in by_score[:5]:
-    (rate, steps), identity = cell.place, cell.measures.samples["identity"]
+    (rate, steps), samples = cell.place, cell.measures.samples
+    identity, obeyed = samples["identity"], samples["obeyed"]
     print(
         f"{in_words(rate)}, {steps:5} steps: together {cell.score:.2f}, "
-        f"identity {identity.mean:.2f}, 95 % interval {identity.low:.2f} to {identity.high:.2f}"
+        f"identity {identity.mean:.2f} ({identity.low:.2f} to {identity.high:.2f}), "
+        f"prompt {obeyed.mean:.2f} ({obeyed.low:.2f} to {obeyed.high:.2f})"
     )
 
 # %% [markdown]
 r"""
-Where the intervals overlap by a lot, these cells are *one* answer: "somewhere here". Quote a region, not a cell. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with prompts and noise that had no say in the choice (`tlab evaluate --seed 1`).
+Where the intervals of *both* overlap by a lot, and the class is kept alike, these cells are *one* answer: "somewhere here". Quote a region, not a cell. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with other noise and with more prompts than had a say in the choice (`tlab evaluate --full --seed 1`).
 
 ### Exercise: find the bug
 
@@ -453,7 +455,7 @@ To look at a grid of yours as at the stored one: `results_browser("grid")`.
 - Choose by a score that cannot be bought; look at the pictures; quote a region, and measure the winner again.
 - What carries over from someone else's search is the shape of the map, not the cell.
 
-**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see it move indeed; a text encoder that stays frozen; LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
+**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that learns along (`--train-text-encoder`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
 
 **Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Akiba and others, *Optuna* (arXiv:1907.10902).
 

@@ -18,11 +18,14 @@ from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.picturebook import SUBJECTS, caption
 from tlab_diffusion.pretraining import characters, checkpoints, encoders, loop, text
+from tlab_diffusion.pretraining.networks import new_vae
 
 EACH = characters.SCENES_EACH
 SETTINGS = {"learning_rate": 3e-3, "ema_decay": 0.9, "seed": 0, "num_characters": 4} | STEPS
 IMAGE_TEXT = encoders.ImageTextConfig(batch_size=8, captions_per_scene=2, **SETTINGS)
-IDENTITY = encoders.IdentityConfig(batch_size=4, members=2, **SETTINGS)
+IDENTITY = encoders.IdentityConfig(
+    batch_size=4, members=2, num_reconstructed=2, reconstruction_share=0.5, **SETTINGS
+)
 
 
 def generator(seed=0):
@@ -35,7 +38,7 @@ def small_world(monkeypatch):
     for module in (characters, encoders):
         monkeypatch.setattr(module, "KINDS", [("cat", "red"), ("robot", "blue")])
     monkeypatch.setattr(characters, "CHUNK", 4)
-    monkeypatch.setattr(characters.cached_characters, "__defaults__", (1,))
+    monkeypatch.setattr(characters.cached_characters, "__defaults__", (False, 1))
     for name, value in {"NUM_TEST": 5, "MEMBERS": 2, "VISITS": 1}.items():
         monkeypatch.setattr(encoders, name, value)
 
@@ -91,6 +94,27 @@ def test_pairs_are_one_character_in_two_scenes(world):
         assert who[0][0] % 2 == who[0][1] % 2 != who[0][2] % 2
 
 
+def test_the_first_characters_are_also_seen_as_the_autoencoder_keeps_them(world):
+    pictures, _ = world
+    soft = 255 - pictures[: 2 * EACH]  # stand for reconstructions
+    both = to_tensor(np.concatenate([pictures, soft]))
+    for share, expected in (0.0, 0), (1.0, 2 * EACH):
+        config = dataclasses.replace(IDENTITY, reconstruction_share=share)
+        draw, shown = encoders.draw_characters(pictures, config, soft), set()
+        for seed in range(40):
+            halves = [
+                [(both - picture).abs().mean(dim=(1, 2, 3)).argmin().item() for picture in half]
+                for half in draw(generator(seed))
+            ]
+            shown |= {*halves[0], *halves[1]}
+            who = [[number % len(pictures) // EACH for number in half] for half in halves]
+            assert who[0] == who[1]
+        reconstructed = {number for number in shown if number >= len(pictures)}
+        assert len(reconstructed) == expected
+        # Where there is a reconstruction, a share of 1 shows nothing else.
+        assert share == 0 or not shown & set(range(2 * EACH))
+
+
 @pytest.mark.parametrize("which", ["image_text", "identity"])
 def test_training_lowers_the_loss_and_resumes_exactly(which, world, tmp_path):
     pictures, scenes = world
@@ -126,7 +150,8 @@ def test_the_stage_starts_from_the_recognisers_and_writes_both(tmp_path):
     encoders._start_from_recognisers(trunk, tmp_path / "out")
     torch.testing.assert_close(trunk[0].weight, known.trunk[0].weight, rtol=1e-3, atol=1e-4)
     args = (tmp_path, IMAGE_TEXT, IDENTITY)
-    encoders.pretrain_encoders(*args, resume=False, out=tmp_path / "out")
+    vae = new_vae((8, 8, 8))
+    encoders.pretrain_encoders(*args, resume=False, out=tmp_path / "out", vae=vae)
     load_weights(ImageText(), tmp_path / "out/image_text.safetensors")
     load_weights(Identity(), tmp_path / "out/identity.safetensors")
     logs = {
@@ -137,11 +162,17 @@ def test_the_stage_starts_from_the_recognisers_and_writes_both(tmp_path):
     assert logs["identity"][-1].keys() >= {
         "subjects_known",
         "members_taken_for_subjects",
+        "known_when_reconstructed",
         *SUBJECTS,
     }
     with pytest.raises(InputError, match="an earlier run.*--resume"):
         encoders.pretrain_encoders(*args, resume=False, out=tmp_path / "out")
-    encoders.pretrain_encoders(*args, resume=True, out=tmp_path / "out")
+    # A run that goes on sees the same reconstructions, whatever became of the autoencoder.
+    before = (tmp_path / f"odd-reconstructions-{2 * EACH}.npy").read_bytes()
+    longer = dataclasses.replace(IDENTITY, steps=6)
+    args = (tmp_path, IMAGE_TEXT, longer)
+    encoders.pretrain_encoders(*args, resume=True, out=tmp_path / "out", vae=new_vae((8, 8, 8)))
+    assert (tmp_path / f"odd-reconstructions-{2 * EACH}.npy").read_bytes() == before
 
 
 def test_a_group_needs_its_members(tmp_path):

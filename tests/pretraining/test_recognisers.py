@@ -41,7 +41,7 @@ def small_world(monkeypatch):
     monkeypatch.setattr(recognisers, "NUM_TEST", 4)
     # One process draws: starting more takes longer than the pictures.
     monkeypatch.setattr(pictures.draw_scenes, "__defaults__", (64, 1, False))
-    monkeypatch.setattr(characters.cached_characters, "__defaults__", (1,))
+    monkeypatch.setattr(characters.cached_characters, "__defaults__", (False, 1))
 
 
 def test_the_loss_is_a_sum_of_cross_entropies_over_what_is_shown():
@@ -142,6 +142,22 @@ def test_characters_are_met_again_and_drawn_once(tmp_path, small_world, monkeypa
     assert np.array_equal(first, characters.draw(world, progress=False))
     monkeypatch.setattr(characters, "draw", None)  # a second drawing would fail
     assert np.array_equal(characters.cached_characters(tmp_path, 3), first)
+
+
+def test_most_characters_have_oddities_where_they_are_asked_for(tmp_path, small_world):
+    each = characters.SCENES_EACH
+    plain, odd = (characters.character_scenes(0, 200, oddities) for oddities in (False, True))
+    assert [dataclasses.replace(scene, oddity=None) for scene in odd] == plain
+    seeds = [{scene.oddity for scene in odd[i : i + each]} for i in range(0, len(odd), each)]
+    assert all(len(own) == 1 for own in seeds)  # a character has the same in all its scenes
+    own = [seed for (seed,) in seeds if seed is not None]
+    assert len(set(own)) == len(own)
+    assert len(own) / 200 == pytest.approx(characters.ODD_SHARE, abs=0.1)
+    drawn = characters.cached_characters(tmp_path, 2, oddities=True)
+    assert np.array_equal(drawn, characters.draw(odd[: 2 * each], progress=False))
+    # The plain ones are kept apart from them.
+    drawn = characters.cached_characters(tmp_path, 2)
+    assert np.array_equal(drawn, characters.draw(plain[: 2 * each], progress=False))
 
 
 def test_many_processes_draw_the_same():

@@ -11,7 +11,9 @@ STEPS = {"steps": 4, "warm_up_steps": 1, "measure_every": 2, "save_every_s": 0.0
 SHIPPED = load_recipe()
 RECIPE = dataclasses.replace(
     SHIPPED,
-    vae=dataclasses.replace(SHIPPED.vae, num_scenes=6, batch_size=2, channels=(8, 8, 8), **STEPS),
+    vae=dataclasses.replace(
+        SHIPPED.vae, num_scenes=6, num_characters=1, batch_size=2, channels=(8, 8, 8), **STEPS
+    ),
     text=dataclasses.replace(
         SHIPPED.text, num_scenes=6, batch_size=4, captions_per_scene=2, **STEPS
     ),

@@ -18,6 +18,7 @@ set side by side.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,18 @@ class Counts:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise InputError(name, got=repr(value), expected=f"an integer from {least} up")
+
+
+class Drawn(NamedTuple):
+    """What a model drew: pictures (N, H, W, 3) uint8 each.
+
+    Args:
+        samples: `counts.per_prompt` of each prompt, one prompt after the other.
+        of_class: of the bare class noun.
+    """
+
+    samples: np.ndarray
+    of_class: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -117,15 +130,35 @@ def measure(
     Raises:
         InputError: no prompts, not one picture for each prompt, or no weights to judge with.
     """
+    counts = counts or Counts()
+    drawn = draw_asked(sample, target, prompts, counts=counts, seed=seed)
+    return judge(drawn, target, prompts, judges=judges, counts=counts)
+
+
+def draw_asked(
+    sample: Sample, target: Target, prompts: Sequence[Prompt], *, counts: Counts, seed: int = 0
+) -> Drawn:
+    r"""The first half of `measure`: all pictures that it looks at."""
     if not prompts:
         raise InputError("prompts", got="none", expected="1 or more")
-    counts = counts or Counts()
-    scorer = Scorer(target, judges or shipped_judges())
-    asked = [prompt for prompt in prompts for _ in range(counts.per_prompt)]
-    texts = [prompt.text for prompt in asked]
+    texts = [prompt.text for prompt in prompts for _ in range(counts.per_prompt)]
     class_prompts = [sentence({"class_noun": target.class_noun})] * counts.per_class
     of_class = _drawn(sample, class_prompts, seed + CLASS_SEED, counts.batch)
-    rows = scorer.rows(_drawn(sample, texts, seed, counts.batch), prompts)
+    return Drawn(_drawn(sample, texts, seed, counts.batch), of_class)
+
+
+def judge(
+    drawn: Drawn,
+    target: Target,
+    prompts: Sequence[Prompt],
+    *,
+    judges: Judges | None = None,
+    counts: Counts,
+) -> Measures:
+    r"""The second half of `measure`, of pictures that `draw_asked` gave."""
+    scorer = Scorer(target, judges or shipped_judges())
+    asked = [prompt for prompt in prompts for _ in range(counts.per_prompt)]
+    rows = scorer.rows(drawn.samples, prompts)
     uses = {prompt.use: [] for prompt in prompts}
     for prompt, row in zip(prompts, rows, strict=True):
         uses[prompt.use].append(row)
@@ -134,7 +167,7 @@ def measure(
         counts={"prompts": len(prompts)} | asdict(counts),
         samples=summary(rows),
         uses={use: summary(part) for use, part in uses.items()},
-        class_samples=scorer.class_scores(of_class),
+        class_samples=scorer.class_scores(drawn.of_class),
         controls=scorer.controls(asked, prompts),
     )
 

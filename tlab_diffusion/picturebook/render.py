@@ -9,6 +9,7 @@ import numpy as np
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook.accessories import draw_accessory
 from tlab_diffusion.picturebook.characters import CHARACTERS, SUBJECT_CHARACTERS
+from tlab_diffusion.picturebook.characters.oddities import with_oddities
 from tlab_diffusion.picturebook.faces import draw_face
 from tlab_diffusion.picturebook.look import Figure, look_of
 from tlab_diffusion.picturebook.places import PLACE_DRAWERS
@@ -57,7 +58,10 @@ def _figure(scene: Scene) -> Figure:
     """The character at the origin, upright, and where its face and what it wears go."""
     look = look_of(STYLE_OF[scene.style].character, scene.colour, scene.pattern)
     draw_body = SUBJECT_CHARACTERS.get(scene.subject, CHARACTERS[scene.class_noun])
-    return draw_body(look, scene.view, Random(scene.shape))
+    figure = draw_body(look, scene.view, Random(scene.shape))
+    if scene.oddity is None:
+        return figure
+    return with_oddities(figure, look, scene.view, Random(scene.oddity))
 
 
 def face_circle(scene: Scene) -> tuple[float, float, float] | None:

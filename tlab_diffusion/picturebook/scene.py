@@ -34,6 +34,8 @@ class Scene:
         shape: seed of the body's proportions, which tells the members of a class apart.
         setting: seed of the arrangement of the place (clouds, trees, windows).
         subject: name of a subject of `SUBJECTS`, or None for a nameless member of the class.
+        oddity: seed of parts and markings that no member has, or None for none; no random scene
+            has any.
 
     Raises:
         InputError: a factor or a number that cannot be drawn.
@@ -55,6 +57,7 @@ class Scene:
     shape: int = 0
     setting: int = 0
     subject: str | None = None
+    oddity: int | None = None
 
     def __post_init__(self):
         for name in FACTORS:
@@ -71,6 +74,8 @@ class Scene:
             raise InputError("flip", got=repr(self.flip), expected="True or False")
         for name in ("shape", "setting"):
             check_seed(getattr(self, name), name)
+        if self.oddity is not None:
+            check_seed(self.oddity, "oddity")
         if self.subject is not None:
             class_noun = check_subject(self.subject).class_noun
             if self.class_noun != class_noun:

@@ -2,7 +2,8 @@
 
 A character is a class, a colour, a pattern and a shape. Its scenes show it in other places, moods,
 views and styles, with and without accessories. Every combination of class and colour occurs, those
-that the pipeline never sees too: what measures must know them all.
+that the pipeline never sees too: what measures must know them all. On request most characters have
+oddities, as subjects have, that set them apart from all members of their class.
 """
 
 import dataclasses
@@ -20,12 +21,13 @@ from tlab_diffusion.picturebook import CLASSES, COLOURS, PATTERNS, Scene, random
 
 SCENES_EACH = 6
 CHUNK = 512  # characters a file
+ODD_SHARE = 0.75  # of the characters, where oddities are asked for
 KINDS = [(class_noun, colour) for class_noun in CLASSES for colour in COLOURS]
 # Scenes of other seeds than the pipeline's own.
 FIRST_SEED = 500_000_000
 
 
-def character_scene(character: int, number: int) -> Scene:
+def character_scene(character: int, number: int, oddities: bool = False) -> Scene:
     r"""The scene `number` of a character; its class and colour follow from its own number."""
     who = Random(f"character {character}")
     class_noun, colour = KINDS[character % len(KINDS)]
@@ -37,24 +39,30 @@ def character_scene(character: int, number: int) -> Scene:
     }
     seed = FIRST_SEED + SCENES_EACH * character + number
     scene = random_scene(seed, held_out=None, **factors)
-    return dataclasses.replace(scene, shape=who.randrange(1_000_000))
+    scene = dataclasses.replace(scene, shape=who.randrange(1_000_000))
+    if not oddities or who.random() > ODD_SHARE:
+        return scene
+    return dataclasses.replace(scene, oddity=who.randrange(1_000_000))
 
 
-def character_scenes(first: int, num: int) -> list[Scene]:
+def character_scenes(first: int, num: int, oddities: bool = False) -> list[Scene]:
     """All scenes of `num` characters, one character after the other."""
     return [
-        character_scene(character, number)
+        character_scene(character, number, oddities)
         for character in range(first, first + num)
         for number in range(SCENES_EACH)
     ]
 
 
-def cached_characters(folder: Path, num: int, processes: int = 2) -> np.ndarray:
-    r"""The pictures of `character_scenes(0, num)`, drawn on the first call and read on the next.
+def cached_characters(
+    folder: Path, num: int, oddities: bool = False, processes: int = 2
+) -> np.ndarray:
+    r"""The pictures of `character_scenes`, drawn on the first call and read on the next.
 
     Args:
         folder: where the files lie; missing ones are drawn.
         num: how many characters.
+        oddities: whether most have some.
         processes: how many to draw with.
 
     Returns:
@@ -62,14 +70,14 @@ def cached_characters(folder: Path, num: int, processes: int = 2) -> np.ndarray:
     """
     parts = []
     for start in range(0, num, CHUNK):
-        path = folder / f"characters-{start}.npy"
-        chunk = kept(path, partial(_drawn, start, processes))
+        path = folder / f"{'odd-' if oddities else ''}characters-{start}.npy"
+        chunk = kept(path, partial(_drawn, start, oddities, processes))
         parts.append(chunk[: (num - start) * SCENES_EACH])
     return np.concatenate(parts)
 
 
-def _drawn(start: int, processes: int) -> np.ndarray:
-    return draw(character_scenes(start, CHUNK), processes)
+def _drawn(start: int, oddities: bool, processes: int) -> np.ndarray:
+    return draw(character_scenes(start, CHUNK, oddities), processes)
 
 
 def draw(scenes: Sequence[Scene], processes: int = 1, progress: bool = True) -> np.ndarray:

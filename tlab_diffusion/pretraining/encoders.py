@@ -1,9 +1,10 @@
 r"""Training of the measuring pair, both by telling what belongs together in a batch.
 
 The image-text encoders match pictures with their captions; the image-only encoder matches two
-pictures of the same character, among others of the same class and colour. Both losses are the two
-cross-entropies of arXiv:2103.00020, Figure 3. Both may start from the recognisers' trunk, which
-knows the world already.
+pictures of the same character, among others of the same class and colour. Most of these characters
+have oddities, for subjects have some, and many are seen as the autoencoder keeps them, for so are
+all pictures that a model draws. Both losses are the two cross-entropies of arXiv:2103.00020,
+Figure 3. Both may start from the recognisers' trunk, which knows the world already.
 """
 
 import math
@@ -18,8 +19,9 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import encoders
 from tlab_diffusion.evaluation.encoders import Identity, ImageText
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept
 from tlab_diffusion.evaluation.recognisers import Recogniser
+from tlab_diffusion.evaluation.reconstruction import reconstruct
 from tlab_diffusion.picturebook import (
     EXPRESSIONS,
     SUBJECTS,
@@ -66,6 +68,8 @@ class IdentityConfig(EncoderConfig):
     """The image-only encoder's numbers in the recipe."""
 
     members: int  # characters of the same class and colour in a batch
+    num_reconstructed: int  # of the characters, seen as the autoencoder keeps them
+    reconstruction_share: float  # of the pictures of these
 
 
 class ImageTextLoss(nn.Module):
@@ -119,14 +123,23 @@ def draw_captioned(pictures: np.ndarray, words: Tensor, config: ImageTextConfig)
     return draw
 
 
-def draw_characters(pictures: np.ndarray, config: IdentityConfig) -> Draw:
+def draw_characters(
+    pictures: np.ndarray, config: IdentityConfig, reconstructions: np.ndarray | None = None
+) -> Draw:
     r"""Batches of two pictures of each character, from `character_scenes`.
 
     Characters come in groups of `config.members` of the same class and colour, so that only
-    their shapes and patterns tell them apart.
+    their shapes, patterns and oddities tell them apart.
+
+    Args:
+        pictures: (N, 64, 64, 3) uint8.
+        config: the size of a batch and of its groups, and the share of reconstructions.
+        reconstructions: of the first of the pictures, (M, 64, 64, 3) uint8.
     """
     num_characters = len(pictures) // SCENES_EACH
     groups = config.batch_size // config.members
+    num_soft = 0 if reconstructions is None else len(reconstructions)
+    shown = pictures if reconstructions is None else np.concatenate([pictures, reconstructions])
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         kinds = torch.randperm(len(KINDS), generator=generator)[:groups]
@@ -138,7 +151,9 @@ def draw_characters(pictures: np.ndarray, config: IdentityConfig) -> Draw:
         who = torch.cat(members)
         scenes = torch.rand(len(who), SCENES_EACH, generator=generator).argsort(dim=1)[:, :2]
         chosen = (SCENES_EACH * who[:, None] + scenes).T.flatten()
-        x = augment.shifted(pictures, chosen, 3, generator)
+        soft = torch.rand(len(chosen), generator=generator) < config.reconstruction_share
+        chosen = torch.where(soft & (chosen < num_soft), len(pictures) + chosen, chosen)
+        x = augment.shifted(shown, chosen, 3, generator)
         x = augment.softened(augment.recoloured(x, 0.04, generator), 0.4, generator)
         a, b = augment.cut_out(x, 0.2, 8, generator).chunk(2)
         return a, b
@@ -153,6 +168,7 @@ def pretrain_encoders(
     *,
     resume: bool,
     out: Path,
+    vae=None,
 ) -> None:
     r"""Train, measure and write both encoders, from the recognisers' trunk if `out` has it.
 
@@ -161,9 +177,11 @@ def pretrain_encoders(
         image_text, identity: the recipe's numbers.
         resume: go on from the states in `folder`, if there are any.
         out: where `image_text.safetensors` and `identity.safetensors` are written.
+        vae: the autoencoder whose softness the image-only encoder should bear; None leaves
+            reconstructions out.
     """
     pretrain_image_text(folder, image_text, resume=resume, out=out)
-    pretrain_identity(folder, identity, resume=resume, out=out)
+    pretrain_identity(folder, identity, resume=resume, out=out, vae=vae)
 
 
 def pretrain_image_text(folder: Path, config: ImageTextConfig, *, resume: bool, out: Path) -> None:
@@ -186,7 +204,9 @@ def pretrain_image_text(folder: Path, config: ImageTextConfig, *, resume: bool, 
     run_stage("image_text", folder, ImageTextLoss(network), batches, config, measure)
 
 
-def pretrain_identity(folder: Path, config: IdentityConfig, *, resume: bool, out: Path) -> None:
+def pretrain_identity(
+    folder: Path, config: IdentityConfig, *, resume: bool, out: Path, vae=None
+) -> None:
     """Train, measure and write the image-only encoder; see `pretrain_encoders`."""
     check_state(folder, "identity", resume=resume)
     if config.num_characters < len(KINDS) * config.members:
@@ -198,15 +218,25 @@ def pretrain_identity(folder: Path, config: IdentityConfig, *, resume: bool, out
     torch.manual_seed(config.seed)
     network = Identity()
     _start_from_recognisers(network.trunk, out)
-    pictures = cached_characters(folder / "characters", config.num_characters)
+    pictures = cached_characters(folder / "characters", config.num_characters, oddities=True)
+    reconstructions = None
+    if vae is not None and config.num_reconstructed:
+        first = pictures[: SCENES_EACH * config.num_reconstructed]
+        path = folder / f"odd-reconstructions-{len(first)}.npy"
+        reconstructions = kept(path, lambda: reconstruct(vae, first))
     file = out / encoders.IDENTITY_FILE.name
     test = subject_trial(VISITS, MEMBERS)
+    through = None if vae is None else _through(vae, test)
 
     def measure(ema: IdentityLoss, step: int) -> dict:
         save_weights(ema.network, file)
-        return known_subjects(load_weights(Identity(), file), test)
+        shipped = load_weights(Identity(), file)
+        record = known_subjects(shipped, test)
+        if through is not None:
+            record["known_when_reconstructed"] = known_subjects(shipped, through)["subjects_known"]
+        return record
 
-    batches = draw_characters(pictures, config)
+    batches = draw_characters(pictures, config, reconstructions)
     run_stage("identity", folder, IdentityLoss(network), batches, config, measure)
 
 
@@ -246,6 +276,13 @@ def subject_trial(visits: int, members: int) -> dict[str, dict[str, np.ndarray]]
             "members": draw(others, progress=False),
         }
     return test
+
+
+def _through(vae, test: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+    """The same trial, with the scenes as an autoencoder keeps them."""
+    return {
+        name: parts | {"scenes": reconstruct(vae, parts["scenes"])} for name, parts in test.items()
+    }
 
 
 def _visit(name: str, seed: int) -> Scene:

@@ -21,6 +21,7 @@ from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.picturebook import EXPRESSIONS, caption, draw_scenes, random_scene
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining import checkpoints, encoders, recognisers
+from tlab_diffusion.pretraining.characters import cached_characters
 from tlab_diffusion.pretraining.networks import (
     new_pipeline,
     new_unet,
@@ -47,7 +48,7 @@ from tlab_diffusion.pretraining.unet import (
     emphasis_of,
     latent_moments,
 )
-from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures, freeze_encoder
+from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures
 
 NUM_TEST = 256
 # What the sample sheets show: every class once, with factors of every kind.
@@ -55,14 +56,13 @@ SHEET_SEEDS = range(FIRST_TEST_SEED, FIRST_TEST_SEED + 28)
 
 
 def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
-    r"""Train the autoencoder: `folder/vae`. From a `base` on, only its decoder learns."""
+    r"""Train the autoencoder: `folder/vae`. From a `base` on, scenes keep their latents."""
     check_state(folder, "vae", resume=resume)
     config = recipe.vae
     torch.manual_seed(config.seed)
     vae = new_vae(config.channels) if base is None else _part(AutoencoderKL, "vae", base)
-    if base is not None:
-        freeze_encoder(vae)
-    pictures = cached_scenes(folder / "scenes", config.num_scenes)
+    scenes = cached_scenes(folder / "scenes", config.num_scenes)
+    oddities = cached_characters(folder / "characters", config.num_characters, oddities=True)
     unseen = unseen_pictures(NUM_TEST)
 
     def measure(ema: VaeLoss, step: int) -> dict:
@@ -74,8 +74,8 @@ def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | Non
             f"psnr_{name}": round(reconstruction_psnr(ema.vae, x), 2) for name, x in unseen.items()
         }
 
-    model = VaeLoss(vae, config)
-    run_stage("vae", folder, model, draw_pictures(pictures, config), config, measure)
+    model = VaeLoss(vae, config, None if base is None else copy.deepcopy(vae))
+    run_stage("vae", folder, model, draw_pictures(scenes, oddities, config), config, measure)
 
 
 def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
@@ -151,7 +151,9 @@ def pretrain_encoders(
     out = folder / "weights"
     vae = _part(AutoencoderKL, "vae", folder, base)
     recognisers.pretrain_recognisers(folder, recipe.recognisers, resume=resume, out=out, vae=vae)
-    encoders.pretrain_encoders(folder, recipe.image_text, recipe.identity, resume=resume, out=out)
+    encoders.pretrain_encoders(
+        folder, recipe.image_text, recipe.identity, resume=resume, out=out, vae=vae
+    )
 
 
 @torch.inference_mode()

@@ -4,6 +4,12 @@ Loss: `|e|^2 + sharpness_weight (|e| + |grad e|) + kl_weight KL(q(z | x) || N(0,
 e = x - x_hat, means over elements. The square learns fastest while errors are large; the other two
 terms take over as it shrinks, and keep outlines sharp. The KL term, tiny as in arXiv:2112.10752,
 only keeps latents from drifting.
+
+Half of the pictures are scenes, half are characters with oddities: an autoencoder that had seen
+scenes alone smeared the marks of subjects, and what it cannot keep, no fine-tuning can teach.
+
+From a base on, its U-Net knows what latents of scenes look like, so these are held where they are,
+by `latent_weight |s (z - z_base)|^2` with the base's scaling factor s; those of oddities are free.
 """
 
 from dataclasses import dataclass
@@ -23,8 +29,10 @@ class VaeConfig(StageConfig):
 
     channels: tuple[int, ...]
     num_scenes: int  # drawn once, seen many times
+    num_characters: int  # with oddities, six scenes each
     sharpness_weight: float
     kl_weight: float
+    latent_weight: float  # of how far latents move from a base's
 
 
 class VaeLoss(nn.Module):
@@ -33,13 +41,17 @@ class VaeLoss(nn.Module):
     Args:
         vae: the autoencoder.
         config: the weights.
+        base: the autoencoder from which `vae` goes on, if there is one.
     """
 
-    def __init__(self, vae: AutoencoderKL, config: VaeConfig):
+    def __init__(self, vae: AutoencoderKL, config: VaeConfig, base: AutoencoderKL | None = None):
         super().__init__()
         self.vae, self.config = vae, config
+        # In a list, so that it is no part of what is trained, averaged and saved.
+        self.base = [] if base is None else [base.requires_grad_(False)]
 
-    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor, is_scene: Tensor) -> Tensor:
+        r"""The loss; `is_scene` (B,) bool tells scenes from characters with oddities."""
         posterior = self.vae.encode(x).latent_dist
         x_hat = self.vae.decode(posterior.mean + posterior.std * noise).sample.float()
         error = x - x_hat
@@ -47,27 +59,41 @@ class VaeLoss(nn.Module):
         sharpness = error.abs().mean() + edges
         kl = posterior.kl().float().mean() / noise[0].numel()
         weights = self.config
-        return error.square().mean() + weights.sharpness_weight * sharpness + weights.kl_weight * kl
+        loss = error.square().mean() + weights.sharpness_weight * sharpness + weights.kl_weight * kl
+        return loss + weights.latent_weight * self._moved(x, posterior.mean, is_scene)
+
+    def _moved(self, x: Tensor, mean: Tensor, is_scene: Tensor) -> Tensor:
+        """The squared distance of scenes' latents (B, C, h, w) from the base's, in its scale."""
+        if not self.base:
+            return mean.new_zeros(())
+        base = self.base[0].to(x.device)
+        with torch.no_grad():
+            before = base.encode(x).latent_dist.mean
+        moved = (base.config.scaling_factor * (mean - before).float()).square()
+        return (is_scene[:, None, None, None] * moved).mean()
 
 
-def freeze_encoder(vae: AutoencoderKL) -> None:
-    """Train the decoder alone: the latents stay as they are, and so does what a U-Net knows."""
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
-
-
-def draw_pictures(pictures: np.ndarray, config: VaeConfig) -> Draw:
-    r"""Batches of pictures (N, 64, 64, 3) uint8, with the noise of their latents.
+def draw_pictures(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -> Draw:
+    r"""Batches of pictures, the noise of their latents, and which are scenes.
 
     Half of them are mirrored, and half have their colour channels swapped at random: subjects that
     the world never shows must pass through the autoencoder too.
-    """
-    side = pictures.shape[1] // 2 ** (len(config.channels) - 1)
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(len(pictures), (config.batch_size,), generator=generator)
-        noise = torch.randn(config.batch_size, 4, side, side, generator=generator)
-        return _vary(to_tensor(pictures[chosen.numpy()]), generator), noise
+    Args:
+        scenes: (N, 64, 64, 3) uint8, for the first half of a batch.
+        oddities: (M, 64, 64, 3) uint8, for the second half.
+        config: the size of a batch.
+    """
+    side, size = scenes.shape[1] // 2 ** (len(config.channels) - 1), config.batch_size
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        parts = []
+        for pictures, num in (scenes, size - size // 2), (oddities, size // 2):
+            chosen = torch.randint(len(pictures), (num,), generator=generator)
+            parts.append(pictures[chosen.numpy()])
+        noise = torch.randn(size, 4, side, side, generator=generator)
+        is_scene = torch.arange(size) < len(parts[0])
+        return _vary(to_tensor(np.concatenate(parts)), generator), noise, is_scene
 
     return draw
 
