@@ -109,6 +109,7 @@ def new_config(scratch: Path, pictures: int, **settings: object) -> DreamBoothCo
         output=scratch / "tuned",
         checkpoint_every=ENDLESS,
         train_text_encoder=False,
+        ema_decay=0.0,  # as the script keeps none
         precision="fp32",
     )
     _write(config.subject_images, range(pictures), config.resolution)

@@ -2,7 +2,7 @@
 r"""
 # 08 · DreamBooth, hands on
 
-Lesson 07 told the story; now you do it. Five pictures of Pip, a robot whom our model has never met; a word that will mean Pip; two minutes of training. Then we look hard: is it Pip, does Pip go where we say, and what has become of all the other robots?
+Lesson 07 told the story; now you do it. Five pictures of Pip, a robot whom our model has never met; a word that will mean Pip; a few minutes of training. Then we look hard: is it Pip, does Pip go where we say, and what has become of all the other robots?
 
 **After this lesson you can**
 
@@ -12,7 +12,7 @@ Lesson 07 told the story; now you do it. Five pictures of Pip, a robot whom our 
 - say, use by use, what a tuned model can do and what it cannot;
 - take the model anywhere, and do the same with Stable Diffusion and your own photos.
 
-**Time** about 75 minutes, 3 exercises; training takes one to three minutes of it. **You need** lesson 07 for the idea and its measures, lesson 03 for the training loop.
+**Time** about 75 minutes, 3 exercises; training takes two to four minutes of it. **You need** lesson 07 for the idea and its measures, lesson 03 for the training loop.
 """
 
 # %%
@@ -32,7 +32,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load
 
-STEPS = 400  # of training, measured four times on the way; fewer are quicker, and show less
+STEPS = 700  # of training, measured four times on the way; fewer are quicker, and show less
 
 original = load("picturebook")
 references = np.stack(subject_pictures("pip"))
@@ -137,7 +137,7 @@ print(pictures.shape, "upright again:", np.array_equal(pictures[1], references[1
 r"""
 ## 3. Before the run
 
-All settings are one object. What you leave out suits the model: for `picturebook` 400 steps of two pictures at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that stays as it is. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
+All settings are one object. What you leave out suits the model: for `picturebook` 700 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that stays as it is. What you get are averaged weights (EMA, lesson 03): with one picture a step the last weights are restless, and at one step all robots may stand in the rain. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
 """
 
 # %% tags=["nbval-check-output"]
@@ -213,7 +213,7 @@ Fourteen gigabytes and more before the first picture is looked at: keep the numb
 
 ## 4. Train
 
-First the original model draws its hundred robots, which stand for "what the class was". Then every step takes two pictures of Pip under "a zwx robot" and two of those robots under "a robot", noises both, and goes down the sum of the two losses. Four times on the way we stop and measure, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class.
+First the original model draws its hundred robots, which stand for "what the class was". Then every step takes one picture of Pip under "a zwx robot" and one of those robots under "a robot", noises both, and goes down the sum of the two losses. Four times on the way we stop and measure, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class.
 """
 
 # %%

@@ -25,7 +25,7 @@ def new(**changes):
 
 def test_picturebook_learns_fast_and_small():
     config = new()
-    assert (config.resolution, config.learning_rate, config.max_steps) == (64, 3e-4, 400)
+    assert (config.resolution, config.learning_rate, config.max_steps) == (64, 3e-4, 700)
     assert not config.train_text_encoder
     assert new(model=str(model_folder())) == dataclasses.replace(config, model=str(model_folder()))
 
@@ -104,6 +104,8 @@ def test_every_method_has_its_own_defaults(model):
     assert (dreambooth.prior_weight, lora.prior_weight, inversion.prior_weight) == (1, 1, 0)
     assert [dreambooth.text_learns, lora.text_learns] == [False, model == "picturebook"]
     assert inversion.text_learns and not inversion.train_text_encoder
+    small = model == "picturebook"
+    assert [each.averages for each in (dreambooth, lora, inversion)] == [small, False, False]
     for config in (dreambooth, lora, inversion):
         assert DreamBoothConfig(**json.loads(json.dumps(config.as_dict()))) == config
 

@@ -179,7 +179,7 @@ def test_a_half_precision_original_stays_so(tmp_path, cache):
 
 def test_the_average_is_of_the_adapters_and_shares_the_rest(tmp_path, cache):
     plain, averaged = (
-        config_for(tmp_path / str(decay), ema_decay=decay, max_steps=3) for decay in (None, 0.15)
+        config_for(tmp_path / str(decay), ema_decay=decay, max_steps=3) for decay in (0.0, 0.15)
     )
     name = f"{PROJECTION}.lora_B.default.weight"
     average = 0.0

@@ -159,7 +159,7 @@ def test_the_picture_book_knows_the_templates():
 
 
 def test_the_average_is_of_the_row(tmp_path, cache):
-    plain, averaged = (config_for(tmp_path / str(decay), ema_decay=decay) for decay in (None, 0.15))
+    plain, averaged = (config_for(tmp_path / str(decay), ema_decay=decay) for decay in (0.0, 0.15))
     average = prepare(fresh(plain.model), plain).text_encoder.get_input_embeddings().row.detach()
     for event in train(plain, PICTURES, cache=cache):
         if isinstance(event, TrainStep):

@@ -41,6 +41,7 @@ def new_config(output: Path, **changes: object) -> DreamBoothConfig:
         "precision": "fp32",
         # At AdamW's usual epsilon a gradient of pure rounding moves a weight as far as any other.
         "adam_epsilon": 1e-5,
+        "ema_decay": 0.0,  # so that a step's own weights are to be seen
     }
     if changes.get("method") != "textual-inversion":
         settings["train_text_encoder"] = True  # the more learns, the more a test sees

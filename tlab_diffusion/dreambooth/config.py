@@ -62,7 +62,7 @@ class DreamBoothConfig:
         gradient_accumulation_steps: parts in which a step's batch is worked through, to save
             memory. The result is the same.
         gradient_checkpointing: compute activations twice instead of keeping them.
-        ema_decay: of an average of the weights, which then is the result; None keeps none.
+        ema_decay: of an average of the weights, which then is the result; 0 keeps none.
 
     Raises:
         InputError: on any setting that is wrong, by its name.
@@ -119,6 +119,11 @@ class DreamBoothConfig:
     def with_prior(self) -> bool:
         """Whether the class is trained along, to preserve it."""
         return self.prior_weight > 0
+
+    @property
+    def averages(self) -> bool:
+        """Whether the result is an average of the weights of the last steps."""
+        return self.ema_decay > 0
 
     @property
     def text_learns(self) -> bool:
@@ -180,8 +185,7 @@ def _check_numbers(config: DreamBoothConfig) -> None:
     )
     if config.snr_gamma is not None:
         _check_number("snr_gamma", config.snr_gamma, lambda x: x > 0, "above 0")
-    if config.ema_decay is not None:
-        _check_number("ema_decay", config.ema_decay, lambda x: 0 <= x < 1, "in [0, 1)")
+    _check_number("ema_decay", config.ema_decay, lambda x: 0 <= x < 1, "in [0, 1)")
     lowest = {
         "max_steps": 1,
         "batch_size": 1,

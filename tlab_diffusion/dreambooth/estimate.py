@@ -135,7 +135,7 @@ def _load(config: DreamBoothConfig, folder: Path, precision: str) -> cost.Load:
         learned,
         added=0 if config.method == DREAMBOOTH else learned,
         half=precision != "fp32",
-        ema=config.ema_decay is not None,
+        ema=config.averages,
         moments=MOMENT_BYTES[config.optimizer],
     )
 

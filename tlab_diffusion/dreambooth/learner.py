@@ -46,7 +46,7 @@ class Learner:
     ):
         self.config, self.accelerator, self.model = config, accelerator, model
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.ema = None if config.ema_decay is None else self._average()
+        self.ema = self._average() if config.averages else None
         if self.ema is not None:
             averages = dict(self.ema.named_parameters())
             moving = nn.ParameterList(averages[name] for name in self.trained)
