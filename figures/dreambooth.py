@@ -1,6 +1,7 @@
 """Draws figures/dreambooth.png: Pip, learned from five pictures, where Pip has never been.
 
-It trains a model first, as `tlab dreambooth` does with its defaults: a few minutes on a CPU.
+It trains a model first, as `tlab dreambooth` does with its defaults, and takes the step that the
+run finds best: a few minutes on a CPU.
 """
 
 import tempfile
@@ -10,7 +11,7 @@ from textwrap import fill
 import numpy as np
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.trainer import train
+from tlab_diffusion.dreambooth.runs import run, usual_evaluations
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load, sample
 from tlab_diffusion.plots import Picture, picture_grid
@@ -34,8 +35,9 @@ def draw() -> Picture:
             class_noun="robot",
             output=Path(folder) / "tuned",
         )
-        *_, finished = train(config, references)
-        drawn = list(sample(load(finished.folder), PROMPTS, num=NUM))
+        for _ in run(config, references, evaluate_every=usual_evaluations(config)):
+            pass
+        drawn = list(sample(load(config.output), PROMPTS, num=NUM))
     captions = [
         fill(text, 22) if not number else ""
         for text in ("five pictures of Pip", *PROMPTS)

@@ -34,7 +34,7 @@ Method = Annotated[
 ]
 LoraRank = Annotated[int | None, typer.Option(help="Size of lora's adapters.")]
 BatchSize = Annotated[
-    int | None, typer.Option(help="Pictures of the subject in a step; by default 2.")
+    int | None, typer.Option(help="Pictures of the subject in a step; 1 by default, as a rule.")
 ]
 PriorWeight = Annotated[
     float | None, typer.Option(help="Lambda; 1 by default, 0 trains without the prior.")

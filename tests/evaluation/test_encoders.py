@@ -12,6 +12,7 @@ from tlab_diffusion.evaluation.encoders import Identity, ImageText
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.picturebook import caption, random_scene, render
+from tlab_diffusion.pretraining.encoders import known_subjects, subject_trial
 
 KINDS = (Recogniser, ImageText, Identity)
 
@@ -133,3 +134,10 @@ def test_long_captions_are_cut():
 def test_a_caption_is_a_sentence(text):
     with pytest.raises(InputError, match="caption: got .* expected a sentence"):
         encoders.word_numbers([text])
+
+
+def test_the_shipped_encoder_knows_who_is_there():
+    """The bar of its verdicts (at least 95 %), on more visits than training looked at."""
+    known = known_subjects(encoders.identity(), subject_trial(visits=40, members=50))
+    assert known["subjects_known"] >= 0.95
+    assert known["members_taken_for_subjects"] <= 0.01
