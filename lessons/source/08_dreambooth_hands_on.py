@@ -342,6 +342,8 @@ A word of caution. Nine pictures decide about identity here (the tenth is recolo
 
 The same prompts and the same noise, by the original model and by the tuned one. Move the border. In the first three the robot is to turn into Pip and the rest is to stay; in the last two, which do not name Pip, *nothing* should change but details.
 
+The still picture is of lesson 07's model, which went on to the last step, too far for Pip: two of its places are gone. Did your run stop in time?
+
 ![Five pictures, each parted by a vertical line: on the left drawn by the original model, on the right by the tuned one, from the same noise](figures/before_after.png)
 """
 
