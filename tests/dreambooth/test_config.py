@@ -149,7 +149,7 @@ def test_without_prior_no_class_pictures_are_needed():
     config = new(prior_weight=0, num_class_images=0)
     assert not config.with_prior
     with pytest.raises(InputError, match="at most 2"):
-        new(prior_weight=0, gradient_accumulation_steps=3)
+        new(prior_weight=0, batch_size=2, gradient_accumulation_steps=3)
 
 
 def test_settings_are_plain_json_and_make_the_same_object():
