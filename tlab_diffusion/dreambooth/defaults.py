@@ -22,9 +22,9 @@ r"""What settings are when nobody says otherwise: they suit the method and the s
 
 Small are `picturebook` and folders of its size, whose numbers were chosen by looking at what came
 out: there the last weights of a constant learning rate are restless, and an average of the last
-tenth of a run obeys the prompt more often. With it, many steps of one picture learn more in the
-same time than few of two. Large is everything else, with the numbers of the
-methods' papers and of common use.
+tenth of a run obeys the prompt more often. With it, many steps of one picture learn more than few
+of two in the same time. Large is everything else, with the numbers of the methods' papers and of
+common use.
 """
 
 import json

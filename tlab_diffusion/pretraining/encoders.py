@@ -19,7 +19,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import encoders
 from tlab_diffusion.evaluation.encoders import Identity, ImageText
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.evaluation.reconstruction import reconstruct
 from tlab_diffusion.picturebook import (
@@ -41,6 +41,7 @@ from tlab_diffusion.pretraining.characters import (
 )
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.recognisers import FILE as RECOGNISERS
+from tlab_diffusion.pretraining.recognisers import cached_reconstructions
 from tlab_diffusion.pretraining.stage import check_state, run_stage
 from tlab_diffusion.pretraining.text import matching_loss
 
@@ -222,8 +223,7 @@ def pretrain_identity(
     reconstructions = None
     if vae is not None and config.num_reconstructed:
         first = pictures[: SCENES_EACH * config.num_reconstructed]
-        path = folder / f"odd-reconstructions-{len(first)}.npy"
-        reconstructions = kept(path, lambda: reconstruct(vae, first))
+        reconstructions = cached_reconstructions(folder, "odd-reconstructions", vae, first)
     file = out / encoders.IDENTITY_FILE.name
     test = subject_trial(VISITS, MEMBERS)
     through = None if vae is None else _through(vae, test)

@@ -118,8 +118,8 @@ def pretrain_recognisers(
     pictures, labels = _labelled(folder, config)
     reconstructions = None
     if vae is not None and config.num_reconstructions:
-        reconstructions = _cached_reconstructions(
-            folder, vae, pictures[: config.num_reconstructions]
+        reconstructions = cached_reconstructions(
+            folder, "reconstructions", vae, pictures[: config.num_reconstructions]
         )
     tests = unseen_pictures(vae, NUM_TEST)
 
@@ -164,7 +164,7 @@ def _labelled(folder: Path, config: RecogniserConfig) -> tuple[np.ndarray, Tenso
     return np.concatenate(pictures), labels_for(scenes)
 
 
-def _cached_reconstructions(folder: Path, vae, pictures: np.ndarray) -> np.ndarray:
+def cached_reconstructions(folder: Path, name: str, vae, pictures: np.ndarray) -> np.ndarray:
     """Computed once: a run that goes on must see the same ones, whatever became of the VAE."""
-    path = folder / f"reconstructions-{len(pictures)}.npy"
+    path = folder / f"{name}-{len(pictures)}.npy"
     return kept(path, lambda: reconstruct(vae, pictures))

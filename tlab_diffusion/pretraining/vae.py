@@ -68,9 +68,9 @@ class VaeLoss(nn.Module):
             return mean.new_zeros(())
         base = self.base[0].to(x.device)
         with torch.no_grad():
-            before = base.encode(x).latent_dist.mean
-        moved = (base.config.scaling_factor * (mean - before).float()).square()
-        return (is_scene[:, None, None, None] * moved).mean()
+            before = base.encode(x[is_scene]).latent_dist.mean
+        moved = base.config.scaling_factor * (mean[is_scene] - before).float()
+        return moved.square().sum() / mean.numel()
 
 
 def draw_pictures(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -> Draw:
