@@ -113,7 +113,7 @@ def collect(work: Path, results: Path) -> str:
         "shown": {name: captions(name) for name in shown},
     }
     methods = {m: {s: measured((s, m), row[s][0]) for s in done} for m, row in cells.items()}
-    _write(results / "tables.json", {"settings": settings, "methods": methods})
+    _write(results / "tables.json", {"settings": settings, "methods": _rounded(methods)})
     rows = [[strip(cells[m][s][0]) for s in shown] for m in METHODS]
     sheet = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     Image.fromarray(sheet).save(results / "tables.webp", quality=92, method=6)
@@ -145,11 +145,13 @@ def _drawn_by(file: Path) -> tuple[Drawn, float]:
 def _same_settings(options: argparse.Namespace) -> None:
     """Refuse a work folder of another model or of other settings: its cells would not compare."""
     run = {"model": options.model, "output": Path("none"), "steps": options.steps}
+    configs = {way: config_of(SHOWN_SUBJECTS[0], way, **run) for way in WAYS}
     settings = {
         "model": options.model,
         "fingerprint": model_fingerprint(load(options.model)),
         "identifier": IDENTIFIER,
-        "max_steps": {way: config_of(*SHOWN_SUBJECTS[:1], way, **run).max_steps for way in WAYS},
+        "max_steps": {way: config.max_steps for way, config in configs.items()},
+        "training": {way: config.as_dict() for way, config in configs.items()},
         "sampler_steps": STEPS,
         "guidance_scale": GUIDANCE_SCALE,
     }
@@ -170,7 +172,7 @@ def _write(file: Path, content: dict) -> None:
     """Whole or not at all: a kill leaves no half file behind."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(_rounded(content)) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
     draft.replace(file)
 
 

@@ -9,7 +9,7 @@ from benchmarks import paper_tables
 from benchmarks.paper_methods import NAMELESS, WAYS, WRONG_NOUNS, asked, class_of, config_of
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.course.stored import METHODS, load_settings, load_sheet, load_tables
-from tlab_diffusion.dreambooth import measures
+from tlab_diffusion.dreambooth import defaults, measures
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import CLASSES, SUBJECTS
 
@@ -133,9 +133,13 @@ def test_every_picture_finds_its_place_in_the_sheet(run, tmp_path):
             assert np.abs(means - wanted).max() < 12  # what WebP loses
 
 
-def test_other_settings_need_another_folder(run):
+def test_other_settings_need_another_folder(run, monkeypatch):
     work, _ = run("--subjects", "pip", "--methods", "original")
     kept = json.loads((work / "settings.json").read_text())
+    run("--subjects", "pip", "--methods", "original")  # the same: nothing to do
+    with monkeypatch.context() as changed, pytest.raises(InputError, match="of the same model"):
+        changed.setitem(defaults.SMALL_ALL, "adam_epsilon", 1e-3)
+        run("--subjects", "pip", "--methods", "original")
     with pytest.raises(InputError, match="work: got .* expected a folder of the same model"):
         run("--subjects", "pip", "--methods", "original", "--steps", 2)
     assert json.loads((work / "settings.json").read_text()) == kept

@@ -108,6 +108,24 @@ def test_a_pipeline_is_gone_on_from(run, tmp_path):
     )
 
 
+def test_a_run_from_a_base_goes_on_holding_its_latents_untold(run, tmp_path, monkeypatch):
+    base, held = run / "picturebook", []
+
+    class Watched(stages.VaeLoss):
+        def __init__(self, vae, config, base=None):
+            super().__init__(vae, config, base)
+            held.append(None if base is None else base.encoder.conv_in.weight)
+
+    monkeypatch.setattr(stages, "VaeLoss", Watched)
+    stages.pretrain_vae(tmp_path, RECIPE, resume=False, base=base)
+    longer = dataclasses.replace(RECIPE, vae=dataclasses.replace(RECIPE.vae, steps=6))
+    stages.pretrain_vae(tmp_path, longer, resume=True)
+    assert torch.equal(held[0], held[1])
+    (tmp_path / "vae-state.safetensors").unlink()  # a new run, of nobody's
+    stages.pretrain_vae(tmp_path, RECIPE, resume=False)
+    assert held[2] is None
+
+
 def test_a_base_keeps_the_words_that_it_knows(run, tmp_path):
     base = tmp_path / "base"
     shutil.copytree(run / "picturebook", base)

@@ -113,7 +113,7 @@ def test_half_of_a_batch_are_scenes_and_half_have_oddities():
 def test_batches_are_pictures_mirrored_and_recoloured_with_their_own_noise():
     x = to_tensor(scenes())
     draw = draw_pictures(scenes(), scenes(), dataclasses.replace(TINY, batch_size=64))
-    batch, noise, _ = draw(torch.Generator().manual_seed(1))
+    batch, noise, is_scene = draw(torch.Generator().manual_seed(1))
 
     def kinds(pictures):
         return {picture.numpy().tobytes() for picture in pictures}
@@ -121,6 +121,7 @@ def test_batches_are_pictures_mirrored_and_recoloured_with_their_own_noise():
     got, plain, mirrored = kinds(batch), kinds(x), kinds(x.flip(3))
     assert got & plain and got & mirrored
     recoloured = got - plain - mirrored
+    assert not recoloured & kinds(batch[is_scene])  # the world has its own colours
     every = [x[:, list(order)] for order in itertools.permutations(range(3))]
     assert recoloured and recoloured <= kinds(torch.cat([*every, *(y.flip(3) for y in every)]))
     assert noise.shape == (64, 4, 16, 16)

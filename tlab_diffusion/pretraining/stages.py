@@ -6,10 +6,12 @@ go on from) and leaves its own part there: `vae`, `text_encoder` with `tokenizer
 """
 
 import copy
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from torch import nn
@@ -60,13 +62,14 @@ def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | Non
     check_state(folder, "vae", resume=resume)
     config = recipe.vae
     torch.manual_seed(config.seed)
-    vae = new_vae(config.channels) if base is None else _part(AutoencoderKL, "vae", base)
+    held = _held_vae(folder, base)
+    vae = new_vae(config.channels) if held is None else copy.deepcopy(held)
     scenes = cached_scenes(folder / "scenes", config.num_scenes)
     oddities = cached_characters(folder / "characters", config.num_characters, oddities=True)
     unseen = unseen_pictures(NUM_TEST)
 
     def measure(ema: VaeLoss, step: int) -> dict:
-        if base is None:
+        if held is None:
             scale = 1 / latent_std(ema.vae, unseen["scenes"])
             ema.vae.register_to_config(scaling_factor=round(scale, 4))
         ema.vae.save_pretrained(folder / "vae")
@@ -74,7 +77,7 @@ def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | Non
             f"psnr_{name}": round(reconstruction_psnr(ema.vae, x), 2) for name, x in unseen.items()
         }
 
-    model = VaeLoss(vae, config, None if base is None else copy.deepcopy(vae))
+    model = VaeLoss(vae, config, held)
     run_stage("vae", folder, model, draw_pictures(scenes, oddities, config), config, measure)
 
 
@@ -209,6 +212,19 @@ def _test_batch(vae: AutoencoderKL, tokenizer, config: UnetConfig):
 def _tokenizer(base: Path | None) -> CLIPTokenizer:
     """That of the base, whose text encoder knows words by its numbers; else a new one."""
     return new_tokenizer() if base is None else CLIPTokenizer.from_pretrained(base / "tokenizer")
+
+
+def _held_vae(folder: Path, base: Path | None) -> AutoencoderKL | None:
+    """The autoencoder whose latents are held; a run that goes on knows it without `base`."""
+    kept = folder / "vae_base"
+    if state_file(folder, "vae").exists():
+        return AutoencoderKL.from_pretrained(kept) if kept.exists() else None
+    held = None if base is None else _part(AutoencoderKL, "vae", base)
+    if PartialState().is_main_process:
+        shutil.rmtree(kept, ignore_errors=True)  # of a run whose state was deleted
+        if held is not None:
+            held.save_pretrained(kept)
+    return held
 
 
 def _part(kind: type[nn.Module], name: str, *folders: Path | None) -> nn.Module:

@@ -76,8 +76,8 @@ class VaeLoss(nn.Module):
 def draw_pictures(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -> Draw:
     r"""Batches of pictures, the noise of their latents, and which are scenes.
 
-    Half of them are mirrored, and half have their colour channels swapped at random: subjects that
-    the world never shows must pass through the autoencoder too.
+    Half of them are mirrored, and half of those with oddities have their colour channels swapped
+    at random: subjects that the world never shows must pass through the autoencoder too.
 
     Args:
         scenes: (N, 64, 64, 3) uint8, for the first half of a batch.
@@ -93,14 +93,14 @@ def draw_pictures(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -
             parts.append(pictures[chosen.numpy()])
         noise = torch.randn(size, 4, side, side, generator=generator)
         is_scene = torch.arange(size) < len(parts[0])
-        return _vary(to_tensor(np.concatenate(parts)), generator), noise, is_scene
+        return _vary(to_tensor(np.concatenate(parts)), is_scene, generator), noise, is_scene
 
     return draw
 
 
-def _vary(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror and recolour pictures (B, 3, H, W)."""
+def _vary(x: Tensor, is_scene: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror pictures (B, 3, H, W), and recolour those that are no scenes."""
     mirrored, recoloured = torch.rand(2, len(x), 1, 1, 1, generator=generator) < 0.5
     x = torch.where(mirrored, x.flip(3), x)
     channels = torch.randperm(3, generator=generator)
-    return torch.where(recoloured, x[:, channels], x)
+    return torch.where(recoloured & ~is_scene[:, None, None, None], x[:, channels], x)
