@@ -2,7 +2,7 @@
 r"""
 # 00 · Start here
 
-Welcome. Here you will take a diffusion model apart, derive the one line that trains it, build it, and, in lessons that are being written, teach one a subject of your own with **DreamBooth**. Everything runs on this computer: no account, no download, no GPU needed.
+Welcome. Here you will take a diffusion model apart, derive the one line that trains it, build it, and teach one a subject of your own with **DreamBooth**. Everything runs on this computer: no account, no download, no GPU needed.
 
 **After this lesson you can**
 
@@ -43,9 +43,9 @@ Take a picture and add a little noise. Again, and again, a thousand times, until
 
 Now run the film backwards. If some machine could take *one* such step back, from a picture to a slightly less noisy one, then a thousand of its steps would turn pure noise into a picture that nobody has ever seen. A **diffusion model** is that machine: a neural network that looks at a noisy picture and says which part of it is noise, so that a little of it can be taken away.
 
-![The two chains of a diffusion model. Above, noise is added step by step until a picture has become pure noise. Below, a network removes it step by step. Both equations stand beside their arrows.](figures/chains.png)
+![The two chains of a diffusion model. Above, noise is added step by step until a picture has become pure noise. Below, a network removes it step by step. The equations of both chains stand beside their arrows, the jump from the clean picture to a noisy one above them, the loss between the rows.](figures/chains.png)
 
-(Steps are counted from 1 here, as papers do.) The two equations and the loss in this picture are the heart of the course. Lesson 01 takes the upper one apart, lesson 02 derives the lower one and the loss. For now, see the upper chain happen:
+(Steps are counted from 1 here, as papers do.) The two equations and the loss in this picture are the heart of the course. Lesson 01 takes the upper one apart, lesson 02 derives the lower one and the loss. For now, see how Pip looks after 1, 101 and up to 1000 steps. (The code jumps there directly; lesson 01 shows why it may.)
 """
 
 # %%
@@ -63,7 +63,7 @@ plots.picture_strip(
 
 # %% [markdown]
 r"""
-**Why steps?** Drawing a picture in one go means choosing among all pictures at once. Taking a little noise away is a small, well-posed question, and a network can learn to answer it from examples. The long way round is the easy one.
+**Why steps?** Drawing a picture in one go means choosing among all pictures at once. Taking a little noise away is a small question with a best answer (lesson 02), and a network can learn it from examples. The long way round is the easy one.
 
 **And text?** Give the network a caption along with the noisy picture while it learns, and it learns to remove noise *towards that caption*. That is text-to-image.
 
@@ -101,7 +101,7 @@ plots.picture_grid(pages, captions, columns=4, title="Twelve pages of the pictur
 
 # %% [markdown]
 r"""
-Captions leave things out, as people do: "a robot" may be any robot. So the word alone must stand for the whole variety of robots. Remember this; DreamBooth will put it at risk.
+Captions leave things out, as people do: "a robot" may be any robot. So the word alone must stand for the whole variety of robots. Remember this; DreamBooth will put it at risk. (Now and then a caption holds a made-up word, like *xem* on the last page. It means nothing, on purpose: later you will give such a word a meaning.)
 
 It also works the other way. Write a caption, and the program draws a page that fits; what you leave open is drawn at random. Try your own:
 """
@@ -120,7 +120,7 @@ Here a **program** draws, and it knows what a cat is because we told it. A diffu
 
 ## Type a prompt, see a picture
 
-Here is one that has found out: `picturebook`, a small Stable Diffusion, trained on pages of this book by a recipe that comes with the course. It starts from noise, takes it away in 25 steps, and listens to your words. Nobody has told it how to draw, and no page that it has seen is among these pictures.
+Here is one that has found out: `picturebook`, a small Stable Diffusion, trained on pages of this book by a recipe that comes with the course. It starts from noise, takes it away in 25 steps, and listens to your words. Nobody told it how to draw. It has seen cats and it has seen green things, but never a green cat: that pair was kept out of its pages. See what it makes of one.
 """
 
 # %%
@@ -142,7 +142,7 @@ It is not perfect, and that is a good thing to look at: what does it get right a
 
 ## Meet Pip
 
-Some characters live in the world but on none of its pages: no caption of the book describes them. Pip is one. These five pictures are all that a model will ever see of Pip:
+The program can draw a few more characters, who are on no page of the book and fit none of its captions. Pip is one. These five pictures are all that a model will ever see of Pip:
 """
 
 # %%
@@ -155,7 +155,7 @@ plots.picture_strip(
 
 # %% [markdown]
 r"""
-Can a model that has never met Pip learn from five pictures to draw Pip on the moon, in watercolour, wearing a crown? And can it do so *without forgetting* what all the other characters of Pip's kind look like? The first question is what **DreamBooth** (arXiv:2208.12242) answers, and the second is what makes it clever. Both are what this course is heading for.
+Can a model that has never met Pip learn from five pictures to draw Pip on the moon, in watercolour, wearing a crown? And can it do so *without forgetting* what all the other characters of Pip's kind look like? **DreamBooth** (arXiv:2208.12242) answers the first question; its answer to the second is the clever part. Both are what this course is heading for.
 
 ## How exercises work
 

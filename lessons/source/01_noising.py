@@ -158,7 +158,7 @@ By $t = 299$ the character is a ghost; at $t = 999$ nothing is left that you or 
 
 ## 4. All steps at once
 
-Training needs $x_t$ for millions of random $t$. Walking there step by step would be hopeless. It is not needed either. Write two steps as one:
+Training needs an $x_t$ millions of times, each of another picture at a random $t$. Walking there step by step would be hopeless. It is not needed either. Write two steps as one:
 
 $$
 \begin{aligned}
@@ -290,7 +290,7 @@ Nichol and Dhariwal (2021) turn the question round: choose $\bar\alpha$ first, a
 
 $$\bar\alpha(u) = \cos^2\!\left(\frac{u+s}{1+s}\cdot\frac{\pi}{2}\right),\qquad \beta_t = \min\!\left(1 - \frac{\bar\alpha(u_{t+1})}{\bar\alpha(u_t)},\; 0.999\right),\qquad u_t = \frac tT.$$
 
-The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail. (Mind the index: the curve's value at $u_{t+1}$, after step $t$, is what we call $\bar\alpha_t$, but for a factor $\bar\alpha(0)$ very close to 1.)
+The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail. (Mind the index: $\bar\alpha_t$ counts step $t$ too, so it is the curve at $u_{t+1}$, divided by $\bar\alpha(0)\approx1$. Only the last one differs: the cap keeps it above 0.)
 """
 
 # %% [markdown]
@@ -318,7 +318,7 @@ check("noising.cosine_betas", cosine_betas)
 
 # %% [markdown]
 r"""
-Side by side, the same noise at the same timesteps: the linear schedule above, the cosine below. The cosine keeps the character for longer, and drowns it evenly.
+The same noise at the same timesteps, the linear schedule above, the cosine below. In the linear row Pip is all but gone by $t=450$; in the cosine row a trace is left at 600.
 """
 
 # %%
@@ -352,7 +352,7 @@ plots.curves(
 r"""
 ## 7. Is the last step noise?
 
-Sampling will start from *pure* noise, as if that were $x_{T-1}$. Is it? How much of the picture is left in the last $x_t$ is the factor $\sqrt{\bar\alpha_{T-1}}$. Here it is for the linear schedule, and for Stable Diffusion's, which is called "scaled linear":
+Sampling will start from *pure* noise, as if that were $x_{T-1}$. Is it? How much of the picture is left in the last $x_t$ is the factor $\sqrt{\bar\alpha_{T-1}}$. Here it is for the linear schedule, and for Stable Diffusion's, which is called "scaled linear" ($\sqrt{\beta_t}$ grows on a straight line):
 """
 
 # %% tags=["nbval-check-output"]
@@ -450,9 +450,9 @@ Move the timestep, change the schedule, its ends and its length, and watch the c
 
 1. The linear schedule reaches SNR 1 at $t = 259$. Where does the cosine?
 2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `beta end` repairs it?
-3. Tick "zero terminal SNR" and look at the last timestep: what changes, and where does the curve hardly move?
+3. Choose "scaled linear", go to the last timestep and tick "zero terminal SNR": what changes, and where does the curve hardly move?
 
-The same comparison as a still picture:
+Five schedules as a still picture (in the one called sigmoid, the betas follow an S):
 
 ![Five noise schedules compared: their betas, alpha bar and log SNR as curves, and the same picture noised by each at the same timesteps](figures/schedules.png)
 """

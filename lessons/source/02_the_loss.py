@@ -15,7 +15,7 @@ and this lesson derives it from the likelihood of the data. The "$\sim$" says: e
 - say what a perfect model would answer, and why its answer looks blurry;
 - move between $\epsilon$, $x_0$, $v$ and the score, and say what each does to the loss.
 
-**Time** about 80 minutes, 4 exercises. **You need** lesson 01, Bayes' rule, Jensen's inequality (the logarithm of a mean is at least the mean of the logarithms), and the Kullback-Leibler divergence $D_{KL}$ (how far one distribution is from another).
+**Time** about 80 minutes, 4 exercises. **You need** lesson 01, Bayes' rule, Jensen's inequality (the logarithm of a mean is at least the mean of the logarithms), and the Kullback-Leibler divergence $D_{KL}$ (how far one distribution is from another). Symbols are collected in [NOTATION.md](NOTATION.md).
 """
 
 # %%
@@ -179,7 +179,7 @@ The right side is the evidence lower bound, **ELBO**. Both chains are products o
 
 $$p_\theta(\text{chain}) = \mathcal N(x_{T-1}; 0, I)\;\prod_{t=0}^{T-1} p_\theta(x_{t-1}\mid x_t),\qquad q(\text{chain}\mid x_0) = \prod_{t=0}^{T-1} q(x_t\mid x_{t-1}).$$
 
-Write each forward step but the first backwards with Bayes' rule, $q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t,x_0)\;\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)}$. In the product over $t$ the fractions cancel one another like the links of a telescope: each step's denominator is the numerator of the step before, and only the last numerator, $q(x_{T-1}\mid x_0)$, survives. The logarithm of the quotient is then a sum, and minus the bound becomes
+Write each forward step but the first backwards with Bayes' rule, $q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t,x_0)\;\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)}$. In the product over $t$ the fractions cancel one another like the links of a telescope: each step's denominator is the numerator of the step before, and only the last numerator, $q(x_{T-1}\mid x_0)$, survives (the first denominator, $q(x_{t=0}\mid x_0)$, cancels with the first forward step, which we left as it was). The logarithm of the quotient is then a sum. Recall $D_{KL}(q\,\Vert\,p)=\mathbb E_q[\log q-\log p]$: put each backward $q$ over the $p_\theta$ of the same step, and the averages are divergences. Minus the bound becomes
 
 $$
 L \;=\;
@@ -190,7 +190,7 @@ $$
 
 Section 3 was worth its trouble: the known-$x_0$ step is the target of every term of the sum.
 
-**Check.** For the mixture we can compute the true $-\mathbb E\log q(x_0)$ and compare. The model's mean is the best there is (the exact denoiser, section 8), with $\sigma_t^2=\tilde\beta_t$. Minus the bound must lie above the truth, and more steps must bring it closer: steps become "nearly normal", as section 2 showed. (The schedule here is even in log SNR: with more steps, all but the tiny first one shrink. The last step of a cosine schedule never gets small.)
+**Check.** For the mixture we can compute the true $-\mathbb E\log q(x_0)$ and compare. The model's mean is the best there is (the exact denoiser, section 8), with $\sigma_t^2=\tilde\beta_t$. Minus the bound must lie above the truth, and more steps must bring it closer, for two reasons. The way back becomes more nearly normal (section 2), and its spread comes closer to $\tilde\beta_t$. With few, large steps $\tilde\beta_t$ is too small: it counts what $x_t$ leaves open if $x_0$ is known, but not that $x_0$ is unknown. At 20 steps that is most of the gap. (Lesson 04 comes back to the choice of sigma. The schedule here is even in log SNR: with more steps, all but the tiny first one shrink. The last step of a cosine schedule never gets small.)
 """
 
 
@@ -241,7 +241,7 @@ for steps in (20, 100, 500):
 r"""
 ## 5. From a divergence to a distance
 
-Each term compares two normal distributions. We gave the model the same variance as the target, $\sigma_t^2 = \tilde\beta_t$; then everything in the divergence cancels but the distance between the means:
+Each term compares two normal distributions. Give the model the target's variance, $\sigma_t^2 = \tilde\beta_t$ for $t\ge1$; then everything in the divergence cancels but the distance between the means:
 
 $$D_{KL}\big(\mathcal N(\tilde\mu_t,\sigma_t^2 I)\,\Vert\,\mathcal N(\hat x_{t-1},\sigma_t^2 I)\big) = \frac{1}{2\sigma_t^2}\,\lVert \tilde\mu_t - \hat x_{t-1}\rVert^2 .$$
 
@@ -249,7 +249,7 @@ And $x_{t-1}$ itself is $\tilde\mu_t$ plus noise that no model can foresee. Give
 
 $$\mathbb E\,\lVert x_{t-1}-\hat x_{t-1}\rVert^2 = \lVert\tilde\mu_t-\hat x_{t-1}\rVert^2 + d\,\tilde\beta_t ,$$
 
-and the last term does not depend on $\theta$. So every term of the bound says: **make $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$ small.** That is the left side of the line at the top.
+and the last term does not depend on $\theta$. The last step of the chain fits in too: minus the log of a normal density is $\lVert x_0-\hat x_{t-1}\rVert^2/(2\sigma_0^2)$ plus a constant. (There $\tilde\beta_0=0$, so we take $\sigma_0^2=\beta_0$.) So every term of the bound says: **make $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$ small.** That is the left side of the line at the top.
 
 **Check.** The divergence by its definition (an average of a log ratio over samples) against the distance; and the distance to $x_{t-1}$ against the distance to its mean:
 """
@@ -343,9 +343,9 @@ r"""
 
 Together, the bound is a weighted sum of noise errors:
 
-$$L = \text{const} + \sum_t w_t\;\mathbb E\,\lVert\epsilon-\epsilon_\theta(x_t,t)\rVert^2,\qquad w_t = \frac{\beta_t^2}{2\sigma_t^2\,\alpha_t(1-\bar\alpha_t)} .$$
+$$L = \text{const} + \sum_t w_t\;\mathbb E\,\lVert\epsilon-\epsilon_\theta(x_t,t)\rVert^2,\qquad w_t = \frac{\beta_t^2}{2\sigma_t^2\,\alpha_t(1-\bar\alpha_t)}\qquad(\beta_t = 1-\alpha_t).$$
 
-Ho, Jain and Abbeel found that pictures come out better when the weights are simply **left out**. Look at what they do in the linear schedule of that paper: they insist on the first few steps, where noise is invisible. Without them, a network spends its strength where pictures are made. (At $t=0$, where $\tilde\beta_0 = 0$, the curve takes $\sigma^2=\beta_0$.)
+Ho, Jain and Abbeel found that pictures come out better when the weights are simply **left out**. Here are the weights for the linear schedule of that paper. Compare shapes, not heights (one factor for all $t$ changes nothing): the bound's weights insist on the first few steps, where noise is invisible. Left out, the network spends its strength where pictures are made. (At $t=0$, where $\tilde\beta_0 = 0$, the curve takes $\sigma^2=\beta_0$.)
 """
 
 # %%
@@ -414,9 +414,9 @@ for name, model in models.items():
 
 # %% [markdown]
 r"""
-A mean of two possibilities can be a third that never happens: halfway between the bumps there is no data at all. For pictures, the mean of all pictures that could hide behind heavy noise is a **blur**. A blurry $\hat x_0$ at high noise is not a weak model; it is the right answer to the question. Sharpness comes from the chain: a small step towards the mean, fresh noise, and a new, less ambiguous question.
+A mean of two possibilities can be a third that never happens: halfway between the bumps there are hardly any data. For pictures, the mean of all pictures that could hide behind heavy noise is a **blur**. A blurry $\hat x_0$ at high noise is not a weak model; it is the right answer to the question. Sharpness comes from the chain: a small step towards the mean, fresh noise, and a new, less ambiguous question.
 
-Move the noisy value and the timestep, and watch the possibilities (the posterior), their mean (the prediction), and the arrow of the score. Put $x_t$ at $-0.2$ and lower $t$: where does the mean fall, and at which $t$ does one bump win?
+Move the noisy value and the timestep, and watch the possibilities (the posterior), their mean (the prediction), and the arrow of the score. Put $x_t$ at $-0.9$ and lower $t$ from 95: where is the mean at first, and at which $t$ has the left bump won?
 """
 
 # %%
@@ -490,7 +490,7 @@ r"""
 
 `loss.find_the_bug` · medium · 12 minutes
 
-Four snippets that train, and train badly. Each has one faulty line; the model always predicts $\epsilon$. Return the number of the line.
+Four snippets that train, and train badly. Each has one faulty line. The model predicts $\epsilon$, and the errors are meant to be errors in $\epsilon$. Return the number of the line.
 """
 
 # %%
@@ -519,7 +519,7 @@ r"""
 
 **Read on** Ho, Jain, Abbeel (arXiv:2006.11239), section 3 and appendix A · Kingma and others, *Variational Diffusion Models* (arXiv:2107.00630) · Salimans, Ho, *Progressive Distillation* (arXiv:2202.00512), appendix D, on $v$ · Hang and others, *Min-SNR* (arXiv:2303.09556).
 
-**Next** comes training: a U-Net from scratch that learns what the exact denoiser knows.
+**Next** in [lesson 03](03_training.ipynb): a U-Net from scratch learns what the exact denoiser knows.
 """
 
 # %%

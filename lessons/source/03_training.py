@@ -11,7 +11,7 @@ Lesson 02 ended with a loss. Now a network learns from it: first one for points 
 - average the weights of a network while it trains, and say what that is good for;
 - draw a U-Net from memory, and give the reason for each of its parts.
 
-**Time** about 75 minutes, 3 exercises. **You need** lessons 01 and 02, and to have seen a small network in torch.
+**Time** about 75 minutes, 3 exercises. **You need** lessons 01 and 02, and to have seen a small network in torch. Symbols are collected in [NOTATION.md](NOTATION.md).
 """
 
 # %%
@@ -78,11 +78,11 @@ r"""
 
 The network gets $x_t$ and $t$. Why $t$? Because the same point means different things at different noise levels: at $t = 5$ a point halfway between the eyes is odd, at $t = 90$ it is as good as any.
 
-How should it be told? As one number, 0 to 999, it would drown its neighbours in the first layer, and the difference between 3 and 4 (which matters) would be as small as that between 803 and 804 (which does not). So $t$ comes as a row of waves, as positions do in a transformer (Vaswani and others 2017):
+How should it be told? As one number, 0 to 999, it would drown the other inputs of the first layer. Squeezed into 0 to 1, neighbouring steps would differ by a thousandth, and the network would hardly notice. So $t$ comes as a row of waves, some fast enough that even neighbours look different, as positions do in a transformer (Vaswani and others 2017):
 
 $$\big[\cos(t\,w_0), \dots, \cos(t\,w_{h-1}),\ \sin(t\,w_0), \dots, \sin(t\,w_{h-1})\big], \qquad w_i = 10000^{-i/h},\quad h = \tfrac12\,\text{size}.$$
 
-Think of clock hands: $w_0 = 1$ turns fast and tells neighbours apart; the last one hardly moves in a thousand steps and tells early from late. Every hand is written as cosine *and* sine, so that it is clear which way it turns.
+Think of clock hands: $w_0 = 1$ turns fast and tells neighbours apart; the last one hardly moves in a thousand steps and tells early from late. Every hand is written as cosine *and* sine, so that it is clear where it points.
 """
 
 # %% [markdown]
@@ -209,7 +209,7 @@ plots.curves(
 
 # %% [markdown]
 r"""
-Is it done when the curve is flat? Sample, and see. (How sampling works is the subject of lesson 04. Here `samplers.ddim` takes noise and a model, and walks back in 25 steps. A few points that stray beyond the frame are left out of the picture.)
+Is it done when the curve is flat? Sample, and see. (How sampling works is the subject of lesson 04. Here `samplers.ddim` takes noise and a model, and walks back in 25 steps. Points beyond the frame are left out of the picture; after 20 steps that is about half of them.)
 """
 
 
@@ -238,11 +238,11 @@ loss_after = {step: held_out_loss(each) for step, each in copies.items()}
 likely = {name: mixture.log_prob(cloud).median().item() for name, cloud in drawn.items()}
 names = list(likely)
 print(
-    "each is better than the one before, by held-out loss:  ",
+    "each is better than the one before, by held-out loss:       ",
     sorted(loss_after.values(), reverse=True) == list(loss_after.values()),
 )
 print(
-    "each is better than the one before, by log q of samples:",
+    "each puts its points on likelier places than the one before:",
     sorted(likely.values()) == list(likely.values()),
 )
 
@@ -254,7 +254,7 @@ for step in copies:
 
 # %% [markdown]
 r"""
-What counts is not the loss but its distance from the least possible one, and that is a small part of it. With pictures we cannot see the distance: all we have is a curve that seems flat. Two rules follow. **Watch samples, not only the loss.** And do not stop because the loss looks flat.
+What counts is not the loss but its distance from the least possible one, and that is a small part of it. With pictures we cannot see the distance: all we have is a curve that seems flat. Two rules follow. **Watch samples, not only the loss.** And do not stop because the loss looks flat. (Likelier places are not all, either: a cloud huddled in one spot would be likelier still. Lesson 04 comes back to this.)
 
 **At which times is the network good?** The loss by timestep, against the exact one:
 """
@@ -376,7 +376,7 @@ print(f"the average is better in most comparisons: {better > 0.75}")
 r"""
 ## 5. A U-Net, taken apart
 
-A picture of $16\times16$ pixels has 768 numbers. A layer that connects all with all, as for points, would have to learn the same edge anew at every place. The network for pictures is built of **convolutions**, which look through a window of $3\times3$ pixels and do the same everywhere. Ours is in `tlab_diffusion/diffusion/unet.py`, 100 lines, made to be read. Its plan is a ladder, down and up again:
+A picture of $16\times16$ pixels has 768 numbers. A layer that connects all with all, as for points, would have to learn the same edge anew at every place. The network for pictures is built of **convolutions**, which look through a window of $3\times3$ pixels and do the same everywhere. Ours is in `tlab_diffusion/diffusion/unet.py`, little more than a hundred lines, made to be read. Its plan is a ladder, down and up again:
 
 ```
  x_t ─ enter ─ block ──────────── skip ───────────── block ─ leave ─ noise     16 x 16, 32 channels
@@ -483,14 +483,14 @@ def shuffled(x):
 
 attention = net.middle_attention
 same = torch.allclose(attention(shuffled(features)), shuffled(attention(features)), atol=1e-5)
-print("attention does not know where:  ", same)
+print("shuffled in, shuffled out? attention:  ", same)
 convolution = net.middle_in.conv1
 same = torch.allclose(convolution(shuffled(features)), shuffled(convolution(features)), atol=1e-5)
-print("a convolution doesn't either:   ", same)
+print("shuffled in, shuffled out? convolution:", same)
 
 # %% [markdown]
 r"""
-(The convolution *does* know what is beside what, which is why the second line says False. That is the division of labour.)
+Attention does not know where anything is. The convolution knows what is beside what. That is the division of labour.
 
 **The last layer starts at 0**, so that an untrained network answers "no noise here". The first loss is then that of saying nothing, 1, whatever the random weights. If yours starts at 50, something is wrong before training has begun.
 """
@@ -613,7 +613,7 @@ print(f"samples that are copies: {copied:.0%}")
 
 # %% [markdown]
 r"""
-And what does the network see? Noise one unseen cat ever more, and ask for $\hat x_0$. Where little noise hides the cat, it comes back; where all is hidden, the answer is the mean of all cats: lesson 02's blur, the right answer to a hard question.
+And what does the network see? Give one unseen cat more and more noise, and ask for $\hat x_0$. At little noise its colour and outline come back; the eyes would need a longer training. Where all is hidden, the answer is the mean of all cats: lesson 02's blur, and this time it is the right answer.
 """
 
 # %%
@@ -658,7 +658,7 @@ r"""
 
 `training.find_the_bug` · hard · 15 minutes
 
-Four pieces of code from networks and their training. They run, and each has one faulty line. Return its number.
+Four pieces of code from networks and their training, each with one faulty line. Return its number. (To keep them short, `noise_loss` and `train_step` fill in for themselves what is left out here. That is not the bug.)
 """
 
 # %%
@@ -688,7 +688,7 @@ r"""
 
 **Read on** Ho, Jain, Abbeel (arXiv:2006.11239), algorithm 1 and appendix B · Ronneberger, Fischer, Brox, *U-Net* (arXiv:1505.04597) · Vaswani and others, *Attention Is All You Need* (arXiv:1706.03762), section 3.5 · Tancik and others, *Fourier Features* (arXiv:2006.10739) · Karras and others, *Analyzing and Improving the Training Dynamics of Diffusion Models* (arXiv:2312.02696), on averages chosen after the training.
 
-**Next** in lesson 04: sampling. We used `samplers.ddim` as a black box; there it is opened, and you write its step yourself.
+**Next** in [lesson 04](04_sampling.ipynb): sampling. We used `samplers.ddim` as a black box; there it is opened, and you write its step yourself.
 """
 
 # %%

@@ -11,7 +11,7 @@ A model that knows the noise is not yet a picture. This lesson walks the chain b
 - say why a second-order solver needs fewer steps, and measure its order;
 - draw pictures from a closed formula, and start the chain where it should start.
 
-**Time** about 80 minutes, 3 exercises. **You need** lessons 01 and 02.
+**Time** about 80 minutes, 3 exercises. **You need** lessons 01 and 02. Symbols are collected in [NOTATION.md](NOTATION.md).
 """
 
 # %%
@@ -68,7 +68,7 @@ Lesson 02 found the best step back. With fresh noise $z\sim\mathcal N(0,I)$,
 
 $$\hat x_{t-1} = \frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right) + \sigma_t z .$$
 
-Read it from the inside: take away the share of the noise that step $t$ had added, stretch what is left (the noising step had shrunk it), and put a little new noise on top. The last step, $t=0$, leads to the clean sample: no noise there.
+Here $\alpha_t = 1-\beta_t$, $\bar\alpha_t$ is the product of the alphas up to $t$, and $\epsilon_\theta$ is the model's guess of the noise. Read it from the inside: take away the share of the noise that step $t$ had added, stretch what is left (the noising step had shrunk it), and put a little new noise on top. The last step, $t=0$, leads to the clean sample: no noise there.
 
 This is **ancestral sampling**: each sample is drawn given its noisy ancestor.
 """
@@ -142,7 +142,7 @@ r"""
 In lesson 02, $\sigma_t$ was a constant chosen beforehand. Which one? The true step back, $q(x_{t-1}\mid x_t)$, has a variance that depends on the data. Two extremes can be computed:
 
 - data that are **one single point**: then $x_0$ is known, and the step back is the posterior of lesson 02. Its variance is $\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\beta_t$: the **small** sigma;
-- data that are **standard normal**: then $x_t$ says least about $x_0$, and the variance is $\beta_t$: the **large** sigma.
+- data that are **standard normal**: then the variance is $\beta_t$: the **large** sigma.
 
 **Check.** For normal data of standard deviation $s$ everything is a formula: the posterior's variance, plus what is still unknown about $x_0$, times its weight squared. Here it is in units of $\beta_t$, the large choice. (The small one is the column $s=0$.)
 """
@@ -163,17 +163,17 @@ for t in (1, 3, 10, 100):
 
 # %% [markdown]
 r"""
-The truth lies between the two choices, and beyond the first steps they hardly differ: with a thousand steps, either will do. With fewer, larger steps the gap opens. And what if we leave the noise out, or add too much? Four sigmas on the face, in the same 200 steps:
+For normal data with $s$ between 0 and 1 the truth lies between the two choices. (For other data of variance at most 1 it does so on average over $x_t$; between two bumps it can be larger.) Beyond the first steps the two hardly differ: with a thousand steps, either will do. With fewer, larger steps the gap opens. And what if we leave the noise out, or add too much? Four sigmas on the face, in the same 200 steps:
 """
 
 # %%
-sigmas = {
+choices = {
     "none": lambda chain: torch.zeros_like(chain),
     "small": lambda chain: samplers.ancestral_std(chain, "small"),
     "large": lambda chain: samplers.ancestral_std(chain, "large"),
     "large, doubled": lambda chain: 2 * samplers.ancestral_std(chain, "large"),
 }
-ends = {name: walk_back(x_T, path, sigma_of)[-1] for name, sigma_of in sigmas.items()}
+ends = {name: walk_back(x_T, path, sigma_of)[-1] for name, sigma_of in choices.items()}
 plots.points(ends, title="No noise: a single spot. Too much: a cloud. Between: a face")
 
 # %% tags=["nbval-check-output"]
@@ -183,7 +183,7 @@ for name, end in ends.items():
 
 # %% [markdown]
 r"""
-So noise is no decoration. The mean step pulls every point towards the best guess, which at high noise is the same for all: the middle of the data. Repeated without noise, it pulls the whole cloud into one spot. The noise $\sigma_t z$ gives back just the spread that the averaging takes. The small sigma gives back a little too little: its points surprise *less* than the truth, for they huddle in the bumps, which are more than single points.
+So noise is no decoration. The mean step pulls every point towards the best guess, which at high noise is the same for all: the middle of the data. Repeated without noise, it pulls the whole cloud into one spot (which, as the noise falls, slides into the nearest part of the face, the mouth). The noise $\sigma_t z$ gives back just the spread that the averaging takes. The small sigma gives back a little too little: its points surprise *less* than the truth, for they huddle in the bumps, which are more than single points.
 
 With **few** steps neither choice helps:
 """
@@ -191,7 +191,7 @@ With **few** steps neither choice helps:
 # %%
 short = samplers.spaced_timesteps(1000, 15)
 short_ends = {
-    f"{name}, 15 steps": walk_back(x_T, short, sigmas[name])[-1] for name in ("small", "large")
+    f"{name}, 15 steps": walk_back(x_T, short, choices[name])[-1] for name in ("small", "large")
 }
 plots.points(short_ends | {"truth": truth}, title="In fifteen steps, points are lost on the way")
 
@@ -281,7 +281,7 @@ print("eta = 0, other seed, same samples:", torch.equal(ddim(x_T, path), ddim(x_
 
 # %% [markdown]
 r"""
-With $\eta = 0$ the chain has become a **map** from noise to samples. Each start has its one end, whatever the number of steps, so noise becomes an address: keep the seed, and you keep the picture, while you change the prompt or the number of steps. (Lesson 06 walks between two such addresses.) Compare 50 and 200 steps from the same starts:
+With $\eta = 0$ the chain has become a **map** from noise to samples. Each start has its one end, and with enough steps their number hardly moves it. So noise becomes an address: keep the seed, and more steps only refine the picture, while another prompt often keeps its layout. (Lesson 06 walks between two such addresses.) Compare 50 and 200 steps from the same starts:
 """
 
 # %% tags=["nbval-check-output"]
@@ -405,9 +405,9 @@ for name, values in errors.items():
 
 # %% [markdown]
 r"""
-At five or ten steps neither has entered its regime and the two are alike; from twenty on the second order pays. (Beyond what is shown the curve flattens: the last jump, from $t=0$ to the clean sample, cannot be made smaller.)
+Up to twenty steps neither has entered its regime and the two are alike; beyond, the second order pays. (Beyond what is shown the curve flattens: the last jump, from $t=0$ to the clean sample, cannot be made smaller.)
 
-Samplers **with** noise have no exact end. What can be compared is the *distribution*: sort the samples, sort the truth, take the mean distance (this is the Wasserstein distance on a line). Chance in 10 000 samples sets a floor of about 0.01: the last line is one draw of the truth against the truth.
+Samplers **with** noise have no exact end. What can be compared is the *distribution*: sort the samples, sort the truth, take the mean distance (this is the Wasserstein distance on a line). Chance in 10 000 samples sets a floor of somewhat under 0.01: the last line is one draw of the truth against the truth.
 """
 
 # %%
@@ -446,7 +446,7 @@ plots.curves(
     misses | {"truth against truth": [floor] * len(counts)},
     xlabel="steps",
     ylabel="distance of the distributions",
-    title="The small sigma lags; from fifty steps on, the second order leads",
+    title="The small sigma lags; the others come down to the level of chance",
     log="xy",
 )
 
@@ -456,7 +456,7 @@ for name, values in misses.items():
 
 # %% [markdown]
 r"""
-With an exact model, then, noise gains nothing, and the timid sigma loses. A *trained* model errs, and a curve carries every error to its end, while fresh noise washes old errors out step by step. That is why, given many steps, samplers with noise can draw the better pictures, and why $\eta$ is still a knob. (Karras and others 2022, section 4, look at this closely.)
+With an exact model, then, noise gains little, and the timid sigma loses. A *trained* model errs, and a curve carries every error to its end, while fresh noise washes old errors out step by step. That is why, given many steps, samplers with noise can draw the better pictures, and why $\eta$ is still a knob. (Karras and others 2022, section 4, look at this closely.)
 
 ## 7. Play
 
@@ -531,7 +531,7 @@ print(f"while any two pictures of the set lie at least {apart.min():.1f} apart")
 r"""
 All copies. **The perfect denoiser of a training set can only give the training set back.** A network that draws *new* pictures does so because it is not perfect: it cannot memorise every picture, so it has to find what they have in common. Remember this when somebody trains a model on five pictures (lesson 08).
 
-With a model this decided, steps hardly matter for sharpness: one step gives the mean of everything, a few give finished pictures.
+With a model this decided, a few steps are enough to be sharp. One step gives a blur of many pictures; from two on the picture is sharp, but not always the same one.
 """
 
 # %%
@@ -560,7 +560,7 @@ Two details decide whether the first step is honest.
 
 **Let there be nothing left at T.** Lesson 01 found that Stable Diffusion's schedule leaves 7 % of each pixel's value even at $t = 999$: enough to read the brightness. A model that has learned this finds *medium* brightness in pure noise, whose mean is 0. Zero terminal SNR repairs it; the model then has to predict $v$.
 
-**Check.** Draw 200 pictures each way, in 20 steps of DDIM (and once in 60), and compare the spread of their brightness with that of the set:
+**Check.** Draw 200 pictures each way, in 20 steps of DDIM (and two ways in 60), and compare the spread of their brightness with that of the set:
 """
 
 # %%
@@ -571,6 +571,7 @@ ways = {
     "trailing": (sd_betas, "trailing", 20, "epsilon"),
     "trailing, 60 steps": (sd_betas, "trailing", 60, "epsilon"),
     "zero SNR": (zero_betas, "trailing", 20, "v_prediction"),
+    "zero SNR, 60 steps": (zero_betas, "trailing", 60, "v_prediction"),
 }
 generator = torch.Generator().manual_seed(5)
 start_pictures = torch.randn(200, 3, 64, 64, generator=generator)
@@ -604,7 +605,7 @@ plots.picture_grid(
 
 # %% [markdown]
 r"""
-With a dishonest start a *perfect* model draws bright pictures rarely or never, and more steps do not help. And why must it be $v$? At the last timestep $\bar\alpha = 0$ and $x_t$ is the noise: a prediction of $\epsilon$ repeats the input, and $\hat x_0$ would be a division by 0. The package refuses:
+With a dishonest start a *perfect* model draws bright pictures rarely or never, and more steps do not help. With zero terminal SNR all 24 come, and with more steps the spread comes near the set's. And why must it be $v$? At the last timestep $\bar\alpha = 0$ and $x_t$ is the noise: a prediction of $\epsilon$ repeats the input, and $\hat x_0$ would be a division by 0. The package refuses:
 """
 
 # %% tags=["nbval-check-output"]
@@ -649,7 +650,7 @@ r"""
 
 **Read on** Ho, Jain, Abbeel (arXiv:2006.11239), section 3.2 · Song, Meng, Ermon, *DDIM* (arXiv:2010.02502) · Lu and others, *DPM-Solver++* (arXiv:2211.01095) · Karras and others, *Elucidating the Design Space* (arXiv:2206.00364) · Lin and others (arXiv:2305.08891).
 
-**Next** comes a model that listens: lesson 05, text and guidance.
+**Next** comes a model that listens: [lesson 05](05_text_and_guidance.ipynb), text and guidance.
 """
 
 # %%

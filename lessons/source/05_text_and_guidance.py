@@ -29,7 +29,7 @@ from tlab_diffusion.diffusion.conditioning import contrastive_loss as contrast
 from tlab_diffusion.diffusion.conditioning import cross_attention as attend
 from tlab_diffusion.diffusion.isotropic import IsotropicMixture
 from tlab_diffusion.diffusion.schedules import alphas_cumprod, cosine_betas
-from tlab_diffusion.picturebook import caption, random_scene, render
+from tlab_diffusion.picturebook import IDENTIFIERS, caption, random_scene, render
 from tlab_diffusion.pipelines.attention import record_attention, word_maps, word_tokens
 
 STEPS = 12  # denoising steps of every picture of this lesson
@@ -43,7 +43,7 @@ r"""
 
 ## 1. Words become tokens
 
-A network reads numbers. The **tokenizer** cuts a text into pieces from a fixed list, and each piece has a number. Which pieces? Take all letters first, then again and again join the pair that comes up most often in a large text. Common words so become one piece, and any rare word is still some row of pieces, down to single letters. This is byte-pair encoding (`</w>` marks the end of a word).
+A network reads numbers. The **tokenizer** cuts a text into pieces from a fixed list, and each piece has a number. Which pieces? Take all letters first, then again and again join the pair that comes up most often in a large text. That way common words become one piece, and any rare word is still some row of pieces, down to single letters. This is byte-pair encoding (`</w>` marks the end of a word).
 """
 
 # %% tags=["nbval-check-output"]
@@ -54,7 +54,7 @@ for text in ("a striped red cat in the snow", "a crocodile", "a cat eating photo
 
 # %% [markdown]
 r"""
-Two checks. Every word of our world's captions is one token. And so are twenty words that no caption has, the **identifiers**: short, rare, meaning nothing. Lesson 08 will give one of them a meaning, *this* character. A made-up name that falls into pieces would drag along whatever the pieces mean.
+Two checks. Every word of our world's captions is one token. And so are the twenty **identifiers**, short made-up words. In training about one caption in fifty carried one at random, so they exist and name nothing. Lesson 08 will give one of them a meaning, *this* character. A made-up name that falls into pieces would drag along whatever the pieces mean.
 """
 
 # %% tags=["nbval-check-output"]
@@ -62,8 +62,10 @@ captions = [caption(random_scene(seed)).replace(",", "") for seed in range(300)]
 words_of_world = {word for text in captions for word in text.split()}
 whole = [word for word in words_of_world if len(tokenizer.tokenize(word)) == 1]
 print(f"{len(whole)} of {len(words_of_world)} words of the captions are one token each")
-for name in ("zwx", "sparkletail"):
+for name in (*IDENTIFIERS[:2], "sparkletail"):
     print(f"{name}: {' '.join(tokenizer.tokenize(name))}")
+single = [name for name in IDENTIFIERS if len(tokenizer.tokenize(name)) == 1]
+print(f"{len(single)} of {len(IDENTIFIERS)} identifiers are one token each")
 
 # %% [markdown]
 r"""
@@ -115,7 +117,7 @@ Even the end mark differs: it comes last, so it has read the whole caption. CLIP
 
 Where does a text encoder learn that "red" is a colour? From pairs. **CLIP** (Radford and others 2021) has two encoders, one for pictures and one for captions, both ending in a vector of the same size. Take a batch of $B$ pictures with their captions, and compare every picture with every caption by the cosine of their vectors:
 
-$$\text{logits}_{ij} = \frac{\cos(u_i, v_j)}{\tau},\qquad u_i \text{ of picture } i,\quad v_j \text{ of caption } j.$$
+$$\text{logits}_{ij} = \frac{\cos(u_i, c_j)}{\tau},\qquad u_i \text{ of picture } i,\quad c_j \text{ of caption } j.$$
 
 The temperature $\tau$ is a small number, for cosines lie too close together to decide anything. Then play a guessing game twice. Given picture $i$, which of the $B$ captions is its own? That is a classification along row $i$ of the table, and the right class is $i$. Given caption $j$, which picture? The same along column $j$. The loss is the mean of both cross-entropies.
 
@@ -128,7 +130,7 @@ r"""
 
 `guidance.contrastive_loss` · medium · 15 minutes
 
-The features come as they are, of any length. Return one number.
+The features come as they are, not yet of length 1. Return one number.
 """
 
 
@@ -175,8 +177,8 @@ for _ in range(300):
 
 with torch.no_grad():
     u = nn.functional.normalize(of_picture(small[500:]), dim=1)
-    v = nn.functional.normalize(of_caption(has_token[500:]), dim=1)
-found = (u @ v.T).argmax(dim=1)
+    c = nn.functional.normalize(of_caption(has_token[500:]), dim=1)
+found = (u @ c.T).argmax(dim=1)
 right = found == torch.arange(64)
 print(f"loss: {losses[0]:.1f} at first, {losses[-1]:.1f} at the end (log 128 = 4.9 knows nothing)")
 print(f"new pictures whose caption is found among 64: {right.float().mean():.0%}")
@@ -291,7 +293,7 @@ print(f"{dropped.count('') / 10_000:.1%} of 10 000 captions were dropped")
 
 # %% [markdown]
 r"""
-Ask our model. All these are its best guess of the clean picture ($\hat x_0$, lesson 02) from one and the same almost pure noise, at $t = 900$; only the caption differs. Remember that a best guess is a *mean*, so it is a blur. But the mean over all pictures, and the mean over red cats, are different blurs.
+Ask our model. All these are its best guess of the clean picture ($\hat x_0$, lesson 02) from one and the same pure noise, at $t = 999$; only the caption differs. Remember that a best guess is a *mean*, so it is a blur. But the mean over all pictures, and the mean over red cats, are different blurs.
 """
 
 
@@ -312,7 +314,7 @@ x_T = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0)).to(d
 
 asked = ["", "a red cat", "a green dragon", "a cat in the snow", "a cat at night"]
 with torch.inference_mode():
-    x_t, t = x_T[:1].expand(5, -1, -1, -1), torch.full((5,), 900, device=device)
+    x_t, t = x_T[:1].expand(5, -1, -1, -1), torch.full((5,), 999, device=device)
     eps = model(x_t, t, encode(asked))
     guesses = to_pictures(parameterization.x0_from_eps(x_t, t, eps, alpha_bar))
 
@@ -324,7 +326,7 @@ plots.picture_strip(
 r"""
 ## 6. Classifier-free guidance
 
-A model that is told "a red cat" draws what fits the caption *on average*, the vague fits included. Often we want it clearer than that. So ask twice, without words and with them, and go further in the direction of the difference (Ho and Salimans 2022):
+A model that is told "a red cat" draws everything that had such a caption in training, the unclear examples too. Often we want it clearer. So ask twice, without words and with them, and go further in the direction of the difference (Ho and Salimans 2022):
 
 $$\hat\epsilon = \epsilon_\theta(x_t, \varnothing) + w\,\big(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t, \varnothing)\big).$$
 
@@ -356,9 +358,9 @@ r"""
 
 $$\nabla\log q(x_t\mid c) - \nabla\log q(x_t) = \nabla \log p(c\mid x_t).$$
 
-The difference of the two answers *is* the slope of a classifier: in which direction does $x_t$ become more clearly a $c$? Guidance follows it $w$ times as strongly, and no classifier was ever trained.
+The difference of the two *scores* is the slope of a classifier; in noises, $\epsilon_\theta(x_t,c)-\epsilon_\theta(x_t,\varnothing) = -\sqrt{1-\bar\alpha_t}\;\nabla\log p(c\mid x_t)$. In which direction does $x_t$ become more clearly a $c$? Guidance follows it $w$ times as strongly, and no classifier was ever trained.
 
-**Check**, in a world where everything is known: single numbers, two classes. The class told has bumps at $-1.2$ and $0.2$, the other one at $0.9$. The slope of $\log p(c\mid x_t)$, measured by a finite difference, against the difference of the two exact denoisers:
+**Check**, in a world where everything is known: single numbers, two classes. The class told has bumps at $-1.2$ and $0.2$, the other one at $0.9$. The slope of $\log p(c\mid x_t)$, measured by a finite difference, against the difference of the two exact denoisers, turned into scores:
 """
 
 # %% tags=["nbval-check-output"]
@@ -377,7 +379,7 @@ x, t, h = torch.linspace(-1, 1.5, 5, dtype=torch.float64)[:, None], torch.full((
 slope = (log_p_told(x + h, t) - log_p_told(x - h, t)) / (2 * h)
 difference = -(exact_told(x, t) - exact(x, t)) / (1 - abar[300]).sqrt()
 print("slope of the classifier:", [f"{value:+.4f}" for value in slope.flatten()])
-print("difference of answers:  ", [f"{value:+.4f}" for value in difference.flatten()])
+print("difference, as scores: ", [f"{value:+.4f}" for value in difference.flatten()])
 
 # %% [markdown]
 r"""
@@ -448,7 +450,7 @@ plots.picture_grid(rows, labels, columns=6, title=f"{PROMPT}: a noise a row, a s
 
 # %% [markdown]
 r"""
-Read a row from left to right. At 0 the caption is not heard. At 1 it is, but gently. Then the picture obeys more and more plainly; and at the right end colours run to extremes and fine structure suffers, for the prediction has left the region where the model was trained. Compare the columns, too: how much do the four pictures of one column have in common?
+Read a row from left to right. At 0 the caption is not heard. At 1 it already is: red cat, crown, snow. Up to 4 the red grows fuller. At 8 and 15 faces fade and outlines smear, for the prediction has left the region where the model was trained. Compare the columns, too: how much do the four pictures of one column have in common?
 
 **Check.** Scale 1 is the conditional answer and 0 the unconditional one, exactly; and two numbers for the eye's impression: the contrast of the pictures, and how far the four of a column lie apart.
 """
@@ -470,6 +472,8 @@ for scale, pictures in by_scale.items():
 
 # %% [markdown]
 r"""
+From scale 1 on the numbers hardly move: this caption settles nearly everything in our small world. For the loss of variety look at section 6.
+
 Move the scale yourself. On the right the same experiment in a plane where everything is known: two classes of three bumps each, and the orange one is told. Which of its bumps is given up first, and why? At which scale do the points leave the data?
 """
 
@@ -524,7 +528,7 @@ r"""
 The maps are coarse, 8 × 8, for only there does this U-Net read. Each has its own scale, so compare places, not words. Choose a word and a step below; the bars give the words' shares. Some things to find:
 
 1. How do the maps change from the first step, when there is only noise, to the last?
-2. How much attention goes to the start mark, which says nothing? A place that needs no word has to put its unit somewhere.
+2. Which token gets most attention? More than half goes to the end marks. They have read the whole caption (section 2), so what can a place learn there? And a place that needs no word has to put its unit somewhere.
 3. A vector knows all words before its own (section 2). So what may a place learn from "snow" beside the snow?
 
 The third is a warning: an attention map shows where a vector was *read*, not what was taken from it.
@@ -541,7 +545,7 @@ Without a kernel, here is the same as a still picture:
 
 ## 9. Find the bug
 
-Four snippets about guidance. All run without an error, and each has one faulty line.
+Four snippets about guidance, each with one faulty line. (To keep them short, `noise_loss` and `ddim_step` fill in for themselves what is left out here. That is not the bug.)
 """
 
 # %%
@@ -579,7 +583,7 @@ r"""
 
 **Read on** Radford and others, *CLIP* (arXiv:2103.00020), section 2 · Vaswani and others, *Attention Is All You Need* (arXiv:1706.03762), section 3.2 · Ho, Salimans, *Classifier-Free Diffusion Guidance* (arXiv:2207.12598) · Bradley, Nakkiran, *Classifier-Free Guidance is a Predictor-Corrector* (arXiv:2408.09000) · Hertz and others, *Prompt-to-Prompt* (arXiv:2208.01626), which edits pictures by their attention maps.
 
-**Next** comes latent diffusion: why the U-Net draws 4 × 16 × 16 numbers and not pixels, and the whole of Stable Diffusion taken apart.
+**Next** in [lesson 06](06_latent_diffusion.ipynb) comes latent diffusion: why the U-Net draws 4 × 16 × 16 numbers and not pixels, and the whole of Stable Diffusion taken apart.
 """
 
 # %%

@@ -11,7 +11,7 @@ So far a model of ours could work on whatever it was given: points, pixels, any 
 - sample from a real latent diffusion model with a loop of your own, and prove it right;
 - redraw a picture instead of drawing one, and walk between two noises.
 
-**Time** about 90 minutes, 5 exercises. **You need** DDIM (lesson 04), guidance (lesson 05), and the closed form of lesson 01.
+**Time** about 90 minutes, 5 exercises. **You need** DDIM (lesson 04), guidance (lesson 05), and the closed form of lesson 01. Symbols are collected in [NOTATION.md](NOTATION.md).
 """
 
 # %%
@@ -83,7 +83,7 @@ for name, unet, latent_side, pixel_side, tokens in (
 
 # %% [markdown]
 r"""
-A convolution does the same work at every place, so its cost grows with their number. Self-attention compares each place with each other one: four times the side is 16 times the places and 256 times the comparisons. That is why the work grows faster than the places do, and for Stable Diffusion at $512 \times 512$ very much faster. A picture takes tens of such calls, and training takes millions of them three times over. Latents are what made it affordable.
+A convolution does the same work at every place, so its cost grows with their number. Self-attention compares each place with each other one: four times the side is 16 times the places and 256 times the comparisons. That is why the work grows faster than the places do, and for Stable Diffusion at $512 \times 512$ very much faster. A picture takes tens of such calls; a training step costs about three for each picture, and takes millions of pictures. Latents are what made it affordable.
 
 ## 2. The autoencoder
 
@@ -202,7 +202,7 @@ Flat colour costs nothing; outlines, eyes and fine patterns are where the number
 
 ## 3. A cloud, not a point
 
-The encoder does not return one latent for a picture, but a normal distribution: a mean and a variance for each of the 1024 numbers. (This makes it a *variational* autoencoder, VAE.) In training, the decoder gets a draw from that cloud instead of its centre, and a second term of the loss pulls all clouds towards the standard normal one. Both say: do not put pictures too far apart, or in too small a place. Networks prefer to put out the *logarithm* of the variance, since any number is a valid logarithm.
+The encoder does not return one latent for a picture, but a normal distribution: a mean and a variance for each of the 1024 numbers. (This makes it a *variational* autoencoder, VAE.) In training, the decoder gets a draw from that cloud instead of its centre, and a second term of the loss pulls all clouds towards the standard normal one. The draw says: keep pictures further apart than a cloud is wide, or they get mixed up. The second term says: but stay near 0, and do not let the clouds shrink to points. Networks prefer to put out the *logarithm* of the variance, since any number is a valid logarithm.
 
 One thing more. Our schedules trade signal for noise as if the data had variance 1; lesson 01 built on that, and so does the signal-to-noise ratio. Latents come in whatever units the autoencoder liked. So they are multiplied by one constant, the **scaling factor**: one over their standard deviation, measured once and written into the model's configuration.
 """
@@ -233,20 +233,20 @@ encode = reference("latent.encode")
 
 noise = torch.randn(posterior.mean.shape, generator=generator)
 scaling_factor = vae.config.scaling_factor
-z = encode(posterior.mean, posterior.logvar, noise, scaling_factor)
+latents = encode(posterior.mean, posterior.logvar, noise, scaling_factor)
 
 print(f"scaling factor {scaling_factor:.3f}")
 print(
-    f"standard deviation of the latents: {posterior.mean.std():.3f} as they come, {z.std():.3f} scaled"
+    f"standard deviation of the latents: {posterior.mean.std():.3f} as they come, {latents.std():.3f} scaled"
 )
 print(f"typical width of a cloud, scaled: {(scaling_factor * posterior.std).mean():.1g}")
-drawn = vae.decode(z / scaling_factor).sample
+drawn = vae.decode(latents / scaling_factor).sample
 print(
     f"copies from the clouds' centres {psnr(x, x_hat).mean():.1f} dB, from draws {psnr(x, drawn).mean():.1f} dB"
 )
 
 # %% tags=["nbval-check-output"]
-print(f"scaled latents of unseen scenes: standard deviation {z.std():.1f}")
+print(f"scaled latents of unseen scenes: standard deviation {latents.std():.1f}")
 
 # %% [markdown]
 r"""
@@ -266,7 +266,7 @@ for name, std in (("scaled", 1.0), ("unscaled", 1 / 0.18215)):
 
 # %% [markdown]
 r"""
-Unscaled, "pure noise" would still be more than a third picture. A model trained on that would be lost when it has to start from real noise.
+Unscaled, the last step would still hold a picture more than a third as strong as the noise. A model trained on that would be lost when it has to start from real noise.
 
 ## 4. What latents look like
 
@@ -275,7 +275,7 @@ Here they are: each picture with its four channels, $16 \times 16$ places each.
 
 # %%
 plots.latent_channels(
-    x[:3], z[:3], title="Three pictures and their latents: small, but still pictures"
+    x[:3], latents[:3], title="Three pictures and their latents: small, but still pictures"
 )
 
 # %% [markdown]
@@ -284,7 +284,7 @@ Latents are not a code in which everything depends on everything. They are still
 """
 
 # %%
-collage = torch.cat([z[:2, :, :, :8], z[3:5, :, :, 8:]], dim=3)  # left half of A, right of B
+collage = torch.cat([latents[:2, :, :, :8], latents[3:5, :, :, 8:]], dim=3)  # left half of A, right of B
 glued = vae.decode(collage / scaling_factor).sample
 trios = [(x_hat[number], x_hat[number + 3], glued[number]) for number in (0, 1)]
 plots.picture_strip(
@@ -545,7 +545,7 @@ for digits, pipe, start in (
 ):
     mine, theirs = both_runs(pipe, start)
     largest[digits] = ((mine - theirs).abs().max() / theirs.abs().max()).item()
-    print(f"{digits}: largest difference after the whole run {largest[digits]:.0e}, likewise")
+    print(f"{digits}: largest difference after the whole run {largest[digits]:.0e} of the largest value")
 
 # %% tags=["nbval-check-output"]
 print("float32: below 1 in a hundred:", largest["float32"] < 1e-2)
@@ -627,15 +627,15 @@ Pip, whom the model has never seen, and a prompt that wants something else:
 img2img_start = reference("latent.img2img_start")
 
 pip = to_model_range(torch.from_numpy(render(subject_scenes("pip")[0])))[None]
-z_pip = scaling_factor * vae.encode(pip).latent_dist.mean
+latents_pip = scaling_factor * vae.encode(pip).latent_dist.mean
 wish = "a red dragon in a meadow"
 
 strengths = [0.2, 0.4, 0.6, 0.8, 1.0]
 redrawn = []
 for strength in strengths:
-    z_t, start = img2img_start(z_pip, noise[:1], strength, timesteps, alphas_cumprod)
+    x_t, start = img2img_start(latents_pip, noise[:1], strength, timesteps, alphas_cumprod)
     left = timesteps[start:]
-    redrawn.append(denoise(model, z_t, embed([wish]), embed([""]), left, alphas_cumprod, 5.0))
+    redrawn.append(denoise(model, x_t, embed([wish]), embed([""]), left, alphas_cumprod, 5.0))
 redrawn = torch.cat(redrawn)
 
 plots.picture_strip(
@@ -647,7 +647,7 @@ plots.picture_strip(
 # %%
 similarity = psnr(decode(redrawn), pip.expand(5, -1, -1, -1))
 for strength, decibels in zip(strengths, similarity, strict=True):
-    print(f"strength {strength}: {decibels:.1f} dB from Pip")
+    print(f"strength {strength}: PSNR with Pip {decibels:.1f} dB")
 
 # %% tags=["nbval-check-output"]
 print("the least strength stays nearest to Pip:", similarity.argmax().item() == 0)
@@ -658,7 +658,7 @@ At low strength the place, the pose and much of the outline are still Pip's, for
 
 ## 9. Walking
 
-Between two noises lie others. What do they draw? The obvious walk is the straight line, $(1-w)\,a + w\,b$. Try it on numbers first. Two independent noises $a$, $b$ of variance 1 have a mix of variance $(1-w)^2 + w^2$, which is $\tfrac12$ in the middle:
+Between two noises lie others. What do they draw? The obvious walk is the straight line, $(1-u)\,a + u\,b$, with a weight $u$ from 0 to 1. Try it on numbers first. Two independent noises $a$, $b$ of variance 1 have a mix of variance $(1-u)^2 + u^2$, which is $\tfrac12$ in the middle:
 """
 
 # %% tags=["nbval-check-output"]
@@ -676,7 +676,7 @@ print(f"angle between two of them: {angles.mean():.0f} degrees, give or take {an
 r"""
 In 1024 dimensions the length of a normal vector hardly varies. All noises that the model has ever seen lie in a thin shell around a sphere, nearly at right angles to one another, and a straight line cuts through the empty inside. The way on the sphere is the arc (**slerp**, spherical linear interpolation, Shoemake 1985): with $\omega$ the angle between $a$ and $b$,
 
-$$\mathrm{slerp}(a, b, w) = \frac{\sin((1-w)\,\omega)}{\sin\omega}\,a + \frac{\sin(w\,\omega)}{\sin\omega}\,b .$$
+$$\mathrm{slerp}(a, b, u) = \frac{\sin((1-u)\,\omega)}{\sin\omega}\,a + \frac{\sin(u\,\omega)}{\sin\omega}\,b .$$
 """
 
 # %% [markdown]
@@ -755,7 +755,7 @@ r"""
 
 **Read on** Rombach and others, *High-Resolution Image Synthesis with Latent Diffusion Models* (arXiv:2112.10752), sections 3 and 4.1 · Kingma, Welling, *Auto-Encoding Variational Bayes* (arXiv:1312.6114) · Meng and others, *SDEdit* (arXiv:2108.01073) · the documentation of diffusers, "Understanding pipelines, models and schedulers".
 
-**Next** comes DreamBooth: the model knows robots, and has never met Pip. Five pictures should be enough to introduce them.
+**Next** in [lesson 07](07_dreambooth_paper.ipynb) comes DreamBooth: the model knows robots, and has never met Pip. Five pictures should be enough to introduce them.
 """
 
 # %%

@@ -720,7 +720,7 @@ And two questions that help when rules do not: *Would I do this if they were sit
 
 **Read on** the paper itself, arXiv:2208.12242, and its appendix on limits · Gal and others, *Textual Inversion* (arXiv:2208.01618) · Hu and others, *LoRA* (arXiv:2106.09685) · Kumari and others, *Custom Diffusion* (arXiv:2212.04488), which trains less and several subjects at once · Caron and others, *DINO* (arXiv:2104.14294) · Zhang and others, *LPIPS* (arXiv:1801.03924) · Shan and others, *Glaze* (arXiv:2302.04222), how artists can protect their work.
 
-**Next** you do it yourself: five pictures, one word, a few minutes.
+**Next** in [lesson 08](08_dreambooth_hands_on.ipynb) you do it yourself: five pictures, one word, a few minutes.
 """
 
 # %%

@@ -619,7 +619,7 @@ If the photos show a person, ask that person first, before you train and again b
 
 **Read on** Ruiz and others, *DreamBooth* (arXiv:2208.12242), sections 4.3 and 4.4 and the pictures of its appendix · Hu and others, *LoRA* (arXiv:2106.09685) · Dettmers and others, *8-bit Optimizers via Block-wise Quantization* (arXiv:2110.02861).
 
-**Next** comes the question of every practitioner: *which* learning rate, *how many* steps? Lesson 09 searches.
+**Next** comes the question of every practitioner: *which* learning rate, *how many* steps? [Lesson 09](09_grid_search.ipynb) searches.
 """
 
 # %%

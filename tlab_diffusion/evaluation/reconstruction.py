@@ -13,7 +13,7 @@ def reconstruct(vae, pictures: np.ndarray) -> np.ndarray:
     parts = []
     for start in range(0, len(pictures), 64):
         x = to_tensor(pictures[start : start + 64]).to(vae.device)
-        x_hat = vae.decode(vae.encode(x).latent_dist.mean).sample.clamp(-1, 1)
+        x_hat = vae.decode(vae.encode(x).latent_dist.mean).sample.float().clamp(-1, 1)
         parts.append(((x_hat + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(parts)
 

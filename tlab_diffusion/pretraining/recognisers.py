@@ -28,6 +28,7 @@ from tlab_diffusion.picturebook import Scene, random_scene
 from tlab_diffusion.pretraining import augment
 from tlab_diffusion.pretraining.characters import cached_characters, character_scenes, draw
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
+from tlab_diffusion.pretraining.pace import autocast
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.stage import check_state, run_stage
 
@@ -167,4 +168,5 @@ def _labelled(folder: Path, config: RecogniserConfig) -> tuple[np.ndarray, Tenso
 def cached_reconstructions(folder: Path, name: str, vae, pictures: np.ndarray) -> np.ndarray:
     """Computed once: a run that goes on must see the same ones, whatever became of the VAE."""
     path = folder / f"{name}-{len(pictures)}.npy"
-    return kept(path, lambda: reconstruct(vae, pictures))
+    with autocast(vae.device):  # thousands of pictures, to be soft: half precision will do
+        return kept(path, lambda: reconstruct(vae, pictures))

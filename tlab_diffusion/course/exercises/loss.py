@@ -294,7 +294,7 @@ def train_step(model, optimizer, x0, alphas_cumprod):
 """,
     """
 def weighted_noise_loss(model, x0, t, noise, alphas_cumprod):
-    # min-SNR weighting: min(SNR, 5), said for the error in x0
+    # min-SNR: for the error in x0 the weight would be min(SNR, 5)
     x_t = q_sample(x0, t, noise, alphas_cumprod)
     errors = (model(x_t, t) - noise).square().flatten(1).mean(dim=1)
     snr = alphas_cumprod[t] / (1 - alphas_cumprod[t])
