@@ -4,6 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+from tlab_diffusion.errors import InputError
+
+GO_ON = "Make room and go on with --resume; the newest checkpoint is whole."
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -21,3 +27,22 @@ def whole(path: Path) -> Iterator[Path]:
     draft = path.with_suffix(".draft")
     yield draft
     draft.replace(path)
+
+
+@contextmanager
+def room(folder: Path, name: str = "output", fix: str = GO_ON) -> Iterator[None]:
+    r"""Say in one line that something could not be written, as on a full disk.
+
+    Args:
+        folder: where it was to be written.
+        name: of the folder, for who reads the line.
+        fix: what to do.
+
+    Raises:
+        InputError: in place of the system's error.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        got = f"what could not be written ({error})"
+        raise InputError(name, got=got, expected=f"room in {folder}", fix=fix) from error

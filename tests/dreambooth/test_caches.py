@@ -9,6 +9,7 @@ import torch
 from tests.dreambooth.tiny import PICTURES, new_config, run
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth import caches
+from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import embed
 
 
@@ -89,6 +90,24 @@ def test_a_models_fingerprint_knows_the_numbers_of_its_words():
     pipeline.register_modules(tokenizer=copy.deepcopy(pipeline.tokenizer))  # others use it too
     pipeline.tokenizer.add_tokens(["zzz"])
     assert caches.model_fingerprint(pipeline) != before
+
+
+def test_a_models_fingerprint_knows_its_noise():
+    pipeline = tiny_pipeline()
+    before, scheduler = caches.model_fingerprint(pipeline), pipeline.scheduler
+    names = {before}
+    for changes in ({"prediction_type": "v_prediction"}, {"beta_end": 0.02}):
+        pipeline.scheduler = type(scheduler).from_config(scheduler.config, **changes)
+        names.add(caches.model_fingerprint(pipeline))
+    pipeline.scheduler = scheduler
+    assert len(names) == 3 and caches.model_fingerprint(pipeline) == before
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, vae):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cache: got what could not be written") as caught:
+        caches.latent_distributions(vae, PICTURES, tmp_path / "file", "model")
+    assert "\n" not in str(caught.value) and "--resume" not in str(caught.value)
 
 
 def test_keys_tell_values_apart():

@@ -4,12 +4,15 @@ import dataclasses
 import json
 import resource
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from tests.dreambooth.tiny import PICTURES, new_config, run, state_of
-from tlab_diffusion.dreambooth import checkpoint, trainer
+from tlab_diffusion.dreambooth import caches, checkpoint, trainer
+from tlab_diffusion.dreambooth.draws import check_shares
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining import checkpoints
 
@@ -114,6 +117,58 @@ def test_an_output_that_holds_something_else_is_refused(tmp_path):
             checkpoint.check_output(config, FACTS, resume=resume)
 
 
+def test_a_run_that_was_killed_before_its_record_is_in_nobodys_way(tmp_path):
+    config = new_config(tmp_path / "out")
+    config.output.mkdir()
+    (config.output / "run.draft").write_text("{")
+    for resume in (False, True):
+        checkpoint.check_output(config, FACTS, resume=resume)
+
+
+def test_one_run_at_a_time_in_a_folder(tmp_path):
+    config, cache = new_config(tmp_path / "out"), tmp_path / "cache"
+    run(config, cache, steps=3)  # the second is saved
+    name = caches.key(str(config.output.resolve()))
+    with FileLock(cache / "runs" / f"{name}.lock"):  # another process' run
+        before = sorted(config.output.rglob("*"))
+        with pytest.raises(InputError, match="output: got a run that is at work in .*out"):
+            run(config, cache, resume=True)
+        assert sorted(config.output.rglob("*")) == before
+        run(new_config(tmp_path / "other"), cache, steps=1)
+    interrupted = trainer.train(config, PICTURES, cache=cache, resume=True)
+    next(interrupted)  # it is kept, as by a notebook whose cell was stopped
+    assert len(run(config, cache, resume=True)) == 3
+
+
+def test_a_full_disk_is_one_line_where_results_are_written(tmp_path, monkeypatch):
+    config, cache = new_config(tmp_path / "out"), tmp_path / "cache"
+    with full_disk(4000), pytest.raises(InputError, match="cache: got what could not be written"):
+        run(config, cache)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save_tuned", full)
+        with pytest.raises(InputError, match="output: got what could not be .*no space left"):
+            run(config, cache, resume=True)
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="room in .*another"):
+        patch.setattr(checkpoint, "write_record", full)
+        run(new_config(tmp_path / "another"), cache)
+
+
+def test_more_processes_than_samples_are_refused_at_the_call(tmp_path, monkeypatch):
+    config = new_config(tmp_path / "out", batch_size=1)  # two samples with that of the class
+    monkeypatch.setattr(trainer, "PartialState", lambda: SimpleNamespace(num_processes=3))
+    with pytest.raises(InputError, match="batch_size: got 2 samples in a step, expected 3"):
+        trainer.train(config, PICTURES, cache=tmp_path / "cache")
+    parts = dataclasses.replace(config, gradient_accumulation_steps=2)
+    with pytest.raises(InputError, match="batch_size: got 2 samples in a step, expected 4"):
+        check_shares(parts, 2)
+    check_shares(parts, 1)
+    check_shares(config, 2)
+
+
 def begun(tmp_path, **changes):
     config = new_config(tmp_path / "out", **changes)
     checkpoint.write_record(config.output, config, FACTS, torch.device("cpu"))
@@ -149,6 +204,11 @@ def test_other_settings_are_refused_and_named(tmp_path, change):
     assert f"got {change[error.value.name]!r}" in str(error.value)
     assert f"expected {getattr(config, error.value.name)!r}" in str(error.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_memory_may_ask_for_other_parts(tmp_path):
+    config = dataclasses.replace(begun(tmp_path), gradient_accumulation_steps=2)
+    checkpoint.check_output(config, FACTS, resume=True)
 
 
 def test_other_pictures_are_refused(tmp_path):

@@ -138,3 +138,10 @@ def test_several_runs_share_the_work(tmp_path):
         [a, b] = pool.map(lambda _: draw(6, tmp_path), range(2))
     assert torch.equal(a, b) and len(a) == 6
     assert not list(tmp_path.rglob("*.draft"))
+
+
+@pytest.mark.parametrize(("free", "at_once"), [(2**40, 32), (2**33, 16), (2**20, 1)])
+def test_as_many_are_drawn_at_a_time_as_half_of_the_memory_holds(monkeypatch, free, at_once):
+    monkeypatch.setattr(prior, "DRAWN_AT_ONCE", 32)
+    monkeypatch.setattr(prior.cost, "free_memory", lambda device: free)
+    assert prior._at_once((4, 64, 64), torch.device("cpu")) == at_once

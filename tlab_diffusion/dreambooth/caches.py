@@ -5,7 +5,8 @@ kept, and every step draws from them anew, as if the picture had been encoded ag
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import to_tensor
+from tlab_diffusion.files import room
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining import checkpoints
 
@@ -69,9 +71,11 @@ def fingerprint(parts: Iterable[nn.Module]) -> str:
 
 
 def model_fingerprint(pipeline) -> str:
-    """A short name for what a pipeline knows: its weights, and the numbers of its words."""
+    """A short name for what a pipeline knows: its weights, the numbers of its words, its noise."""
     words = sorted(pipeline.tokenizer.get_vocab().items())
-    return key(fingerprint((pipeline.unet, pipeline.text_encoder, pipeline.vae)), words)
+    scheduler = pipeline.scheduler
+    noise = scheduler.alphas_cumprod.cpu().numpy(), scheduler.config.prediction_type
+    return key(fingerprint((pipeline.unet, pipeline.text_encoder, pipeline.vae)), words, *noise)
 
 
 def key(*values: object) -> str:
@@ -86,10 +90,13 @@ def key(*values: object) -> str:
     return digest.hexdigest()
 
 
-def locked(path: Path) -> FileLock:
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
     """Keeps other processes of this machine from making the same file at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_suffix(".lock"))
+    with room(path.parent, "cache", "Make room there; what is kept already is whole."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            yield
 
 
 def read(path: Path) -> dict[str, Tensor] | None:

@@ -19,8 +19,12 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import whole
 from tlab_diffusion.pretraining import checkpoints
 
-# Settings that another run may change: where things lie, how long, how often it is saved.
-FREE = ("subject_images", "output", "max_steps", "checkpoint_every")
+# Settings that a run which goes on may change: where things lie, how long, how often it is saved,
+# and the parts of a step, which memory decides (they change the order of sums, and nothing else).
+FREE = (
+    *("subject_images", "output", "max_steps", "checkpoint_every"),
+    "gradient_accumulation_steps",
+)
 
 
 def check_output(config: DreamBoothConfig, facts: dict, *, resume: bool) -> None:
@@ -38,7 +42,7 @@ def check_output(config: DreamBoothConfig, facts: dict, *, resume: bool) -> None
     folder = config.output
     if folder.exists() and not folder.is_dir():
         raise InputError("output", got=f"the file {folder}", expected="a folder, or nothing yet")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or _is_empty(folder):
         return
     if not is_run(folder):
         raise InputError(
@@ -59,6 +63,11 @@ def check_output(config: DreamBoothConfig, facts: dict, *, resume: bool) -> None
     if config.max_steps < done:
         expected = f"at least {done}, the steps that the earlier run has taken"
         raise InputError("max_steps", got=str(config.max_steps), expected=expected)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing lies there but what a run left that was killed before its record."""
+    return all(path.suffix == ".draft" for path in folder.iterdir())
 
 
 def is_run(folder: Path) -> bool:

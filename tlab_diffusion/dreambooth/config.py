@@ -121,6 +121,11 @@ class DreamBoothConfig:
         return self.prior_weight > 0
 
     @property
+    def samples_per_step(self) -> int:
+        """The subject's pictures in a step, and as many of the class."""
+        return self.batch_size * (2 if self.with_prior else 1)
+
+    @property
     def averages(self) -> bool:
         """Whether the result is an average of the weights of the last steps."""
         return self.ema_decay > 0
@@ -215,7 +220,7 @@ def _check_choices(config: DreamBoothConfig) -> None:
             raise InputError(name, got=repr(getattr(config, name)), expected="True or False")
     _check_choice("precision", config.precision, PRECISIONS)
     _check_choice("optimizer", config.optimizer, OPTIMIZERS)
-    samples = config.batch_size * (2 if config.with_prior else 1)
+    samples = config.samples_per_step
     if config.gradient_accumulation_steps > samples:
         raise InputError(
             "gradient_accumulation_steps",

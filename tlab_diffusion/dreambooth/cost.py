@@ -199,7 +199,9 @@ def samples_at_once(samples: int, parts: int, processes: int) -> int:
 def fewest_parts(
     load: Load, work: Work, samples: int, free: int, *, at_least: int = 1, processes: int = 1
 ) -> int | None:
-    r"""In how few parts a step fits into memory; None if one sample does not.
+    r"""In how few parts a step fits into memory, a sample or more for each process in every part.
+
+    None if no number of parts will do.
 
     Args:
         samples: of a step, in all.
@@ -207,7 +209,7 @@ def fewest_parts(
         at_least: parts.
         processes: that share the samples.
     """
-    for parts in range(at_least, samples + 1):
+    for parts in range(at_least, samples // processes + 1):
         alone = samples_at_once(samples, parts, processes)
         if memory_needed(load, work, alone) <= USABLE * free:
             return parts

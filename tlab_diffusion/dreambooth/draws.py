@@ -17,6 +17,7 @@ from tlab_diffusion.diffusion.parameterization import training_target
 from tlab_diffusion.diffusion.process import q_sample
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.loss import sample_weights
+from tlab_diffusion.errors import InputError
 
 # What a stream is for: the first number after the seed, so that no two streams are the same.
 ORDER, SAMPLE, PRIOR = range(3)
@@ -40,6 +41,26 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(part.to(device) for part in self))
+
+
+def check_shares(config: DreamBoothConfig, processes: int) -> None:
+    r"""Refuse more processes or parts than a step has samples: some would have nothing to do.
+
+    Args:
+        config: the run's settings.
+        processes: that share each part of a step.
+
+    Raises:
+        InputError: if there is not a sample for each.
+    """
+    shares = config.gradient_accumulation_steps * processes
+    if config.samples_per_step < shares:
+        raise InputError(
+            "batch_size",
+            got=f"{config.samples_per_step} samples in a step",
+            expected=f"{shares} or more, one for each of its parts and processes",
+            fix="Raise --batch-size, or start fewer processes.",
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tlab_diffusion.dreambooth import cost, lora
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.defaults import DREAMBOOTH, LORA
 from tlab_diffusion.dreambooth.devices import DTYPES
+from tlab_diffusion.dreambooth.draws import check_shares
 from tlab_diffusion.dreambooth.optimizers import MOMENT_BYTES
 from tlab_diffusion.dreambooth.prior import STEPS
 from tlab_diffusion.errors import InputError
@@ -29,7 +30,7 @@ class Estimate:
     Args:
         parts: in which a step is worked through, so that it fits into memory.
         memory, free_memory: of the device.
-        disk, free_disk: of the output folder's disk.
+        disk, free_disk: of the output folder's disk; what lies in the folder counts as free.
         class_images: seconds to draw the class pictures, where none are kept from earlier.
         training: seconds to take all steps.
         problems: memory or disk that does not suffice.
@@ -62,17 +63,21 @@ def estimate(config: DreamBoothConfig, folder: Path, precision: str, tokens: int
         folder: the pipeline's.
         precision: "fp32", "bf16" or "fp16".
         tokens: of a prompt.
+
+    Raises:
+        InputError: more processes than a step has samples.
     """
     device, processes = run_device(), PartialState().num_processes
     load, work = _load(config, folder, precision), _work(config, folder, tokens, device)
-    samples = config.batch_size * (2 if config.with_prior else 1)
+    check_shares(config, processes)
+    samples = config.samples_per_step
     free, at_least = _free_memory(device, processes), config.gradient_accumulation_steps
     parts = cost.fewest_parts(load, work, samples, free, at_least=at_least, processes=processes)
     problems = []
     if parts is None:
-        parts = samples
+        parts = max(at_least, samples // processes)
         problems.append(_too_large(config, cost.memory_needed(load, work, 1), free, device))
-    free_disk = shutil.disk_usage(nearest_folder(config.output)).free
+    free_disk = _free_disk(config.output)
     if free_disk < load.disk:
         problems.append(_no_room(config, load.disk, free_disk))
     speed = cost.measured_speed(device, DTYPES[precision])
@@ -87,6 +92,12 @@ def estimate(config: DreamBoothConfig, folder: Path, precision: str, tokens: int
         training=cost.seconds(_passes(config) * samples / processes * work.flops, speed),
         problems=tuple(problems),
     )
+
+
+def _free_disk(output: Path) -> int:
+    """Bytes for the output: what is free, and what an earlier run has taken already."""
+    taken = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    return taken + shutil.disk_usage(nearest_folder(output)).free
 
 
 def nearest_folder(path: Path) -> Path:

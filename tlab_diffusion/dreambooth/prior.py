@@ -15,14 +15,17 @@ from torch import Tensor
 from tlab_diffusion.diffusion.guidance import guided
 from tlab_diffusion.diffusion.losses import Denoiser
 from tlab_diffusion.diffusion.samplers import dpm_solver_pp_2m, spaced_timesteps
-from tlab_diffusion.dreambooth import caches
+from tlab_diffusion.dreambooth import caches, cost
 from tlab_diffusion.dreambooth.devices import autocast
 from tlab_diffusion.dreambooth.draws import PRIOR, stream
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining import checkpoints
 
 SOLVER, STEPS = "DPM-Solver++(2M)", 20
-DRAWN_AT_ONCE = 32
+DRAWN_AT_ONCE = 32  # at most
+# What the U-Net needs for a place of a guided picture's latents, in bytes: counted for Stable
+# Diffusion 1.5 in float32, with fused attention.
+BYTES_A_PLACE = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +67,19 @@ def draw_prior(pipeline, settings: PriorSettings, num: int, cache: Path) -> Iter
             kept = caches.read(path)
             latents = torch.empty(0, *settings.shape) if kept is None else kept["latents"]
             if len(latents) < num:
-                numbers = range(len(latents), min(num, len(latents) + DRAWN_AT_ONCE))
+                end = min(num, len(latents) + _at_once(settings.shape, pipeline.device))
+                numbers = range(len(latents), end)
                 latents = torch.cat([latents, _draw(pipeline, settings, numbers)])
                 checkpoints.save(path, {"latents": latents})
         done = len(latents)
         yield min(done, num)
+
+
+def _at_once(shape: tuple[int, int, int], device: torch.device) -> int:
+    """How many pictures are drawn at a time: in half of the memory that is free."""
+    places = shape[1] * shape[2]
+    fitting = cost.free_memory(device) // (2 * BYTES_A_PLACE * places)
+    return max(1, min(DRAWN_AT_ONCE, fitting))
 
 
 def load_prior(settings: PriorSettings, num: int, cache: Path) -> Tensor:

@@ -10,24 +10,27 @@ and an interruption change nothing but the order of sums.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from torch import Tensor
 
 from tlab_diffusion.dreambooth import caches, checkpoint
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.devices import choose_precision, new_accelerator
-from tlab_diffusion.dreambooth.draws import TrainingSet
+from tlab_diffusion.dreambooth.draws import TrainingSet, check_shares
 from tlab_diffusion.dreambooth.learner import Learner
 from tlab_diffusion.dreambooth.model import prepare
 from tlab_diffusion.dreambooth.optimizers import check_optimizer
 from tlab_diffusion.dreambooth.prior import PriorSettings, draw_prior, load_prior
 from tlab_diffusion.dreambooth.tuned import save_tuned, stored_dtypes, with_parts
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import room
 from tlab_diffusion.pipelines import check_model, load
 from tlab_diffusion.pretraining import checkpoints
 from tlab_diffusion.pretraining.pace import keep_memory, run_device
@@ -104,7 +107,8 @@ def train(
 
     Raises:
         InputError: bad pictures, model or precision; an output folder that holds something else,
-            or an earlier run with other settings. While iterating: a loss that is not a finite
+            or an earlier run with other settings; more processes than a step has samples. While
+            iterating: another process' run in the output folder; a loss that is not a finite
             number, or a disk that is full; the newest checkpoint is whole in either case.
     """
     _check_pictures(pictures, config.resolution)
@@ -112,6 +116,7 @@ def train(
     precision = choose_precision(config.precision, run_device())
     check_optimizer(config.optimizer, run_device())
     facts = {"pictures": caches.key(pictures), "arithmetic": precision}
+    check_shares(config, PartialState().num_processes)
     checkpoint.check_output(config, facts, resume=resume)
     return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"), write)
 
@@ -121,6 +126,40 @@ def _train(
 ) -> Iterator[Event]:
     keep_memory()
     accelerator = new_accelerator(facts["arithmetic"])
+    with _alone(config.output, cache, accelerator):
+        yield from _events(config, pictures, facts, cache, write, accelerator)
+
+
+@contextmanager
+def _alone(output: Path, cache: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Refuse an output folder in which another process' run is at work."""
+    if not accelerator.is_main_process:
+        yield
+        return
+    path = cache / "runs" / caches.key(str(output.resolve()))
+    with room(cache, "cache"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # One for the whole process, which may begin anew where it was interrupted.
+    lock = FileLock(path.with_suffix(".lock"), is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        got, fix = f"a run that is at work in {output}", "Wait for it, or choose another folder."
+        raise InputError("output", got=got, expected="one at a time", fix=fix) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _events(
+    config: DreamBoothConfig,
+    pictures: np.ndarray,
+    facts: dict,
+    cache: Path,
+    write: bool,
+    accelerator: Accelerator,
+) -> Iterator[Event]:
     pipeline = load(config.model, accelerator.device)
     facts = facts | {"weights": caches.model_fingerprint(pipeline)}
     _begin(config, facts, accelerator)
@@ -145,7 +184,8 @@ def _train(
         yield TrainStep(learner.step_done, *losses, tuned)
         _save_if_due(config, learner)
     if write and accelerator.is_main_process:
-        save_tuned(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
+        with room(config.output):
+            save_tuned(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
     accelerator.wait_for_everyone()
     yield Finished(learner.step_done, config.output, tuned)
 
@@ -157,7 +197,8 @@ def _begin(config: DreamBoothConfig, facts: dict, accelerator: Accelerator) -> N
         checkpoint.check_same(config.output, config, facts)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        checkpoint.write_record(config.output, config, facts, accelerator.device)
+        with room(config.output):
+            checkpoint.write_record(config.output, config, facts, accelerator.device)
 
 
 def _prior_settings(config: DreamBoothConfig, facts: dict, moments: tuple) -> PriorSettings:

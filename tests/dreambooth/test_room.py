@@ -1,0 +1,32 @@
+"""What fits: on the disk of a run that goes on, and into the parts of a step."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.dreambooth.tiny import model_folder, new_config
+from tlab_diffusion.dreambooth import cost, estimate
+
+
+def test_what_an_earlier_run_has_written_counts_as_free(tmp_path, monkeypatch):
+    config = new_config(tmp_path / "out")
+    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    needed = estimate.estimate(config, model_folder(), "fp32", 32).disk
+    little = SimpleNamespace(free=needed - 1000)
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda path: little)
+    found = estimate.estimate(config, model_folder(), "fp32", 32)
+    (problem,) = found.problems
+    assert problem.name == "output"
+    (config.output / "checkpoints").mkdir(parents=True)
+    (config.output / "checkpoints/step-00000002.safetensors").write_bytes(bytes(1000))
+    found = estimate.estimate(config, model_folder(), "fp32", 32)
+    assert found.free_disk == needed and not found.problems
+
+
+@pytest.mark.parametrize(("samples", "processes", "most"), [(4, 3, 1), (4, 2, 2), (8, 2, 4)])
+def test_every_process_has_a_sample_in_every_part(samples, processes, most):
+    load, free = cost.Load({}, learned=0), 1000
+    work = cost.Work(flops=0, kept=800)  # one sample at a time
+    parts = cost.fewest_parts(load, work, samples, free, processes=processes)
+    alone = cost.samples_at_once(samples, most, processes)
+    assert parts == (most if alone == 1 else None)
