@@ -5,10 +5,15 @@ with those that are there. The full report takes 5800 pictures; `--part 0.2` a f
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import torch
 
 from tlab_diffusion.evaluation import quality
 from tlab_diffusion.pipelines import load
+from tlab_diffusion.pretraining.pace import autocast
 
 
 def main() -> None:
@@ -20,8 +25,11 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=5.0)
     options = parser.parse_args()
     pipeline = load(options.model)
-    sample = quality.pipeline_sampler(
-        pipeline, steps=options.steps, guidance_scale=options.guidance_scale
+    sample = _in_half_precision(
+        quality.pipeline_sampler(
+            pipeline, steps=options.steps, guidance_scale=options.guidance_scale
+        ),
+        pipeline.device,
     )
     whole = quality.Counts()
     counts = quality.Counts(
@@ -32,6 +40,16 @@ def main() -> None:
     report = quality.quality(sample, pipeline.vae, options.work, counts)
     quality.write(report, options.work / "report.json")
     print(quality.table(report))
+
+
+def _in_half_precision(sample: quality.Sample, device: torch.device) -> quality.Sample:
+    """Twice as fast where the hardware multiplies bfloat16; it moves a pixel by 1 of 255, about."""
+
+    def draw(prompts: Sequence[str], seed: int) -> np.ndarray:
+        with autocast(device):
+            return sample(prompts, seed)
+
+    return draw
 
 
 if __name__ == "__main__":

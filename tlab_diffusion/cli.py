@@ -307,7 +307,7 @@ def evaluate(
     base: Annotated[str, typer.Option(help="The original model, to compare.")] = "picturebook",
     num: Annotated[int, typer.Option(help="Pictures of each prompt.")] = 4,
     full: Annotated[bool, typer.Option("--full", help="60 prompts instead of 10.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers there.")
     ] = None,

@@ -274,7 +274,7 @@ def ddim(x, path, eta=0.0, seed=1):
     return last.x
 
 
-small = walk_back(x_T, path, sigmas["small"])[-1]
+small = walk_back(x_T, path, choices["small"])[-1]
 same = torch.allclose(ddim(x_T, path, eta=1.0), small, atol=1e-3)
 print("eta = 1 is ancestral sampling, small sigma:", same)
 print("eta = 0, other seed, same samples:", torch.equal(ddim(x_T, path), ddim(x_T, path, seed=2)))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.defaults import METHODS, native_resolution, prompts
@@ -42,6 +43,12 @@ def test_stable_diffusion_learns_slowly_and_large(tmp_path):
     assert not config.train_text_encoder
     assert new(model=tmp_path).resolution == 768
     assert new(model=tmp_path, resolution=512).resolution == 512
+
+
+def test_a_hub_model_in_the_cache_says_how_large_it_draws(tmp_path, monkeypatch):
+    keep_in_cache(model_folder(), "somebody/small", tmp_path, monkeypatch)
+    assert new(model="somebody/small").resolution == 64
+    assert new(model="somebody/else").resolution == 512
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{", '{"sample_size": null}'])

@@ -1,12 +1,14 @@
 """`tlab evaluate`: a tuned model beside the original one."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.standin import hashed_sample, pixel_judges
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import model_folder
@@ -115,12 +117,8 @@ def test_everything_wrong_is_said_at_once_before_a_model_is_loaded(
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert command("--num", "0", model=tmp_path / "nowhere") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[1] for line in lines] == [
-        "subject images",
-        "per_prompt",
-        "model",
-        "base",
-    ]
+    said = [line.split(": ")[1] for line in lines]
+    assert said == ["model", "subject images", "per_prompt"]
 
 
 @pytest.mark.parametrize(
@@ -128,13 +126,53 @@ def test_everything_wrong_is_said_at_once_before_a_model_is_loaded(
     [
         ({"identifier": "two words"}, "identifier"),
         ({"images": "nowhere"}, "subject images"),
-        ({"base": "nowhere"}, "model"),
+        ({"base": "nowhere"}, "base"),
     ],
 )
 def test_bad_input_is_one_line(command, capsys, monkeypatch, options, wrong):
     monkeypatch.setattr(module, "load", None)
     assert command(**options) == 2
-    assert f"tlab: {wrong}: got" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tlab: {wrong}: got")
+
+
+def test_a_seed_below_0_is_refused_before_a_model_is_loaded(
+    command, tuned, pictures, capsys, monkeypatch
+):
+    monkeypatch.setattr(module, "load", None)
+    assert command("--seed", "-1") == 2
+    assert "'--seed'" in capsys.readouterr().err
+    with pytest.raises(InputError, match="seed: got -1, expected an integer from 0 up"):
+        evaluate(tuned, pictures, "zwx", "robot", model_folder(), seed=-1)
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory):
+    """A folder that says it draws 256 pixels."""
+    folder = shutil.copytree(model_folder(), tmp_path_factory.mktemp("larger") / "model")
+    file = folder / "unet/config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": 64}))
+    return folder
+
+
+def test_a_base_of_another_size_is_one_line(command, larger, capsys, monkeypatch):
+    monkeypatch.setattr(module, "load", None)
+    assert command(base=larger) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tlab: base: got {larger}, which draws 256 pixels a side, expected")
+
+
+def test_a_base_from_the_hub_is_measured_at_its_own_size(
+    command, larger, pictures, tmp_path, capsys, monkeypatch
+):
+    for number, picture in enumerate(subject_pictures("pip", size=256)[:3]):
+        Image.fromarray(picture).save(pictures / f"{number}.png")
+    assert command(model=larger, base="somebody/larger") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tlab: base: got somebody/larger, which is not here yet")
+    there = keep_in_cache(larger, "somebody/larger", tmp_path / "hub", monkeypatch)
+    monkeypatch.setattr(module, "load", lambda name: load(there))
+    assert command("--num", "1", model=larger, base="somebody/larger") == 0
 
 
 def test_a_file_in_no_folder_is_refused_first(command, tmp_path, capsys):

@@ -1,7 +1,9 @@
 r"""A search gives what single trainings give, in one go, after kills, and with many hands."""
 
+import gc
 import itertools
 import json
+import weakref
 
 import numpy as np
 import optuna
@@ -27,7 +29,7 @@ from tlab_diffusion.dreambooth.grid.search import Complete, search
 from tlab_diffusion.dreambooth.grid.study import GridStudy
 from tlab_diffusion.dreambooth.grid.worker import Measured, Training
 from tlab_diffusion.dreambooth.runs import evaluator_of
-from tlab_diffusion.dreambooth.trainer import Finished, TrainStep, train
+from tlab_diffusion.dreambooth.trainer import Finished, Loaded, TrainStep, train
 from tlab_diffusion.errors import InputError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -301,6 +303,23 @@ def test_a_training_that_diverges_leaves_the_others_alone(straight, cache, tmp_p
     assert states.pop(Place(1e30, 3)) == TrialState.FAIL
     assert set(states.values()) == {TrialState.COMPLETE} and len(states) == 3
     assert "The training at 1e+30 broke off" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize("rates", [RATES, [1e30, 1e-4]])
+def test_a_training_is_out_of_memory_when_the_next_begins(cache, tmp_path, rates):
+    """In half precision it ends in a circle of references, which only the collector takes apart."""
+    unets = []
+    gc.disable()  # at a moment of its own choice it would do so anyway
+    try:
+        half = {"precision": "bf16"}
+        for event in events_of(tmp_path, cache, half, learning_rates=rates, steps=[1, 3]):
+            if isinstance(event, Training):
+                assert [unet() for unet in unets] == [None] * len(unets)
+            elif isinstance(event, Loaded):
+                unets.append(weakref.ref(event.pipeline.unet))
+    finally:
+        gc.enable()
+    assert len(unets) == 2
 
 
 def test_a_database_keeps_the_study(straight, cache, tmp_path):

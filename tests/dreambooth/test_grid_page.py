@@ -1,15 +1,20 @@
 r"""What a grid shows: words, table, heat map and pictures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from filelock import Timeout
 from PIL import Image
 
 from tests.course.grids import BEST, NUMBERS, PROMPTS, new_grid, pictures
+from tests.dreambooth.test_checkpoint import full_disk
 from tlab_diffusion.dreambooth.grid.folder import GridFolder
 from tlab_diffusion.dreambooth.grid.page import markdown, table, verdict, write_page
 from tlab_diffusion.dreambooth.grid.progress import line_of
 from tlab_diffusion.dreambooth.grid.record import Grid, Place, in_words, row_name
 from tlab_diffusion.dreambooth.strips import save_strip
+from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots import heat_maps, picture_page
 
 
@@ -40,6 +45,11 @@ def test_of_equals_the_one_that_took_least_is_best():
     places = [(3e-4, 400), (1e-4, 400), (3e-4, 100), (1e-4, 100)]
     for order in (places, places[::-1]):
         assert new_grid(dict.fromkeys(order, (0.5, 0.5, 0.5))).best.place == (1e-4, 100)
+
+
+def test_where_every_score_is_0_the_cell_with_the_higher_sum_is_best():
+    numbers = {(1e-4, 100): (0.0, 0.3, 0.8), (3e-4, 400): (0.0, 0.8, 0.8)}
+    assert new_grid(numbers).best.place == (3e-4, 400)
 
 
 def test_the_table_has_every_cell_and_the_original():
@@ -114,6 +124,52 @@ def test_the_page_is_three_files(folder):
     for name in ("heat_map.png", "pictures.png"):
         with Image.open(folder.path / name) as image:
             assert min(image.size) > 300
+
+
+@pytest.mark.parametrize("name", ["table.md", "heat_map.png", "pictures.png"])
+def test_a_kill_while_the_page_is_written_leaves_the_old_file(folder, monkeypatch, name):
+    write_page(new_grid(), folder)
+    before = (folder.path / name).read_bytes()
+    write = Path.write_bytes
+
+    def killed(path, content):
+        write(path, content[: len(content) // 2])
+        if path.stem == Path(name).stem:
+            raise KeyboardInterrupt
+
+    grid = new_grid({place: NUMBERS[place] for place in NUMBERS if place != BEST})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_page(grid, folder)
+    assert (folder.path / name).read_bytes() == before
+    write_page(grid, folder)
+    assert (folder.path / name).read_bytes() != before
+    assert not list(folder.path.glob("*.draft"))
+
+
+def test_the_page_is_written_while_nobody_else_writes(folder, monkeypatch):
+    write, written = Path.write_bytes, []
+
+    def noted(path, content):
+        with pytest.raises(Timeout):
+            folder.locked().acquire(timeout=0)
+        written.append(path.stem)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", noted)
+    write_page(new_grid(), folder)
+    assert written == ["table", "heat_map", "pictures"]
+    folder.locked().acquire(timeout=0)  # and then anybody may
+
+
+def test_no_room_for_the_page_is_one_line(folder):
+    with (
+        full_disk(1000),
+        pytest.raises(InputError, match="could not be written.*--resume") as error,
+    ):
+        write_page(new_grid(), folder)
+    assert "\n" not in str(error.value)
 
 
 def test_a_grid_without_a_cell_has_a_page_too(folder):

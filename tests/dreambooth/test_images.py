@@ -73,6 +73,62 @@ def test_exif_rotation_is_applied(tmp_path, orientation, turn):
     assert str(finding) == "a.png: fixed: turned upright, as its EXIF data says"
 
 
+def test_a_tiff_file_that_pillow_turns_is_named_too(tmp_path):
+    pixels = noise(64, 64, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.tif", exif=exif)
+    picture, finding = only(tmp_path)
+    assert np.array_equal(picture, np.rot90(pixels, -1))
+    assert str(finding) == "a.tif: fixed: turned upright, as its EXIF data says"
+
+
+def exif_data(*tags):
+    """EXIF data of tags, each (number, kind, value); kind 2 is text, 3 a short number."""
+    entries = b"".join(struct.pack(">HHI4s", tag, kind, 1, value) for tag, kind, value in tags)
+    return b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0no tags at all",
+        b"Exif\0\0MM\0*",
+        exif_data((0x0112, 2, b"6\0\0\0")),
+        exif_data((0x0112, 3, b"\0\0\0\0")),
+        exif_data((0x0112, 3, b"\0\x09\0\0")),
+    ],
+    ids=["no tags", "cut short", "text", "0", "9"],
+)
+def test_damaged_exif_data_turns_nothing_and_is_named(tmp_path, suffix, exif):
+    pixels = noise(64, 64, 3)
+    options = {"webp": {"lossless": True}}.get(suffix, {})
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", exif=exif, **options)
+    picture, finding = only(tmp_path)
+    assert suffix == "jpg" or np.array_equal(picture, pixels)
+    line = f"a.{suffix}: fixed: not turned, for its EXIF data is damaged"
+    assert str(finding) == line
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_damaged_tag_beside_it_does_not_keep_a_picture_from_being_turned(tmp_path, suffix):
+    width_in_letters = (0x0100, 2, b"6\0\0\0")
+    exif = exif_data(width_in_letters, (0x0112, 3, b"\0\x03\0\0"))
+    halves(RED, BLUE).save(tmp_path / f"a.{suffix}", exif=exif)
+    picture, finding = only(tmp_path)
+    assert picture[0, 0, 2] > 250 and picture[0, 63, 0] > 250
+    assert str(finding) == f"a.{suffix}: fixed: turned upright, as its EXIF data says"
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_exif_data_of_an_upright_picture_changes_nothing(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    Image.fromarray(noise(64, 64, 3)).save(tmp_path / f"a.{suffix}", exif=exif)
+    assert str(only(tmp_path)[1]) == f"a.{suffix}: used"
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_alpha_is_flattened_on_white(tmp_path, mode):
     picture = halves(RED, BLUE).convert("RGBA")

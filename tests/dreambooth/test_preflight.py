@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 
+from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.tiny import model_folder, new_config
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth import caches, cost, estimate, lora
@@ -347,8 +348,63 @@ def test_a_bad_model_and_a_bad_precision_hide_nothing_else(tmp_path):
     with pytest.raises(Refused) as error:
         preflight(config)
     said = [str(problem) for problem in error.value.problems]
-    assert [line.split(":")[0] for line in said] == ["subject images", "precision", "model"]
-    assert "no pictures in it" in said[0] and "damaged" in said[2]
+    assert [line.split(":")[0] for line in said] == ["model", "subject images", "precision"]
+    assert "damaged" in said[0] and "no pictures in it" in said[1]
+
+
+def test_an_empty_folder_is_to_be_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refused, match=r"no pictures in it, .* Put 3 to 5 pictures .* there\.$"):
+        preflight(config_for(tmp_path / "empty", tmp_path))
+
+
+def test_a_model_that_is_none_calls_no_picture_too_small(pictures, tmp_path):
+    config = config_for(pictures, tmp_path)
+    facts = {"pictures": caches.key(preflight(config).pictures)}
+    write_record(tmp_path / "out", config, facts, torch.device("cpu"))
+    (pictures / "0.png").write_bytes((pictures / "0.png").read_bytes()[:500])
+    with pytest.raises(Refused) as error:
+        preflight(config_for(pictures, tmp_path, model="nowhere"), resume=True)
+    said = [str(problem) for problem in error.value.problems]
+    assert said[0].startswith("model: got nowhere, which is not there")
+    assert said[1].startswith("subject images: got 0.png: it is damaged")
+    assert said[1].endswith("expected whole pictures. Mend it, or take it out of the folder.")
+    assert said[2].startswith("model: got 'nowhere', expected '") and len(said) == 3
+
+
+def test_a_damaged_model_does_not_call_the_pictures_another_subject(pictures, tmp_path):
+    model = shutil.copytree(model_folder(), tmp_path / "model")
+    config = config_for(pictures, tmp_path, model=str(model))
+    facts = {"pictures": caches.key(preflight(config).pictures)}
+    write_record(tmp_path / "out", config, facts, torch.device("cpu"))
+    (model / "vae/diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(Refused) as error:
+        preflight(config, resume=True)
+    (problem,) = error.value.problems
+    assert problem.name == "model" and "no weights in" in problem.got
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/tokenizer.json",
+    ],
+)
+def test_a_config_that_is_gone_or_damaged_is_one_line(pictures, tmp_path, name):
+    model = shutil.copytree(model_folder(), tmp_path / "model")
+    (model / name).write_text((model / name).read_text()[:-30])
+    for _ in ("damaged", "gone"):
+        with pytest.raises(Refused) as error:
+            preflight(config_for(pictures, tmp_path, model=str(model)))
+        (problem,) = error.value.problems
+        assert problem.name == "model" and str(model / name).rpartition("/")[0] in problem.got
+        (model / name).unlink(missing_ok=True)
 
 
 def test_folders_that_are_none(tmp_path):
@@ -395,14 +451,13 @@ def test_a_hub_model_that_is_not_here_asks_nobody(pictures, tmp_path, monkeypatc
 
 
 def test_a_hub_model_in_the_cache_is_looked_at(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "huggingface_hub.snapshot_download", lambda name, local_files_only: str(model_folder())
-    )
-    config = config_for(
-        pictures, tmp_path, model="somebody/model", resolution=64, train_text_encoder=True
-    )
-    there = preflight(config).estimate
-    assert there.memory == preflight(config_for(pictures, tmp_path)).estimate.memory
+    there = keep_in_cache(model_folder(), "somebody/model", tmp_path / "cache", monkeypatch)
+    config = config_for(pictures, tmp_path, model="somebody/model", train_text_encoder=True)
+    needs = preflight(config).estimate
+    assert needs.memory == preflight(config_for(pictures, tmp_path)).estimate.memory
+    (there / "vae/config.json").unlink()  # a download that was broken off
+    (note,) = preflight(config_for(pictures, tmp_path, model="somebody/model", resolution=64)).notes
+    assert note.startswith("somebody/model is not here yet")
 
 
 def test_numbers_in_words():

@@ -54,7 +54,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def new_run(folder, *, measured=True, **changes):
+def new_run(folder, *, measured=True, judges="we", **changes):
     """What a run of 20 steps leaves to report on."""
     record = {"settings": SETTINGS | changes, "facts": {}, "machine": {"device": "cpu"}}
     (folder / "run.json").write_text(json.dumps(record))
@@ -64,7 +64,7 @@ def new_run(folder, *, measured=True, **changes):
     for step, identity in ((0, 0.0), (10, 0.9), (20, 0.5)):
         log.add_strip(step, np.full((4, 64, 64, 3), step, np.uint8))
         if measured:
-            log.add_measures(step, measures_of(step, identity))
+            log.add_measures(step, measures_of(step, identity), judges)
     return log
 
 
@@ -116,12 +116,12 @@ def test_it_needs_nothing_else(tmp_path):
 def test_hostile_words_are_only_words(tmp_path):
     folder = tmp_path / HOSTILE.replace("/", "_")
     folder.mkdir()
-    log = new_run(folder, identifier=HOSTILE, class_noun=HOSTILE, model=HOSTILE, method=HOSTILE)
+    words = dict.fromkeys(("identifier", "class_noun", "model", "method", "judges"), HOSTILE)
+    log = new_run(folder, **words)
     hostile = replace(measures_of(15, 0.1), controls={HOSTILE: {"dino": Interval(0.5, 0.1, 0.9)}})
-    log.add_measures(15, hostile)
-    log.add_measures(30, hostile)
-    judges = replace(pixel_judges(), name=HOSTILE)
-    page = report(folder, identifier=HOSTILE, class_noun=HOSTILE, judges=judges)
+    log.add_measures(15, hostile, HOSTILE)
+    log.add_measures(30, hostile, HOSTILE)
+    page = report(folder, identifier=HOSTILE, class_noun=HOSTILE)
     assert not page.of("script") and not page.of("b")
     assert all(picture["src"].startswith("data:") for picture in page.of("img"))
     assert not any("onerror" in attributes for _, attributes in page.elements)
@@ -135,6 +135,19 @@ def test_a_run_that_measured_nothing_has_a_report(tmp_path):
     assert "The folder holds the weights of step 20." in page.text
     assert "best balance" not in page.text and not page.of("table")
     assert len(page.of("img")) == 3 + 3 + 1
+
+
+def test_it_names_those_who_measured_and_not_those_at_hand(tmp_path):
+    log = new_run(tmp_path, judges="CLIP and DINO")
+    assert "judged by CLIP and DINO." in report(tmp_path).text
+    unnamed = [json.dumps(without_judges(line)) + "\n" for line in log.lines()]
+    log.file.write_text("".join(unnamed))  # an older run
+    assert "judged by a few pixels." in report(tmp_path).text
+
+
+def without_judges(line):
+    """A line of the log, as it was before these had a name in it."""
+    return {name: value for name, value in line.items() if name != "judges"}
 
 
 def test_the_same_run_has_the_same_report(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.dreambooth.tiny import model_folder, new_config
 from tlab_diffusion.dreambooth import cost, estimate
+from tlab_diffusion.errors import InputError
 
 
 def test_what_an_earlier_run_has_written_counts_as_free(tmp_path, monkeypatch):
@@ -30,3 +31,9 @@ def test_every_process_has_a_sample_in_every_part(samples, processes, most):
     parts = cost.fewest_parts(load, work, samples, free, processes=processes)
     alone = cost.samples_at_once(samples, most, processes)
     assert parts == (most if alone == 1 else None)
+
+
+def test_more_processes_than_samples_are_refused_before_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "PartialState", lambda: SimpleNamespace(num_processes=5))
+    with pytest.raises(InputError, match="batch_size: got 4 samples in a step, expected 5"):
+        estimate.estimate(new_config(tmp_path / "out"), model_folder(), "fp32", 32)

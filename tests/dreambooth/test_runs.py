@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 
 from tests.dreambooth.standin import hashed_sample, pixel_judges
 from tests.dreambooth.test_checkpoint import full_disk
+from tests.dreambooth.test_report import without_judges
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.dreambooth import checkpoint, evaluator, run_log, runs
@@ -262,12 +264,12 @@ def test_a_run_may_end_before_the_best_step_of_its_interrupted_part(tmp_path, mo
     monkeypatch.setattr(run_log, "save_tuned", lambda _, path, __: path.mkdir(parents=True))
     monkeypatch.setattr(checkpoint, "steps_done", lambda folder: saved[-1] if saved else 0)
     log = RunLog(tmp_path)
-    log.add_measures(*point(0, identity=0.0, obeyed=0.9))
+    log.add_measures(*point(0, identity=0.0, obeyed=0.9), "we")
     kept = {}
     for step, identity in ((1, 0.4), (2, 0.3), (3, 0.6), (4, 0.8), (5, 0.7), (7, 0.9)):
         measured = point(step, identity=identity, obeyed=0.9)
         log.keep_if_best(measured, None, {})
-        log.add_measures(*measured)
+        log.add_measures(*measured, "we")
         log.drop_worse()
         kept[step] = sorted(int(path.name[5:]) for path in (tmp_path / "best").iterdir())
         if step == 2 or step == 5:
@@ -287,6 +289,45 @@ def test_more_steps_go_on_and_older_measures_stay(straight, tmp_path):
     events_of(folder, resume=True, max_steps=9)
     steps = [line["step"] for line in RunLog(folder / "out").lines() if "measures" in line]
     assert steps == [0, 2, 4, 6, 7, 8, 9]
+
+
+def other_judges(*_):
+    """In place of `suitable_judges`, as where a network can be reached again."""
+    return replace(pixel_judges(), name="others")
+
+
+def test_other_judges_do_not_go_on_with_a_curve(straight, monkeypatch):
+    folder = straight[0].with_name("two-juries")
+    events_of(folder, kill_after=7)
+    before = left_by(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluator, "suitable_judges", other_judges)
+        with pytest.raises(InputError, match="judges: got 'others', expected 'a few pix") as error:
+            events_of(folder, resume=True)
+    assert "\n" not in str(error.value) and "Go on with the same" in str(error.value)
+    assert left_by(folder) == before
+    events_of(folder, resume=True)
+    assert left_by(folder) == left_by(straight[0])
+
+
+def test_an_older_run_that_names_no_judges_goes_on(straight, monkeypatch):
+    folder = straight[0].with_name("unnamed-jury")
+    events_of(folder, kill_after=7)
+    log = RunLog(folder / "out")
+    assert log.judges == "a few pixels"
+    log.file.write_text("".join(json.dumps(without_judges(line)) + "\n" for line in log.lines()))
+    assert log.judges is None
+    monkeypatch.setattr(evaluator, "suitable_judges", other_judges)
+    events_of(folder, resume=True)
+    assert log.judges == "others"
+
+
+def test_who_measures_nothing_needs_no_judges(straight, monkeypatch):
+    folder = straight[0].with_name("no-jury")
+    events_of(folder, kill_after=7)
+    monkeypatch.setattr(evaluator, "suitable_judges", other_judges)
+    assert isinstance(events_of(folder, resume=True, evaluate_every=None)[-1], Finished)
+    assert "judged by a few pixels." in (folder / "out/report.html").read_text()
 
 
 def test_the_original_is_measured_once(tmp_path, monkeypatch):

@@ -83,6 +83,18 @@ def test_the_earliest_of_equals_and_of_a_run_that_learnt_nothing():
     assert trade_off([point(step, identity=0.0, obeyed=1.0) for step in (0, 10, 20)]).best == 10
 
 
+def test_where_every_score_is_0_the_sum_of_the_qualities_decides():
+    """Identity may be 0 all along, and earlier is then no better by itself."""
+    obeyed = {0: 0.9, 175: 0.3, 350: 0.8, 525: 0.8, 700: 0.6}
+    result = trade_off([point(step, identity=0.0, obeyed=obeyed[step]) for step in obeyed])
+    assert {each.score for each in result.curve} == {0}
+    assert result.best == 350
+    # The score goes before the sum: one quality at 0 is not made up for by the others.
+    balanced = point(875, identity=0.1, obeyed=0.1, class_div=0.2)
+    first, *later = [point(step, identity=0.0, obeyed=1.0) for step in (0, 175)]
+    assert trade_off([first, *later, balanced]).best == 875
+
+
 @pytest.mark.parametrize("steps", [[], [0], [100, 200], [0, 100, 100]])
 def test_a_curve_starts_at_the_original_model(steps):
     with pytest.raises(InputError, match="step 0, the original model"):

@@ -1,5 +1,6 @@
 """Loading a pipeline, and the one line that says why it cannot be."""
 
+import json
 import shutil
 
 import pytest
@@ -64,6 +65,51 @@ def pickle_weights(folder):
     (folder / "unet/diffusion_pytorch_model.bin").write_bytes(b"cposix\nsystem\n")
 
 
+def truncate_config(folder):
+    (folder / "text_encoder/config.json").write_text('{"hidden_size": ')
+
+
+def list_for_a_config(folder):
+    (folder / "scheduler/scheduler_config.json").write_text("[]")
+
+
+def remove_config(folder):
+    (folder / "vae/config.json").unlink()
+
+
+def list_a_part(folder):
+    index = folder / "model_index.json"
+    parts = json.loads(index.read_text())
+    extractor = {"feature_extractor": ["transformers", "CLIPImageProcessor"]}
+    index.write_text(json.dumps(parts | extractor))
+    (folder / "feature_extractor").mkdir()
+
+
+def remove_vocabulary(folder):
+    (folder / "tokenizer/tokenizer.json").unlink()
+
+
+def truncate_vocabulary(folder):
+    (folder / "tokenizer/tokenizer.json").write_text('{"version": "1')
+
+
+def truncate_older_vocabulary(folder):
+    vocabulary_in_two_files(folder)
+    (folder / "tokenizer/vocab.json").write_text('{"a": 1, ')
+
+
+def vocabulary_in_two_files(folder):
+    """As Stable Diffusion 1.5 has it."""
+    file = folder / "tokenizer/tokenizer.json"
+    words = json.loads(file.read_text(encoding="utf-8"))["model"]
+    (folder / "tokenizer/vocab.json").write_text(json.dumps(words["vocab"]))
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in words["merges"]]
+    (folder / "tokenizer/merges.txt").write_text(
+        "\n".join(["#version: 0.2", *merges]), encoding="utf-8"
+    )
+    file.unlink()
+
+
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
@@ -73,6 +119,13 @@ def pickle_weights(folder):
         (remove_weights, "no weights in .*unet"),
         (truncate_weights, "text_encoder/model.safetensors, which is damaged"),
         (pickle_weights, "only the pickle .*unet"),
+        (truncate_config, "text_encoder/config.json, which is damaged"),
+        (list_for_a_config, "scheduler/scheduler_config.json, which is damaged"),
+        (remove_config, "vae, which has no config.json"),
+        (list_a_part, "feature_extractor, which has no preprocessor_config.json"),
+        (remove_vocabulary, "no vocabulary in .*tokenizer, expected tokenizer.json, or vocab.json"),
+        (truncate_vocabulary, "tokenizer/tokenizer.json, which is damaged"),
+        (truncate_older_vocabulary, "tokenizer/vocab.json, which is damaged"),
     ],
 )
 def test_a_bad_folder_is_one_clear_line(folder, damage, line, monkeypatch):
@@ -82,6 +135,12 @@ def test_a_bad_folder_is_one_clear_line(folder, damage, line, monkeypatch):
     with pytest.raises(InputError, match=line) as error:
         load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_a_vocabulary_in_two_files_is_whole(folder):
+    words = load(folder).tokenizer("a red robot").input_ids
+    vocabulary_in_two_files(folder)
+    assert load(folder).tokenizer("a red robot").input_ids == words
 
 
 def test_a_missing_part_is_one_clear_line(folder):

@@ -4,8 +4,7 @@ An effect is a difference between two ways to tune, subject by subject; it is cl
 95 % interval leaves out 0.
 """
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tlab_diffusion.dreambooth.intervals import mean_interval, paired_effect
 from tlab_diffusion.dreambooth.measures import Measures
@@ -32,31 +31,11 @@ def differences(one: Sequence[Measures], other: Sequence[Measures]) -> Scores:
     Raises:
         InputError: not the same subjects on both sides, none, or one twice.
     """
-    return _effects(one, other, operator.sub)
-
-
-def changes(tuned: Sequence[Measures], original: Sequence[Measures]) -> Scores:
-    r"""The mean of `tuned / original - 1` for every number, subject by subject.
-
-    It says little of a number that is near 0, as PRES may be; one that is 0 is left out.
-
-    Raises:
-        InputError: not the same subjects on both sides, none, or one twice.
-    """
-    zeros = {name for each in original for name, value in each.numbers().items() if value == 0}
-    scores = _effects(tuned, original, lambda now, before: now / before - 1 if before else 0.0)
-    return {name: each for name, each in scores.items() if name not in zeros}
-
-
-def _effects(
-    one: Sequence[Measures], other: Sequence[Measures], effect: Callable[[float, float], float]
-) -> Scores:
     ones, others = _by_subject(one), _by_subject(other)
     return {
         name: paired_effect(
             {subject: numbers[name] for subject, numbers in ones.items()},
             {subject: numbers[name] for subject, numbers in others.items()},
-            effect,
         )
         for name in _shared([*ones.values(), *others.values()])
     }

@@ -28,7 +28,6 @@ common use.
 """
 
 import json
-from pathlib import Path
 
 DREAMBOOTH, LORA, TEXTUAL_INVERSION = METHODS = ("dreambooth", "lora", "textual-inversion")
 SMALL_SIDE = 128  # pixels: models up to here learn as `picturebook` does
@@ -101,17 +100,22 @@ def prompts(identifier: str, class_noun: str) -> tuple[str, str]:
 
 
 def native_resolution(model: str) -> int:
-    r"""Side in pixels of the pictures that a model was made for: 512 where no folder says."""
+    r"""Side in pixels of the pictures that a model was made for: 512 where no folder here says."""
     if model == "picturebook":
         return 64
+    from tlab_diffusion.pipelines.loading import local_folder
+
+    folder = local_folder(model)
+    if folder is None:
+        return 512  # a hub model that is not here yet, or no model at all
     try:
         unet, vae = (
-            json.loads((Path(model) / part / "config.json").read_text(encoding="utf-8"))
+            json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
             for part in ("unet", "vae")
         )
         return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
     except (OSError, ValueError, KeyError, TypeError):
-        return 512  # a hub id, or no model at all, which is said where models are loaded
+        return 512  # a damaged folder, which is said where models are loaded
 
 
 def _article(word: str) -> str:

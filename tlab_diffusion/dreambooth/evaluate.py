@@ -20,6 +20,7 @@ from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, Qualities, tra
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.quality import Sample
 from tlab_diffusion.pipelines import check_model, load
+from tlab_diffusion.pipelines.loading import local_folder
 
 GOOD = 0.8
 # What a low quality means, and what helps.
@@ -111,12 +112,14 @@ def evaluate(
         Refused: an `InputError` with a line for everything that is wrong.
     """
     problems = Problems()
-    config = problems.collect(_config, model, references, identifier, class_noun, base)
-    found = None if config is None else problems.collect(audited, config, problems)
+    problems.collect(check_model, model)
+    problems.collect(_check_base, base)
+    if not problems.list:
+        problems.collect(_check_sides, model, base)
+    sized = not problems.list
+    config = problems.collect(_config, model, references, identifier, class_noun, base, seed)
+    found = None if config is None else problems.collect(audited, config, problems, sized)
     counts = problems.collect(lambda: Counts(per_prompt=num))
-    for each in (model, base):
-        problems.collect(check_model, each)
-    problems.collect(_check_sides, model, base)
     if problems.list:
         raise Refused(problems.list)
     options = {"counts": counts, "every_use": full, "seed": seed}
@@ -135,7 +138,12 @@ def evaluate(
 
 
 def _config(
-    model: str | Path, references: str | Path, identifier: str, class_noun: str, base: str | Path
+    model: str | Path,
+    references: str | Path,
+    identifier: str,
+    class_noun: str,
+    base: str | Path,
+    seed: int,
 ) -> DreamBoothConfig:
     """The settings of a run that would have trained it, as far as they matter here."""
     try:
@@ -150,18 +158,36 @@ def _config(
         output=model,
         model=base,
         method=method,
+        seed=seed,
     )
+
+
+def _check_base(base: str | Path) -> None:
+    try:
+        check_model(base)
+    except InputError as error:
+        wrong = {"got": error.got, "expected": error.expected, "fix": error.fix}
+        raise InputError("base", **wrong) from error
 
 
 def _check_sides(model: str | Path, base: str | Path) -> None:
     sides = [native_resolution(str(each)) for each in (model, base)]
-    if sides[0] != sides[1]:
-        raise InputError(
-            "base",
-            got=f"{base}, which draws {sides[1]} pixels a side",
-            expected=f"the original of {model}, which draws {sides[0]}",
-            fix="Name it with --base.",
-        )
+    if sides[0] == sides[1]:
+        return
+    for name, each in (("model", model), ("base", base)):
+        if local_folder(each) is None:  # its side was guessed
+            raise InputError(
+                name,
+                got=f"{each}, which is not here yet, so that its pictures' size is not known",
+                expected="a model on this machine",
+                fix=f"Fetch it first: tlab sample cat --num 1 --model {each}",
+            )
+    raise InputError(
+        "base",
+        got=f"{base}, which draws {sides[1]} pixels a side",
+        expected=f"the original of {model}, which draws {sides[0]}",
+        fix="Name it with --base.",
+    )
 
 
 def _sampler(pipeline, name: str, evaluator: Evaluator, progress: bool) -> Sample:

@@ -20,6 +20,17 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")  # none r
 MOST_FILES = 200  # a whole album is a mistake
 MOST_ENLARGED = 2  # beyond, the model would learn the blur
 EXIF_ORIENTATION = 0x0112
+TURNS = {  # by orientation; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+TURNED = "turned upright, as its EXIF data says"
+EMPTY = "no pictures in it"
 
 # Two pictures are near-duplicates where their 16 x 16 thumbnails differ by less than this, as the
 # root mean square of 0 to 255. Measured on the subjects of the picture-book world at 256 pixels:
@@ -95,7 +106,7 @@ def audit(folder: str | Path, resolution: int) -> Audit:
             pictures.append(picture)
             findings.append(Finding(file.name, "fixed" if changes else "used", tuple(changes)))
     if not pictures and all(finding.state == "skipped" for finding in findings):
-        findings.append(Finding(str(folder), "refused", ("no pictures in it",)))
+        findings.append(Finding(str(folder), "refused", (EMPTY,)))
     stacked = np.stack(pictures) if pictures else np.empty((0, resolution, resolution, 3), np.uint8)
     return Audit(stacked, _with_duplicates_named(stacked, findings))
 
@@ -123,7 +134,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _opened(file: Path) -> tuple[Image.Image, list[str]]:
-    """The decoded picture and what was lost in decoding, or `_Unusable`."""
+    """The decoded picture and what changed in decoding, or `_Unusable`."""
     if file.name.startswith(".") or not file.is_file():
         raise _Unusable("skipped", "hidden" if file.name.startswith(".") else "no file")
     try:
@@ -131,9 +142,12 @@ def _opened(file: Path) -> tuple[Image.Image, list[str]]:
             # A file of a few bytes can ask for more memory than there is: not even begun.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=FORMATS) as image:
-                deep = ";16" in str(image.tile)  # Pillow makes it 8 bits on its own
+                # Pillow makes it 8 bits on its own, and turns a TIFF file, which then has no tag.
+                deep = ";16" in str(image.tile)
+                turned = getattr(image, "tag_v2", {}).get(EXIF_ORIENTATION) in TURNS
                 image.load()
-                return image, ["16 bits a channel reduced to 8"] if deep else []
+                changes = ["16 bits a channel reduced to 8"] if deep else []
+                return image, [*changes, TURNED] if turned else changes
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         most = f"{Image.MAX_IMAGE_PIXELS // 10**6} million pixels"
         raise _Unusable("refused", f"it has more than {most}: scale it down first") from error
@@ -151,9 +165,12 @@ def _prepared(
     image: Image.Image, changes: list[str], resolution: int
 ) -> tuple[np.ndarray, list[str]]:
     """The picture (R, R, 3) uint8, and what was changed."""
-    if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-        changes = [*changes, "turned upright, as its EXIF data says"]
+    orientation = _orientation(image)
+    if orientation in TURNS:
+        image = image.transpose(TURNS[orientation])
+        changes = [*changes, TURNED]
+    elif orientation != 1:
+        changes = [*changes, "not turned, for its EXIF data is damaged"]
     image, conversions = _to_rgb(image)
     changes = changes + conversions
     shorter = min(image.size)
@@ -167,6 +184,16 @@ def _prepared(
         changes.append(f"{verb} from {shorter} to {resolution} pixels a side")
     square = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
     return np.asarray(square), changes
+
+
+def _orientation(image: Image.Image) -> object:
+    """What its EXIF data says, from 1 to 8; anything else where that is damaged."""
+    try:
+        # Read afresh: of a JPEG file Pillow has swallowed what went wrong.
+        Image.Exif().load(image.info.get("exif", b""))
+        return image.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # damaged data can make Pillow raise anything
+        return None
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:

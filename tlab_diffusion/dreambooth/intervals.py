@@ -5,8 +5,7 @@ experiment. Pictures of one prompt are alike and would promise too much. Where a
 prompts, all obeyed) the bootstrap sees no doubt at all, and its interval is a point.
 """
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,26 +70,20 @@ def pairs_interval(table: np.ndarray, seed: int = 0) -> Interval:
     return _interval(apart.sum() / (n * (n - 1)), sums[some] / pairs[some], n)
 
 
-def paired_effect(
-    one: Mapping[str, float],
-    other: Mapping[str, float],
-    effect: Callable[[float, float], float] = operator.sub,
-    seed: int = 0,
-) -> Interval:
-    r"""The mean of `effect(one, other)`, subject by subject: what all subjects share cancels.
+def paired_effect(one: Mapping[str, float], other: Mapping[str, float], seed: int = 0) -> Interval:
+    r"""The mean of `one - other`, subject by subject: what all subjects share cancels.
 
     Args:
         one, other: a value for each subject, for the same subjects.
-        effect: the difference, or another way to compare two numbers.
         seed: of the bootstrap.
 
     Raises:
-        InputError: different subjects, none, or effects that are no finite numbers.
+        InputError: different subjects, none, or values that are no finite numbers.
     """
     if set(one) != set(other):
         unpaired = ", ".join(sorted(set(one) ^ set(other)))
         raise InputError("subjects", got=f"{unpaired} on one side only", expected="pairs")
-    return mean_interval([effect(one[name], other[name]) for name in sorted(one)], seed)
+    return mean_interval([one[name] - other[name] for name in sorted(one)], seed)
 
 
 def _resampled(n: int, seed: int) -> np.ndarray:

@@ -16,12 +16,13 @@ from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.defaults import TEXTUAL_INVERSION
 from tlab_diffusion.dreambooth.devices import choose_precision
 from tlab_diffusion.dreambooth.estimate import Estimate, estimate, nearest_folder
-from tlab_diffusion.dreambooth.images import MOST_ENLARGED, Audit, Finding, audit
+from tlab_diffusion.dreambooth.images import EMPTY, MOST_ENLARGED, Audit, Finding, audit
 from tlab_diffusion.dreambooth.optimizers import check_optimizer
 from tlab_diffusion.dreambooth.textual_inversion import add_token
 from tlab_diffusion.dreambooth.tokens import TokenReport, token_report
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import check_model, prompt_warnings
+from tlab_diffusion.pipelines.loading import local_folder
 from tlab_diffusion.pretraining.pace import run_device
 
 FEW_PICTURES = 3
@@ -72,12 +73,14 @@ def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
     """
     problems = Problems()
     config = _with_earlier_parts(config, resume)
-    found = problems.collect(audited, config, problems)
+    source = problems.collect(check_model, config.model)
+    found = problems.collect(audited, config, problems, source is not None)
     precision = problems.collect(choose_precision, config.precision, run_device())
     problems.collect(check_optimizer, config.optimizer, run_device())
-    problems.collect(_check_output, config, resume, found, precision)
-    source = problems.collect(check_model, config.model)
-    folder = None if source is None else _local_folder(source)
+    # Of a pixel each, the pictures would be called another subject's.
+    known = None if source is None else found
+    problems.collect(_check_output, config, resume, known, precision)
+    folder = None if source is None else _whole_folder(source)
     notes = _notes_on(found)
     tokens = needs = None
     if folder is not None:
@@ -89,7 +92,8 @@ def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
     elif source is not None:
         notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
     if tokens is not None and precision is not None:
-        needs = estimate(config, folder, precision, tokenizer.model_max_length)
+        needs = problems.collect(estimate, config, folder, precision, tokenizer.model_max_length)
+    if needs is not None:
         problems.list += needs.problems
         config = replace(config, gradient_accumulation_steps=needs.parts)
     if problems.list:
@@ -124,16 +128,24 @@ def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothCon
         return config  # no run there, or a damaged one, which is said elsewhere
 
 
-def audited(config: DreamBoothConfig, problems: Problems) -> Audit:
-    """The subject's pictures; those that are refused join the problems."""
-    found = audit(config.subject_images, config.resolution)
+def audited(config: DreamBoothConfig, problems: Problems, sized: bool) -> Audit:
+    """The subject's pictures; those that are refused join the problems.
+
+    Where the model is refused, nobody knows how large they must be (`sized`): of one pixel each,
+    none is too small.
+    """
+    found = audit(config.subject_images, config.resolution if sized else 1)
     least = -(-config.resolution // MOST_ENLARGED)
+    size = f" of {least} pixels or more on each side" if sized else ""
     for finding in found.refused:
+        fix = "Mend it, or take it out of the folder."
+        if finding.details == (EMPTY,):
+            fix = "Put 3 to 5 pictures of the subject there."
         problem = InputError(
             "subject images",
             got=f"{finding.name}: {'; '.join(finding.details)}",
-            expected=f"whole pictures of {least} pixels or more on each side",
-            fix="Mend it, or take it out of the folder.",
+            expected=f"whole pictures{size}",
+            fix=fix,
         )
         problems.list.append(problem)
     return found
@@ -155,17 +167,10 @@ def _check_output(
         raise InputError("output", got=got, expected="a folder of your own, or none yet")
 
 
-def _local_folder(source: str) -> Path | None:
-    """The pipeline's folder on this machine, in the hub's cache maybe; None if there is none."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(source, local_files_only=True))
-    except (OSError, ValueError):
-        return None
-    return folder if (folder / "unet/config.json").is_file() else None
+def _whole_folder(source: str) -> Path | None:
+    """The pipeline's folder; None for a hub model of which something is still to be fetched."""
+    folder = local_folder(source)
+    return folder if folder and Problems().collect(check_model, folder) else None
 
 
 def _tokenizer(folder: Path):

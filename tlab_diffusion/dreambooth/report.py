@@ -60,7 +60,7 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
         _subject(pictures),
         _samples(log.strips(), evaluator.fixed_texts, chosen),
         _curves(log.lines(), trade_off),
-        _measured(points, chosen, evaluator) if points else "",
+        _measured(points, chosen, log.judges or evaluator.judges.name) if points else "",
         _loading(folder, evaluator.fixed_texts[0]),
         _settings(record),
     ]
@@ -144,7 +144,7 @@ def _curves(lines: list[dict], trade_off: TradeOff | None) -> Html:
     return _section("How it went", element("div", *drawn, class_="figures"))
 
 
-def _measured(points: list[Point], chosen: int, evaluator: Evaluator) -> Html:
+def _measured(points: list[Point], chosen: int, judges: str) -> Html:
     points = sorted(points, key=lambda point: point.step)
     names = [name for name in MEASURES if any(name in p.measures.numbers() for p in points)]
     steps = [point.step for point in points]
@@ -156,8 +156,8 @@ def _measured(points: list[Point], chosen: int, evaluator: Evaluator) -> Html:
     ]
     note = (
         f"Of each of {last.counts['prompts']} prompts {last.counts['per_prompt']}, and of the bare "
-        f"class {last.counts['per_class']} pictures at each step, judged by "
-        f"{evaluator.judges.name}. Small numbers: 95 % intervals over prompts."
+        f"class {last.counts['per_class']} pictures at each step, judged by {judges}. "
+        "Small numbers: 95 % intervals over prompts."
     )
     words = [
         part for name in names for part in (element("dt", name), element("dd", MEASURES[name]))

@@ -55,6 +55,11 @@ class RunLog:
         measured = [line for line in self.lines() if "measures" in line]
         return [Point(line["step"], Measures.from_dict(line["measures"])) for line in measured]
 
+    @property
+    def judges(self) -> str | None:
+        """The name of those who measured; None where no line has it, as in older runs."""
+        return next((line["judges"] for line in self.lines() if "judges" in line), None)
+
     def strips(self) -> list[Path]:
         """The files of `samples/`, step by step."""
         return sorted((self.folder / "samples").glob("step-*.png"))
@@ -84,9 +89,9 @@ class RunLog:
         r"""Keep what a model drew: pictures (N, H, W, 3) uint8, in one row."""
         save_strip(self._strip(step), pictures)
 
-    def add_measures(self, step: int, measures: Measures) -> None:
-        """Note what was measured."""
-        self._add({"step": step, "measures": measures.as_dict()})
+    def add_measures(self, step: int, measures: Measures, judges: str) -> None:
+        """Note what was measured, and the name of those who judged."""
+        self._add({"step": step, "judges": judges, "measures": measures.as_dict()})
 
     def keep_if_best(self, point: Point, pipeline, dtypes: dict) -> None:
         r"""Keep a step's weights if none before was better.

@@ -9,14 +9,12 @@ and without.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from accelerate import PartialState
 from platformdirs import user_cache_path
-from safetensors import SafetensorError
 
 from tlab_diffusion.dreambooth import checkpoint
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
@@ -30,6 +28,7 @@ from tlab_diffusion.dreambooth.trade_off import Point
 from tlab_diffusion.dreambooth.trainer import Event, Finished, Loaded, TrainStep, train
 from tlab_diffusion.dreambooth.tuned import save_tuned, stored_dtypes
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import room
 
 
 class Evaluated(NamedTuple):
@@ -68,7 +67,8 @@ def run(
         that was measured; `Finished` comes last, when the folder is complete.
 
     Raises:
-        InputError: see `trainer.train`; or an `evaluate_every` that is no number of steps.
+        InputError: see `trainer.train`; or an `evaluate_every` that is no number of steps. While
+            iterating: other judges than those of the earlier run, before a step is taken.
     """
     if evaluate_every is not None and (type(evaluate_every) is not int or evaluate_every < 0):
         expected = "an integer from 0 up, or None"
@@ -121,6 +121,7 @@ class _Watch:
                 yield from self._look(event)
 
     def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
+        self._check_judges()
         with room(self.config.output):
             self.log.rewind(checkpoint.steps_done(self.config.output))
         self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
@@ -129,8 +130,16 @@ class _Watch:
             with room(self.config.output):
                 self.log.add_strip(0, self.evaluator.strip(sample))
                 original = self.evaluator.measure_original(sample, loaded.weights, self.cache)
-                self.log.add_measures(0, original)
+                self.log.add_measures(0, original, self.evaluator.judges.name)
             yield Evaluated(0, original)
+
+    def _check_judges(self) -> None:
+        """Refuse to measure on with others: their numbers make no curve with those before."""
+        earlier = self.log.judges
+        if self.evaluate_every and earlier is not None:
+            where = f"the earlier run in {self.config.output}"
+            now = {"judges": self.evaluator.judges.name}
+            checkpoint.refuse_change({"judges": earlier}, now, where)
 
     def _note(self, event: TrainStep) -> None:
         # A line before each checkpoint: a run that goes on from there lacks no step's losses.
@@ -155,7 +164,7 @@ class _Watch:
             point = Point(event.step, self.evaluator.measure(sample))
             with room(self.config.output):
                 self.log.keep_if_best(point, event.pipeline, self.dtypes)
-                self.log.add_measures(*point)
+                self.log.add_measures(*point, self.evaluator.judges.name)
                 self.log.drop_worse()
             yield Evaluated(*point)
 
@@ -171,17 +180,3 @@ class _Watch:
                 save_tuned(event.pipeline, event.folder, self.dtypes)
             chosen = event.step if best is None else best
             write_report(event.folder, self.pictures, self.evaluator, chosen)
-
-
-@contextmanager
-def room(folder: Path) -> Iterator[None]:
-    """Say in one line that a disk is full; the run goes on from its newest checkpoint."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            "output",
-            got=f"what could not be written ({error})",
-            expected=f"room in {folder}",
-            fix="Make room and go on with --resume; the newest checkpoint is whole.",
-        ) from error

@@ -1,7 +1,8 @@
 r"""Which checkpoint is best: it knows the subject, obeys prompts, and has kept the class.
 
 More steps buy identity and cost the other two, so neither end of a run is best. Each checkpoint
-gets three qualities from 0 to 1, and their harmonic mean, which no single one can buy:
+gets three qualities from 0 to 1, and their harmonic mean, which no single one can buy. Where that
+is the same, as it is 0 whenever one of them is, their sum decides, and then what took fewer steps:
 
 identity    share of pictures that show the subject and copy nothing; without a world, dino as a
             share of what the references reach among themselves
@@ -41,6 +42,11 @@ class Qualities(NamedTuple):
         """The harmonic mean; 0 where one quality is."""
         return harmonic_mean(self[1:])
 
+    @property
+    def total(self) -> float:
+        """Their sum: it tells apart what the score cannot, such as all that have a quality at 0."""
+        return sum(self[1:])
+
     def by_name(self) -> dict[str, float]:
         """The three, without the step."""
         return {name: getattr(self, name) for name in QUALITIES}
@@ -78,7 +84,7 @@ def trade_off(points: Sequence[Point]) -> TradeOff:
         raise InputError("points", got=f"steps {steps}", expected=expected)
     original = points[0].measures
     curve = [_qualities(step, measures, original) for step, measures in points]
-    best = max(curve[1:], key=lambda each: each.score)  # the earliest of equals
+    best = max(curve[1:], key=lambda each: (each.score, each.total))  # the earliest of equals
     return TradeOff(curve, best.step, _why(best, curve[1:]))
 
 

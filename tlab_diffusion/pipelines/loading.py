@@ -9,6 +9,11 @@ from tlab_diffusion.errors import InputError
 
 PICTUREBOOK = Path(__file__).with_name("picturebook")
 PARTS = ("vae", "text_encoder", "unet")
+CONFIGS = {  # of parts whose settings are not in config.json
+    "tokenizer": "tokenizer_config.json",
+    "scheduler": "scheduler_config.json",
+    "feature_extractor": "preprocessor_config.json",
+}
 OFFLINE = 'Without a network use the course\'s own model: "picturebook".'
 
 
@@ -72,6 +77,23 @@ def check_model(model: str | Path) -> str:
     return str(model)
 
 
+def local_folder(model: str | Path) -> Path | None:
+    """A pipeline's folder on this machine, in the hub's cache maybe; None if there is none."""
+    if str(model) == "picturebook":
+        return PICTUREBOOK
+    if Path(model).is_dir():
+        return Path(model)
+    if not _is_hub_id(str(model)):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        index = try_to_load_from_cache(str(model), "model_index.json")
+    except ValueError:  # no name that the hub could have
+        return None
+    return Path(index).parent if isinstance(index, str) else None
+
+
 def _download(name: str) -> str:
     """Have a hub model lie in the cache, its class known before its weights come; its folder."""
     from diffusers import StableDiffusionPipeline
@@ -88,27 +110,50 @@ def _download(name: str) -> str:
 
 
 def _check_folder(folder: Path) -> None:
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise InputError(
-            "model",
-            got=f"{folder}, which has no model_index.json",
-            expected="a pipeline folder, as save_pretrained writes it",
-        )
-    try:
-        parts = json.loads(index.read_text(encoding="utf-8"))
-        kind = parts.get("_class_name")
-    except (ValueError, AttributeError) as error:
-        got = f"{index}, which is damaged"
-        raise InputError("model", got=got, expected="a JSON object") from error
-    _check_kind(kind)
+    parts = _settings(folder / "model_index.json")
+    _check_kind(parts.get("_class_name"))
     listed = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0]]
-    for part in (*PARTS, *listed):
+    for part in dict.fromkeys((*PARTS, "tokenizer", "scheduler", *listed)):
         if not (folder / part).is_dir():
             got = f"{folder}, which has no {part}"
             raise InputError("model", got=got, expected="a whole pipeline folder")
+        _settings(folder / part / CONFIGS.get(part, "config.json"))
+    _check_vocabulary(folder / "tokenizer")
     for part in (*PARTS, "safety_checker") if "safety_checker" in listed else PARTS:
         _check_weights(folder / part)
+
+
+def _settings(file: Path) -> dict:
+    """What a JSON file of a pipeline holds."""
+    if not file.is_file():
+        raise InputError(
+            "model",
+            got=f"{file.parent}, which has no {file.name}",
+            expected="a pipeline folder, as save_pretrained writes it",
+        )
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = None
+    if not isinstance(settings, dict):
+        got = f"{file}, which is damaged"
+        raise InputError("model", got=got, expected="a JSON object", fix=_fix(file))
+    return settings
+
+
+def _check_vocabulary(tokenizer: Path) -> None:
+    """The vocabulary is there: in one file, or in two as older models have it."""
+    if (tokenizer / "tokenizer.json").is_file():
+        _settings(tokenizer / "tokenizer.json")
+    elif (tokenizer / "merges.txt").is_file() and (tokenizer / "vocab.json").is_file():
+        _settings(tokenizer / "vocab.json")
+    else:
+        raise InputError(
+            "model",
+            got=f"no vocabulary in {tokenizer}",
+            expected="tokenizer.json, or vocab.json and merges.txt",
+            fix=_fix(tokenizer),
+        )
 
 
 def _check_kind(kind: object) -> None:

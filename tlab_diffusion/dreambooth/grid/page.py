@@ -9,6 +9,7 @@ from tlab_diffusion.dreambooth.grid.record import ORIGINAL, Grid, Place, in_word
 from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.dreambooth.strips import read_strip
 from tlab_diffusion.dreambooth.trade_off import QUALITIES
+from tlab_diffusion.files import room, whole
 
 # Of all that is measured, what stands beside the qualities.
 COLUMNS = {
@@ -23,31 +24,49 @@ NOTHING = "–"
 
 
 def write_page(grid: Grid, folder: GridFolder) -> None:
-    """Write all three."""
-    from tlab_diffusion.plots import heat_maps, picture_page
+    """Write all three, each whole; of calls that end together, one after the other."""
+    files = {
+        "table.md": f"{table(grid)}\n".encode(),
+        "heat_map.png": _heat_map(grid),
+        "pictures.png": _pictures(grid, folder),
+    }
+    with room(folder.path), folder.locked():
+        for name, content in files.items():
+            with whole(folder.path / name) as draft:
+                draft.write_bytes(content)
 
-    (folder.path / "table.md").write_text(table(grid) + "\n", encoding="utf-8")
+
+def _heat_map(grid: Grid) -> bytes:
+    """The PNG file."""
+    from tlab_diffusion.plots import heat_maps
+
     rates = [in_words(rate) for rate in grid.learning_rates]
-    heat_maps(
+    return heat_maps(
         rates[::-1],  # the highest on top
         [str(steps) for steps in grid.steps],
         {name: grid.table(name)[::-1] for name in ("score", *QUALITIES)},
         labels=("learning rate", "steps"),
         best=_best_place(grid),
         title=verdict(grid),
-    ).save(folder.path / "heat_map.png")
+    ).png()
+
+
+def _pictures(grid: Grid, folder: GridFolder) -> bytes:
+    """The PNG file."""
+    from tlab_diffusion.plots import picture_page
+
     names = {"original model": ORIGINAL} | {
         f"{in_words(p.learning_rate)}, {p.steps} steps": p.name
         for p in grid.places
         if p in grid.cells
     }
     strips = [read_strip(folder.strip(name)) for name in names.values()]
-    picture_page(
+    return picture_page(
         np.stack(strips),
         list(names),
         grid.settings["prompts"],
         title="What each cell drew, all from the same noise",
-    ).save(folder.path / "pictures.png")
+    ).png()
 
 
 def _best_place(grid: Grid) -> tuple[int, int] | None:

@@ -40,9 +40,13 @@ class Cell(NamedTuple):
         """One of `QUALITIES`, or "score"."""
         return self.score if name == "score" else getattr(self.qualities, name)
 
-    def rank(self, name: str = "score") -> tuple[float, int, float]:
-        """By one quality, or the score: the higher, the better; of equals what took least."""
-        return self.quality(name), -self.place.steps, -self.place.learning_rate
+    def rank(self, name: str = "score") -> tuple[float, ...]:
+        """By one quality, or the score: the higher, the better; of equals what took least.
+
+        Of equal scores the one with the higher sum of qualities is better, whatever it took.
+        """
+        first = (self.score, self.qualities.total) if name == "score" else (self.quality(name),)
+        return *first, -self.place.steps, -self.place.learning_rate
 
 
 def new_cell(place: Place, measures: Measures, original: Measures) -> Cell:

@@ -5,6 +5,7 @@ steps, and a row of the grid costs no more than its last cell. All cells are dra
 noise for the same prompts: they differ in nothing but what is searched.
 """
 
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,14 +25,16 @@ from tlab_diffusion.dreambooth.grid.record import Cell, Grid, Place, new_cell
 from tlab_diffusion.dreambooth.grid.study import GridStudy, open_storage
 from tlab_diffusion.dreambooth.learner import Diverged
 from tlab_diffusion.dreambooth.measures import Counts
-from tlab_diffusion.dreambooth.runs import evaluator_of, room
+from tlab_diffusion.dreambooth.runs import evaluator_of
 from tlab_diffusion.dreambooth.trainer import Event, Loaded, TrainStep, train
 from tlab_diffusion.dreambooth.tuned import stored_dtypes
+from tlab_diffusion.files import room
 from tlab_diffusion.pretraining.pace import run_device
 
 PATIENCE = 1.0  # seconds, where all that is left is in other hands
-# What differs from training to training, or may change while a grid grows.
-FREE = (*checkpoint.FREE, "learning_rate")
+# What differs from training to training, or may change while a grid grows. The parts of a step may
+# not: all workers take those with which the grid began.
+FREE = {*checkpoint.FREE, "learning_rate"} - {PARTS}
 
 
 class Training(NamedTuple):
@@ -152,6 +155,9 @@ class Worker:
             yield from self._watch(config, {place.steps: place for place in todo})
         except Diverged as error:
             self.folder.add_broken(self._missing(rate), f"{error.name} {error.got}")
+        # In half precision accelerate ties a model into a circle with its own `forward`: it would
+        # stay in memory beside the next one, or beside another worker's on the same GPU.
+        gc.collect()
         self.folder.drop_training(rate)
 
     def _missing(self, rate: float) -> list[Place]:
