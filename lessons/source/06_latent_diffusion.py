@@ -284,7 +284,8 @@ Latents are not a code in which everything depends on everything. They are still
 """
 
 # %%
-collage = torch.cat([latents[:2, :, :, :8], latents[3:5, :, :, 8:]], dim=3)  # left half of A, right of B
+halves = latents[:2, :, :, :8], latents[3:5, :, :, 8:]  # left half of A, right of B
+collage = torch.cat(halves, dim=3)
 glued = vae.decode(collage / scaling_factor).sample
 trios = [(x_hat[number], x_hat[number + 3], glued[number]) for number in (0, 1)]
 plots.picture_strip(
@@ -545,7 +546,9 @@ for digits, pipe, start in (
 ):
     mine, theirs = both_runs(pipe, start)
     largest[digits] = ((mine - theirs).abs().max() / theirs.abs().max()).item()
-    print(f"{digits}: largest difference after the whole run {largest[digits]:.0e} of the largest value")
+    print(
+        f"{digits}: largest difference after the whole run {largest[digits]:.0e} of the largest value"
+    )
 
 # %% tags=["nbval-check-output"]
 print("float32: below 1 in a hundred:", largest["float32"] < 1e-2)
