@@ -7,6 +7,11 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
+from tlab_diffusion.evaluation.pictures import unseen_pictures
+from tlab_diffusion.evaluation.prompts import unseen_scenes
+from tlab_diffusion.evaluation.recognisers import accuracy, recognise, recogniser
+from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
+from tlab_diffusion.picturebook import render
 from tlab_diffusion.pipelines import PICTUREBOOK, load, sample
 
 MEGABYTE = 2**20
@@ -51,3 +56,17 @@ def test_a_prompt_is_obeyed_roughly():
     pictures = np.stack(list(sample(pipeline, prompts, num=4, steps=10)))
     night, snow = pictures[:4].mean(), pictures[4:].mean()
     assert snow > night + 30
+
+
+def test_its_autoencoder_keeps_scenes():
+    """The bar: 30 dB, on scenes that no training saw."""
+    scenes = unseen_pictures(256)["scenes"]
+    assert reconstruction_psnr(load("picturebook").vae, scenes) >= 30
+
+
+def test_its_judges_read_real_scenes():
+    """The bar of the recognisers: 98 % of 500 scenes, factor by factor."""
+    scenes = unseen_scenes("seen", 500)
+    seen = recognise(np.stack([render(scene) for scene in scenes]), recogniser())
+    right = accuracy(seen, [scene.visible_factors() for scene in scenes])
+    assert min(right.values()) >= 0.98, right
