@@ -657,7 +657,7 @@ print("the least strength stays nearest to Pip:", similarity.argmax().item() == 
 
 # %% [markdown]
 r"""
-At low strength the place, the pose and much of the outline are still Pip's, for the high noise levels where those are decided were never reached. But the colour has gone already, and the feelers have become horns: a red dragon was asked for, and guidance insists. At strength 1 nothing of Pip is left (but for the trace of lesson 01, section 7). What one would like, Pip *as* a dragon, is not among these pictures: the model sees the outline that is left, and does not know who Pip is. Teaching it that is the subject of the next lesson.
+At strength 0.2 the place and the pose are still Pip's, for the high noise levels where those are decided were never reached, and a trace of the feelers is left. But the teal has gone, and wings have come: a red dragon was asked for, and guidance insists. At strength 1 nothing of Pip is left (but for the trace of lesson 01, section 7). What one would like, Pip *as* a dragon, is not among these pictures: the model sees the outline that is left, and does not know who Pip is. Teaching it that is the subject of the next lesson.
 
 ## 9. Walking
 
