@@ -20,6 +20,9 @@ def test_what_an_earlier_run_has_written_counts_as_free(tmp_path, monkeypatch):
     assert problem.name == "output"
     (config.output / "checkpoints").mkdir(parents=True)
     (config.output / "checkpoints/step-00000002.safetensors").write_bytes(bytes(1000))
+    # Somebody else's files, as long as no run has left its record.
+    assert estimate.estimate(config, model_folder(), "fp32", 32).free_disk == needed - 1000
+    (config.output / "run.json").touch()
     found = estimate.estimate(config, model_folder(), "fp32", 32)
     assert found.free_disk == needed and not found.problems
 

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import nn
 
-from tlab_diffusion.dreambooth import cost, lora
+from tlab_diffusion.dreambooth import checkpoint, cost, lora
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.defaults import DREAMBOOTH, LORA
 from tlab_diffusion.dreambooth.devices import DTYPES
@@ -30,7 +30,8 @@ class Estimate:
     Args:
         parts: in which a step is worked through, so that it fits into memory.
         memory, free_memory: of the device.
-        disk, free_disk: of the output folder's disk; what lies in the folder counts as free.
+        disk, free_disk: of the output folder's disk; what an earlier run left there counts as
+            free.
         class_images: seconds to draw the class pictures, where none are kept from earlier.
         training: seconds to take all steps.
         problems: memory or disk that does not suffice.
@@ -68,8 +69,8 @@ def estimate(config: DreamBoothConfig, folder: Path, precision: str, tokens: int
         InputError: more processes than a step has samples.
     """
     device, processes = run_device(), PartialState().num_processes
-    load, work = _load(config, folder, precision), _work(config, folder, tokens, device)
     check_shares(config, processes)
+    load, work = _load(config, folder, precision), _work(config, folder, tokens, device)
     samples = config.samples_per_step
     free, at_least = _free_memory(device, processes), config.gradient_accumulation_steps
     parts = cost.fewest_parts(load, work, samples, free, at_least=at_least, processes=processes)
@@ -96,8 +97,10 @@ def estimate(config: DreamBoothConfig, folder: Path, precision: str, tokens: int
 
 def _free_disk(output: Path) -> int:
     """Bytes for the output: what is free, and what an earlier run has taken already."""
-    taken = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
-    return taken + shutil.disk_usage(nearest_folder(output)).free
+    free = shutil.disk_usage(nearest_folder(output)).free
+    if not checkpoint.is_run(output):  # whatever else lies there is not the run's to write over
+        return free
+    return free + sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
 
 
 def nearest_folder(path: Path) -> Path:
