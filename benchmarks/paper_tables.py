@@ -26,7 +26,8 @@ from PIL import Image
 from benchmarks.paper_methods import IDENTIFIER, WAYS, WRONG_NOUNS, asked, class_of, config_of
 from tlab_diffusion.course.stored import METHODS, RESULTS
 from tlab_diffusion.dreambooth.caches import model_fingerprint
-from tlab_diffusion.dreambooth.drawing import GUIDANCE_SCALE, STEPS, few_step_sample
+from tlab_diffusion.dreambooth.defaults import native_resolution
+from tlab_diffusion.dreambooth.drawing import STEPS, few_step_sample, usual_guidance
 from tlab_diffusion.dreambooth.identity import cast_target
 from tlab_diffusion.dreambooth.measures import Counts, Drawn, draw_asked, judge
 from tlab_diffusion.dreambooth.trainer import TrainStep, train
@@ -150,10 +151,9 @@ def _same_settings(options: argparse.Namespace) -> None:
         "model": options.model,
         "fingerprint": model_fingerprint(load(options.model)),
         "identifier": IDENTIFIER,
-        "max_steps": {way: config.max_steps for way, config in configs.items()},
         "training": {way: config.as_dict() for way, config in configs.items()},
         "sampler_steps": STEPS,
-        "guidance_scale": GUIDANCE_SCALE,
+        "guidance_scale": usual_guidance(native_resolution(options.model)),
     }
     file = options.work / "settings.json"
     if file.exists() and _read(file) != settings:

@@ -22,7 +22,7 @@ LINTERS = {
 }
 NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
 # A lesson that trains for minutes. Unsolved, where no output is compared, few steps will do.
-FEW_STEPS = {"08_dreambooth_hands_on.ipynb": ("STEPS = 700", "STEPS = 40")}
+FEW_STEPS = {"08_dreambooth_hands_on.ipynb": ("STEPS = 800", "STEPS = 40")}
 # One notebook or test file a worker: a kernel serves the cells of one notebook only.
 WORKERS = ["-n", "auto", "--maxprocesses=4", "--dist=loadfile"]
 

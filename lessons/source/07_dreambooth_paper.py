@@ -443,7 +443,8 @@ The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `pictureboo
 tables, settings, sheet = load_tables(), load_settings(), load_sheet()
 subjects = [each.subject for each in tables["dreambooth"]]
 print(f"{len(subjects)} subjects:", ", ".join(subjects))
-print("steps of training:", settings["max_steps"])
+steps = {way: training["max_steps"] for way, training in settings["training"].items()}
+print("steps of training:", steps)
 print(f"computed in {settings['minutes']} minutes of one processor core")
 
 # %% [markdown]

@@ -46,7 +46,12 @@ def write(folder: Path, number: Callable[[str, str, str], float]) -> None:
         }
         for method in METHODS
     }
-    settings = {"shown": SHOWN, "minutes": 1, "max_steps": {"dreambooth": 400}, "model": "tiny"}
+    settings = {
+        "shown": SHOWN,
+        "minutes": 1,
+        "training": {"dreambooth": {"max_steps": 400}},
+        "model": "tiny",
+    }
     content = {"settings": settings, "methods": methods}
     (folder / "tables.json").write_text(json.dumps(content), encoding="utf-8")
     grey = np.arange(len(METHODS) * 4).reshape(len(METHODS), 4)  # one a picture

@@ -36,7 +36,7 @@ def test_tables_come_back_by_method(folder):
         assert [each.subject for each in results] == list(SUBJECTS)
         for each in results:
             assert each.numbers()["dino"] == number(method, each.subject, "dino")
-    assert load_settings(folder)["max_steps"] == {"dreambooth": 400}
+    assert load_settings(folder)["training"] == {"dreambooth": {"max_steps": 400}}
 
 
 def test_the_sheet_comes_back_by_subject_and_method(folder):

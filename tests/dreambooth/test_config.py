@@ -26,7 +26,7 @@ def new(**changes):
 
 def test_picturebook_learns_fast_and_small():
     config = new()
-    assert (config.resolution, config.learning_rate, config.max_steps) == (64, 3e-4, 700)
+    assert (config.resolution, config.learning_rate, config.max_steps) == (64, 3e-4, 800)
     assert not config.train_text_encoder
     assert new(model=str(model_folder())) == dataclasses.replace(config, model=str(model_folder()))
 
@@ -108,10 +108,11 @@ def test_every_method_has_its_own_defaults(model):
     # Fewer numbers learn, so each goes further.
     rates = [each.learning_rate for each in (dreambooth, lora, inversion)]
     assert rates == sorted(set(rates))
-    assert (dreambooth.prior_weight, lora.prior_weight, inversion.prior_weight) == (1, 1, 0)
+    small = model == "picturebook"
+    weights = [each.prior_weight for each in (dreambooth, lora, inversion)]
+    assert weights == [2 if small else 1, 1, 0]
     assert [dreambooth.text_learns, lora.text_learns] == [False, model == "picturebook"]
     assert inversion.text_learns and not inversion.train_text_encoder
-    small = model == "picturebook"
     assert [each.averages for each in (dreambooth, lora, inversion)] == [small, False, False]
     for config in (dreambooth, lora, inversion):
         assert DreamBoothConfig(**json.loads(json.dumps(config.as_dict()))) == config

@@ -9,7 +9,7 @@ import torch
 
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth import drawing
-from tlab_diffusion.dreambooth.drawing import few_step_sample
+from tlab_diffusion.dreambooth.drawing import few_step_sample, usual_guidance
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import sample
 
@@ -56,7 +56,8 @@ def test_large_models_draw_few_pictures_at_a_time(monkeypatch, side, num):
 
     monkeypatch.setattr(drawing, "sample", noted)
     unet = SimpleNamespace(config=SimpleNamespace(sample_size=side))
-    few_step_sample(SimpleNamespace(unet=unet, device=torch.device("cpu")))(TEXTS, 0)
+    cpu = torch.device("cpu")
+    few_step_sample(SimpleNamespace(unet=unet, vae_scale_factor=8, device=cpu))(TEXTS, 0)
     assert batches == [num]
 
 
@@ -86,7 +87,7 @@ def test_half_precision_changes_hardly_a_level(monkeypatch):
     for enabled in (True, False):
         half = torch.autocast("cpu", torch.bfloat16, enabled=enabled)
         monkeypatch.setattr(drawing, "autocast", lambda device, half=half: half)
-        pictures.append(few_step_sample(tiny_pipeline())(TEXTS, 0))
+        pictures.append(few_step_sample(tiny_pipeline(), guidance_scale=5.0)(TEXTS, 0))
     assert 0 < difference(*pictures) < 2
 
 
@@ -100,6 +101,16 @@ def test_without_guidance_one_question_a_step():
     finally:
         hook.remove()
     assert sizes == [2, 2, 4, 4]
+
+
+def test_guidance_left_out_suits_the_side(in_float32):
+    tiny = tiny_pipeline()
+    left_out, said, other = (
+        few_step_sample(tiny, steps=2, **scale)(TEXTS, 0)
+        for scale in ({}, {"guidance_scale": 10.0}, {"guidance_scale": 7.5})
+    )
+    assert np.array_equal(left_out, said) and not np.array_equal(left_out, other)
+    assert [usual_guidance(side) for side in (64, 128, 512)] == [10, 10, 7.5]
 
 
 def test_bad_numbers_are_refused():

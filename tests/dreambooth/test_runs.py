@@ -351,7 +351,7 @@ def test_the_original_is_measured_once(tmp_path, monkeypatch):
     assert len(calls) == 4
 
 
-def test_the_kept_measures_are_those_of_one_question(tmp_path):
+def test_the_kept_measures_are_those_of_one_question(tmp_path, monkeypatch):
     def kept(**changes):
         options = {"judges": pixel_judges(), "seed": 0} | changes
         weights = options.pop("weights", "weights")
@@ -363,6 +363,8 @@ def test_the_kept_measures_are_those_of_one_question(tmp_path):
     assert kept() == kept() == 1
     changes = ({"weights": "others"}, {"seed": 1}, {"num": 2}, {"every_use": True})
     assert [kept(**change) for change in changes] == [2, 3, 4, 5]
+    monkeypatch.setattr("tlab_diffusion.dreambooth.evaluator.usual_guidance", lambda side: 3.0)
+    assert kept() == 6  # pictures of another guidance
 
 
 def test_a_full_disk_is_one_line(tmp_path):
@@ -382,7 +384,8 @@ def test_a_wrong_evaluate_every_is_refused_before_anything_is_written(tmp_path, 
 
 
 def test_small_models_are_measured_by_themselves_large_ones_when_asked(tmp_path):
-    assert usual_evaluations(settings(tmp_path, max_steps=400)) == 100
+    assert usual_evaluations(settings(tmp_path, max_steps=600)) == 200
+    assert usual_evaluations(settings(tmp_path, max_steps=800)) == 267  # and at 534 and 800
     assert usual_evaluations(settings(tmp_path, max_steps=2)) == 1
     words = {"identifier": "sks", "class_noun": "robot", "model": "owner/name"}
     large = DreamBoothConfig(subject_images=Path("p"), output=tmp_path, **words)

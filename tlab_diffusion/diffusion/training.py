@@ -104,9 +104,9 @@ def train(
 
 def average_into(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
     """Move the averaged model's parameters one `ema_update` towards the model's, in place."""
-    # One at a time: a second copy of all averages may not fit into memory.
+    _check_decay(decay)
     for average, parameter in zip(ema_model.parameters(), model.parameters(), strict=True):
-        average.copy_(*ema_update([average], [parameter], decay))
+        average.lerp_(parameter.detach(), 1 - decay)  # the same sum, in one pass over memory
     for buffer, current in zip(ema_model.buffers(), model.buffers(), strict=True):
         buffer.copy_(current)
 

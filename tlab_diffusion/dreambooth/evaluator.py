@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tlab_diffusion.dreambooth import caches
+from tlab_diffusion.dreambooth.drawing import STEPS, usual_guidance
 from tlab_diffusion.dreambooth.hub_judges import suitable_judges
 from tlab_diffusion.dreambooth.identity import Target, target_of
 from tlab_diffusion.dreambooth.judges import Judges
@@ -112,7 +113,8 @@ class Evaluator:
             cache: folder where measures are kept, by all that they depend on.
         """
         asked = [(prompt.text, prompt.plain) for prompt in self.prompts]
-        settings = asdict(self.counts), self.class_noun, self.seed
+        drawing = STEPS, usual_guidance(self.side)
+        settings = asdict(self.counts), self.class_noun, self.seed, drawing
         name = caches.key(weights, self.judges.name, self.pictures, asked, *settings)
         path = cache / "measures" / f"{name}.json"
         with caches.locked(path):

@@ -21,7 +21,7 @@ from tlab_diffusion.dreambooth.draws import PRIOR, stream
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining import checkpoints
 
-SOLVER, STEPS = "DPM-Solver++(2M)", 20
+SOLVER, STEPS = "DPM-Solver++(2M)", 15
 DRAWN_AT_ONCE = 32  # at most
 # What the U-Net needs for a place of a guided picture's latents, in bytes: counted for Stable
 # Diffusion 1.5 in float32, with fused attention.

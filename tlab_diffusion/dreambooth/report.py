@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tlab_diffusion.dreambooth.drawing import usual_guidance
 from tlab_diffusion.dreambooth.evaluator import Evaluator
 from tlab_diffusion.dreambooth.intervals import Interval
 from tlab_diffusion.dreambooth.markup import Html, element, image, table
@@ -61,7 +62,7 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
         _samples(log.strips(), evaluator.fixed_texts, chosen),
         _curves(log.lines(), trade_off),
         _measured(points, chosen, log.judges or evaluator.judges.name) if points else "",
-        _loading(folder, evaluator.fixed_texts[0]),
+        _loading(folder, evaluator.fixed_texts[0], usual_guidance(evaluator.side)),
         _settings(record),
     ]
     path = folder / REPORT
@@ -191,13 +192,16 @@ def _cell(score: Interval | None) -> Html:
     return Html(mean + element("small", f"{score.low:.2f} to {score.high:.2f}"))
 
 
-def _loading(folder: Path, prompt: str) -> Html:
+def _loading(folder: Path, prompt: str, guidance_scale: float) -> Html:
     python = (
         "from diffusers import DiffusionPipeline\n\n"
         f"pipeline = DiffusionPipeline.from_pretrained({str(folder)!r})\n"
-        f"pipeline({prompt!r}).images[0]"
+        f"pipeline({prompt!r}, guidance_scale={guidance_scale:g}).images[0]"
     )
-    shell = f"tlab sample {shlex.quote(prompt)} --model {shlex.quote(str(folder))}"
+    shell = (
+        f"tlab sample {shlex.quote(prompt)} --model {shlex.quote(str(folder))} "
+        f"--guidance-scale {guidance_scale:g}"
+    )
     return _section(
         "How to use it",
         element("pre", element("code", python)),

@@ -8,6 +8,7 @@ Nothing that is drawn or measured touches the training: the weights of each step
 and without.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -81,9 +82,9 @@ def run(
 
 
 def usual_evaluations(config: DreamBoothConfig) -> int | None:
-    """How often a run is measured if nobody says: small models after each quarter, others never."""
+    """How often a run is measured if nobody says: small models after each third, others never."""
     small = native_resolution(config.model) <= SMALL_SIDE
-    return max(1, config.max_steps // 4) if small else None
+    return math.ceil(config.max_steps / 3) if small else None
 
 
 def evaluator_of(config: DreamBoothConfig, pictures: np.ndarray, **options) -> Evaluator:

@@ -17,8 +17,9 @@ import numpy as np
 
 from tlab_diffusion.dreambooth import caches, checkpoint
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.defaults import native_resolution
 from tlab_diffusion.dreambooth.devices import choose_precision
-from tlab_diffusion.dreambooth.drawing import few_step_sample
+from tlab_diffusion.dreambooth.drawing import few_step_sample, usual_guidance
 from tlab_diffusion.dreambooth.evaluator import Evaluator
 from tlab_diffusion.dreambooth.grid.folder import PARTS, GridFolder
 from tlab_diffusion.dreambooth.grid.record import Cell, Grid, Place, new_cell
@@ -85,6 +86,7 @@ class Search:
             "pictures": caches.key(self.pictures),
             "arithmetic": choose_precision(self.config.precision, run_device()),
             "counts": asdict(self.counts),
+            "guidance_scale": usual_guidance(native_resolution(self.config.model)),
         }
 
     @property
