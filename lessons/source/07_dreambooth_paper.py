@@ -53,11 +53,11 @@ r"""
 
 # %%
 described = draw(5 * ["a happy plain turquoise robot on the moon"], seed=0)
-plots.picture_strip(described, 5 * [""], title="As described: five robots, none of them Pip")
+plots.picture_strip(described, 5 * [""], title="As described: is any of them Pip?")
 
 # %% [markdown]
 r"""
-All that was said is there, and each is somebody else. More words would help a little. A thousand would not be a face.
+What was said may be there; Pip is not, for nobody described a key, a star or that face. More words would help a little. A thousand would not be a face.
 
 **Cut and paste?** The other way is old: cut the subject out of a picture and put it into another one (*image composition*). We can do it well, because we can see the same Pip in two places: the pixels that do not change are Pip. For an empty stage we take, pixel by pixel, the median of many scenes in one place.
 """
@@ -104,7 +104,7 @@ What that is good for, it shows in six uses: new contexts, new views, accessorie
 
 ## 2. A name among words
 
-The pictures need a prompt to be trained under. The paper's is as short as can be: **"a [V] [class noun]"**, with an identifier [V] and the coarse class of the subject, "a zwx robot". Both words matter. The *class noun* ties the newcomer to all that the model knows of its kind: robots can stand on the moon, be seen from behind, wear a crown. (Section 5 shows what happens without.) The *identifier* must be a word that means nothing yet. The paper takes rare tokens: at most three characters long, found by looking through the rare end of the tokenizer's vocabulary. A common word would bring its own meaning along ("unique", "special"), and a long random string is cut into common pieces, as you saw in lesson 05.
+The pictures need a prompt to be trained under. The paper's is as short as can be: **"a [V] [class noun]"**, with an identifier [V] and the coarse class of the subject, "a zwx robot". Both words matter. The *class noun* ties the newcomer to all that the model knows of its kind: robots can stand on the moon, be seen from behind, wear a crown. (Section 5 shows what happens without.) The *identifier* must be a word that means nothing yet. The paper takes one to three rare tokens, each of at most three characters, found by looking through the rare end of the tokenizer's vocabulary. A common word would bring its own meaning along ("unique", "special"), and a long random string is cut into common pieces, as you saw in lesson 05.
 
 For the class alone, a second prompt: "a [class noun]".
 """
@@ -134,11 +134,11 @@ check("dreambooth.prompts", prompts)
 r"""
 ## 3. The loss
 
-**The first term** you know from lesson 02, now with a condition $c$, the embedding of the instance prompt, and with $x$ one of the subject's pictures. The paper writes it in terms of the clean picture, with its own letters: $\alpha_t$ for the signal and $\sigma_t$ for the noise, our $\sqrt{\bar\alpha_t}$ and $\sqrt{1-\bar\alpha_t}$:
+**The first term** you know from lesson 02, now with a condition $c$, the embedding of the instance prompt, and with $x$ one of the subject's pictures. The paper writes it in terms of the clean picture: $\hat x_\theta$ is what the network takes it to be, and $w_t$ weighs the error in $x$ at timestep $t$ (in lesson 02 it weighed the error in $\epsilon$; it is no guidance scale). Its letters $\alpha_t$ and $\sigma_t$, for signal and noise, are our $\sqrt{\bar\alpha_t}$ and $\sqrt{1-\bar\alpha_t}$:
 
 $$\mathbb{E}\left[\, w_t\, \lVert \hat x_\theta(\alpha_t x + \sigma_t \epsilon,\; c) - x \rVert^2 \,\right].$$
 
-A network that predicts the noise says the same thing in other words. From $x_t = \alpha_t x + \sigma_t \epsilon$ follows $\hat x - x = -\frac{\sigma_t}{\alpha_t}(\hat\epsilon - \epsilon)$, so the two squared errors differ by the factor $\sigma_t^2 / \alpha_t^2$, one over the signal-to-noise ratio. With $w_t = \mathrm{SNR}_t$ the paper's loss *is* our $\lVert \epsilon - \epsilon_\theta \rVert^2$:
+A network that predicts the noise says the same thing in other words. In our letters, from $x_t = \sqrt{\bar\alpha_t}\, x + \sqrt{1-\bar\alpha_t}\, \epsilon$ follows $\hat x_\theta - x = -\sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}\,(\epsilon_\theta - \epsilon)$, so the two squared errors differ by the factor $(1-\bar\alpha_t) / \bar\alpha_t$, one over the signal-to-noise ratio. With $w_t = \mathrm{SNR}_t$ the paper's loss *is* our $\lVert \epsilon - \epsilon_\theta \rVert^2$:
 """
 
 # %% tags=["nbval-check-output"]
@@ -160,17 +160,17 @@ r"""
 - *Language drift.* The instance prompt contains the class noun. Every step that pulls "a zwx robot" towards Pip pulls "a robot" along, until all robots are Pip.
 - *Less diversity.* The pictures show few poses and few places, and the model comes to draw no others.
 
-**The second term** is the cure, and a charming one: let the model be its own teacher. *Before* training, the frozen original draws pictures $x_\mathrm{pr}$ of the class, under the class prompt $c_\mathrm{pr}$. During training these are learned along:
+**The second term** is the cure, and a charming one: let the model be its own teacher. *Before* training, the frozen original draws pictures $x_\mathrm{pr}$ of the class, under the class prompt $c_\mathrm{pr}$. During training these are trained on alongside:
 
 $$\mathbb{E}\Big[\, w_t\, \lVert \hat x_\theta(\alpha_t x + \sigma_t \epsilon,\, c) - x \rVert^2 \;+\; \lambda\, w_{t'}\, \lVert \hat x_\theta(\alpha_{t'} x_\mathrm{pr} + \sigma_{t'} \epsilon',\, c_\mathrm{pr}) - x_\mathrm{pr} \rVert^2 \,\Big]$$
 
-with its own noise $\epsilon'$ and its own timestep $t'$, and $\lambda = 1$. This is the **prior-preservation loss**.
+with its own noise $\epsilon'$ and its own timestep $t'$, and with a weight $\lambda$: the paper takes 1, our trainer 2 for `picturebook`, a small model that forgets sooner. This is the **prior-preservation loss**.
 
 Why should learning one's own pictures keep one from changing? Write $\epsilon^*(x_t) = \mathbb{E}[\epsilon \mid x_t]$ for the best prediction that the class pictures allow. For any network $f$, insert it and take the square apart:
 
 $$\mathbb{E}\lVert \epsilon - f(x_t) \rVert^2 = \mathbb{E}\lVert \epsilon - \epsilon^*(x_t) \rVert^2 + \mathbb{E}\lVert \epsilon^*(x_t) - f(x_t) \rVert^2 .$$
 
-The mixed term is gone: given $x_t$, the mean of $\epsilon - \epsilon^*$ is zero. The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$ and nowhere else. And the pictures came from the original model: as far as that predicts its own pictures' noise well, $\epsilon^*$ *is* the original model. Up to a constant, the class term is the **squared distance from what the model was**, measured where its class lives. (For pictures drawn without guidance, that is. Our trainer draws them with a little, because the class will be asked for with guidance: it holds on to a slightly more decided version of the original.)
+The mixed term is gone: given $x_t$, the mean of $\epsilon - \epsilon^*$ is zero. The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$ and nowhere else. And the pictures came from the original model. In the ideal case, with as many of them as one likes, drawn by an exact sampler without guidance, from a model that is itself such a mean, $\epsilon^*$ *is* the original model. Then the class term is, up to a constant, the **squared distance from what the model was**, measured where its class lives. A hundred pictures, fifteen solver steps and a guidance scale of 2.5 make it an approximation: our trainer holds on to a slightly more decided version of the original, and a network that trained long enough would learn the hundred by heart.
 
 Check it, with a distribution whose $\epsilon^*$ is a formula (lesson 02), and a network that has drifted:
 """
@@ -232,7 +232,7 @@ check("dreambooth.prior_preservation_loss", prior_preservation_loss)
 
 # %% [markdown]
 r"""
-The trainer's own code is written a little differently: as one sum over samples, each with its weight, $1/B$ in the first half and $\lambda/B$ in the second. Then a batch can be worked through in parts, to save memory, and a sample's weight may depend on its timestep (min-SNR, lesson 02). This is the line that `tlab dreambooth` goes down:
+The trainer's own code is written a little differently: as one sum over samples, each with its weight, $1/B$ in the first half and $\lambda/B$ in the second. Then a batch can be worked through in parts, to save memory, and a sample's weight may depend on its timestep (min-SNR, lesson 02). This is the loss that `tlab dreambooth` minimises:
 """
 
 # %%
@@ -263,7 +263,7 @@ print("in one batch or in three parts, the same gradient:", torch.allclose(whole
 
 # %% [markdown]
 r"""
-With it the paper trains about 1000 steps at a learning rate of $10^{-5}$ (Imagen) or $5 \cdot 10^{-6}$ (Stable Diffusion), with about 1000 class pictures: five minutes on one A100 or TPUv4. Our model is small, so a larger rate and fewer steps do: lesson 09 asks which.
+With it the paper trains about 1000 steps at a learning rate of $10^{-5}$ (Imagen) or $5 \cdot 10^{-6}$ (Stable Diffusion), with about 1000 class pictures: five minutes on one A100 or TPUv4. Ours is trained at a larger rate, $3\cdot10^{-4}$, for 800 steps, with a hundred class pictures: lesson 09 searches.
 
 ## 4. How to measure it
 
@@ -288,7 +288,7 @@ r"""
 
 `metrics.image_similarity` · easy · 8 minutes
 
-The mean cosine over *all* pairs of a generated and a real picture. Features come in any length.
+The mean cosine over *all* pairs of a generated and a real picture. Features are not normalised: divide each by its own norm.
 """
 
 
@@ -401,7 +401,7 @@ print("DINO prefers the copier to the perfect model:", copier["DINO"] > perfect[
 
 # %% [markdown]
 r"""
-The last line is the trap. A measure of likeness to the references is highest for the references themselves: a model that learned nothing but five pictures wins. That is why subject fidelity is never reported without prompt fidelity, and why the course counts **copies** apart. In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject, copies left out; and `obeyed`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
+The last line is the trap. A measure of likeness to the references rewards the references themselves: a model that learned nothing but five pictures beats one that draws Pip as asked. That is why subject fidelity should never be reported without prompt fidelity, and why the course counts **copies** separately. In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject, copies left out; and `obeyed`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
 
 ### Find the bug
 
@@ -436,7 +436,7 @@ check("metrics.find_the_bug", find_the_bug_in_measures)
 r"""
 ## 5. The experiments again, in small
 
-The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Every method was trained with its own default settings of `tlab dreambooth`, but for the one thing that is compared, and judged at its last step, where the tool would keep the best. That is too long for a lesson, so the results are stored: the next cell says for which subjects, `python -m benchmarks.paper_tables` computes them, and `--collect` writes them down. With few subjects intervals are rough.
+The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Every method was trained with its own default settings of `tlab dreambooth`, but for the one thing that is compared, and judged at its last step, where the tool would keep the best. That is too long for a lesson, so the results are stored: the next cell says for which subjects, `python -m benchmarks.paper_tables` computes them, and `--collect` writes them down.
 """
 
 # %% tags=["nbval-check-output"]
@@ -445,6 +445,8 @@ subjects = [each.subject for each in tables["dreambooth"]]
 print(f"{len(subjects)} subjects:", ", ".join(subjects))
 steps = {way: training["max_steps"] for way, training in settings["training"].items()}
 print("steps of training:", steps)
+print("weight of the class:", settings["training"]["dreambooth"]["prior_weight"])
+print("guidance scale of all pictures:", settings["guidance_scale"])
 print(f"computed in {settings['minutes']} minutes of one processor core")
 
 # %% [markdown]
@@ -487,7 +489,11 @@ r"""
 
 DreamBooth changes the model itself: the paper trains all of it, ours the U-Net, which holds most of it.
 
-For every measure: our mean over subjects with its 95 % interval, and the paper's number. Below, the differences, paired by subject, so that what makes one subject easier than another cancels. A difference is claimed only if its interval leaves out 0. The paper gives no intervals; of its numbers we call a difference clear from 0.005 up.
+For every measure: our mean over subjects with its 95 % interval, and the paper's number. Below, the differences, paired by subject, so that what makes one subject easier than another cancels. A difference is claimed only if its interval leaves out 0.
+
+Read that with some salt. The intervals come from a bootstrap (Efron, 1979): subjects are drawn again and again, with replacement, and 95 % of the means lie within. With few subjects it promises too much. If all differences have one sign, the interval leaves out 0, and with $n$ subjects pure chance alone does that in a share $2^{1-n}$ of all cases; and we test more than a dozen differences, so one false claim would be no surprise.
+
+The paper gives no intervals. Of its numbers we call a difference clear from 0.005 up. That line is ours: the authors only say that users notice about 0.1 in DINO and 0.05 in CLIP-T, and the differences of Table 3 are smaller than that.
 """
 
 # %% tags=["nbval-check-output"]
@@ -499,6 +505,7 @@ print(
 
 # %% tags=["nbval-check-output"]
 print(table_1(tables))
+print(f"\nall {len(subjects)} differences of one sign by chance: {2 * 0.5 ** len(subjects):.1%}")
 
 # %%
 show(["dreambooth", "textual_inversion"], "DreamBooth and Textual Inversion")
@@ -520,7 +527,7 @@ show(["dreambooth", "without_prior"], "With and without the prior-preservation l
 
 # %% [markdown]
 r"""
-The paper's story in one line: without the second term you get a little more of the subject, and lose its class. How much of the class is left? Here is by how much PRES and the variety of the *bare class* rise or fall, from the original model to the tuned one, over all subjects. (As differences: PRES begins near 0, and a percentage of it would say little.)
+The paper's story in one line: without the second term you get a little more of the subject, and lose its class. How much of the class is left? Here is by how much PRES and the variety of the *bare class* rise or fall, from the original model to the tuned one, over all subjects. (As differences: where PRES begins near 0, a percentage of it would say little.)
 """
 
 # %% tags=["nbval-check-output"]
@@ -535,11 +542,11 @@ for method in ("dreambooth", "without_prior", "lora", "textual_inversion"):
 
 # %% [markdown]
 r"""
-Textual Inversion is the control here: it cannot touch the class, for no weight has changed.
+Textual Inversion is the control here: all that changed is the embedding of one word, and "a robot" does not contain it. **LoRA** was not in the paper: it freezes the weights, and adds to some matrices $W$ a product $BA$ of two thin ones, which alone learn (arXiv:2106.09685).
 
 ### Table 4: does the class noun matter?
 
-Three prompts for the same pictures: "a [V] robot"; "a [V] fish", which is wrong; and "a [V]". (Which wrong noun each subject got stands in `settings["wrong_nouns"]`.) Each model is asked in the words that it was taught, and judged by the true ones; the captions below always show the true ones.
+Three prompts for the same pictures: "a [V] robot"; "a [V] fish", which is wrong; and "a [V]". (Which wrong noun each subject got stands in `settings["wrong_nouns"]`.) Each model is asked in the words that it was taught, and judged by the true ones; the captions below always show the true ones. Without a noun, the class term keeps the true class; a wrong noun is wrong in both terms, as it is for a person who errs. Ours is as far away as this world allows, the paper's was drawn at random.
 """
 
 # %% tags=["nbval-check-output"]
@@ -566,21 +573,23 @@ for effect in differing:
     print(f"\n{LABELS[effect.measure]}, {NAMES[effect.one]} beside {NAMES[effect.other]}:")
     print(f"    {effect.verdict} ({effect.in_paper} in the paper; here {effect.ours})")
 
+surprising = [effect for effect in differing if effect.verdict in ("the opposite", "only here")]
 POSSIBLE_REASONS = {
     "dino": "Our encoder was trained to know characters, the paper's to see what is particular "
     "to a picture. And a model whose pictures resemble the references more is not always better: "
-    "copies resemble them most.",
+    "copies resemble them very much.",
     "clip_i": "Our image-text encoder looks for what captions speak of: the place, the colour, "
-    "what is worn. Pictures that follow the prompt better are thereby less like the references.",
+    "what is worn. It rewards the right place as much as the right subject, and a method may gain "
+    "or lose by either.",
     "clip_t": "All our prompts are made of words that the model was trained on. A method that "
     "changes less of the model, or learns less of the subject, obeys them as the original does.",
-    "pres": "Our classes are narrow and our model is small, so the bare class lies nearer to the "
-    "subject to begin with.",
+    "pres": "Our classes are narrow: a robot shares much with any robot, so PRES may move for other "
+    "reasons than in the paper.",
     "div": "The paper's is LPIPS, which sees every detail. Ours sees who is there, so pictures "
     "in which the subject is right are alike, and that is no fault.",
 }
-print("\nWhat may be behind it:")
-for measure in dict.fromkeys(effect.measure for effect in differing):
+print("\nWhat may be behind a claim that is not the paper's:" if surprising else "")
+for measure in dict.fromkeys(effect.measure for effect in surprising):
     said = f"{LABELS[measure]}. {POSSIBLE_REASONS[measure]}"
     print(fill(said, 96, initial_indent="  ", subsequent_indent="    "))
 
@@ -590,7 +599,7 @@ r"""
 
 ### What the paper could not measure
 
-Here are all methods by the measures that only a world like ours has. LoRA trains small matrices beside the frozen weights (lesson 08), and was not in the paper.
+Here are all methods by the measures that only a world like ours has.
 """
 
 # %% tags=["nbval-check-output"]
@@ -611,16 +620,16 @@ Encoders are not people. So the authors asked 72 people, 25 questions each: whic
 | subject fidelity | 68 % | 22 % | 10 % |
 | prompt fidelity | 81 % | 12 % | 7 % |
 
-How sure is that? 72 × 25 are 1800 answers. But the answers of one person are not independent. In the worst case each person gave one opinion, 25 times, and there are only 72:
+How sure is that? Three people answered each questionnaire, and the table counts their majorities: of 72 × 25 = 1800 answers, 600 questions remain. Nor are these independent. If each person held one opinion there are 72, and if each of the 30 subjects decides, there are 30:
 """
 
 # %% tags=["nbval-check-output"]
 rng = np.random.default_rng(0)
 for what, shares in {"subject": (0.68, 0.22, 0.10), "prompt": (0.81, 0.12, 0.07)}.items():
-    for answers_given in (1800, 72):
-        drawn = rng.multinomial(answers_given, shares, size=20_000) / answers_given
+    for independent in (600, 72, 30):
+        drawn = rng.multinomial(independent, shares, size=20_000) / independent
         low, high = np.percentile(drawn[:, 0] - drawn[:, 1], (2.5, 97.5))
-        print(f"{what:8} {answers_given:5} answers: lead of {low:.0%} to {high:.0%}")
+        print(f"{what:8} {independent:5} independent answers: lead of {low:.0%} to {high:.0%}")
 
 # %% [markdown]
 r"""
@@ -632,7 +641,7 @@ The paper is frank about it. Its failures, and where to look for them in our own
 
 - **Wrong context**: what was asked for is not there, because the model hardly knows such scenes (*a weak prior*), or because the subject has never been seen with them. Then the original model should fail as well: compare `obeyed` of the two.
 - **Entanglement of context and appearance**: the new place changes the subject itself, its colour above all. Then `identity` is low for new contexts.
-- **Overfitting to the original setting**: prompt or no prompt, the pictures look like the references. Then there are `copies`.
+- **Overfitting to the original setting**: where the prompt is close to the setting of the references, the picture repeats it. Our ten prompts avoid the references' places, so `copies` shows the stronger failure, a reference drawn where another place was asked for.
 - Some subjects are **easier**: dogs and cats more than what is rare.
 - Some features are **invented**, as anybody would who has seen a subject from the front only.
 """
@@ -663,7 +672,7 @@ for each in easiest:
 
 # %% [markdown]
 r"""
-(No verdict on identity where pictures cannot show it: from behind, or in another coat.)
+(No verdict on identity where pictures cannot show it: from behind, or in another coat. `context` rests on five prompts of each subject, every other row on one.)
 
 ### Find the bug
 
@@ -679,7 +688,7 @@ r"""
 
 `dreambooth.find_the_bug` · medium · 12 minutes
 
-Return the number of the faulty line.
+Return the number of the line that you would change.
 """
 
 
@@ -714,7 +723,7 @@ And two questions that help when rules do not: *Would I do this if they were sit
 
 - Subject-driven generation wants two things at once: the same subject, and what the prompt says. Pasting gives the first, prompting the second.
 - DreamBooth fine-tunes the model itself (here its U-Net) under "a [V] class". The noun brings in what is known, the identifier what is new.
-- The prior-preservation loss trains on pictures that the frozen model drew of the class: up to a constant, that is the squared distance from what the model was.
+- The prior-preservation loss trains on pictures that the frozen model drew of the class: in the ideal case that is, up to a constant, the squared distance from what the model was.
 - Likeness alone is won by a copier. Report it with obedience, count copies, and look at the class.
 - A difference is claimed when its interval, paired by subject, leaves out 0.
 - Faces and styles belong to people.

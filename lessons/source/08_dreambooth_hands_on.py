@@ -8,7 +8,7 @@ Lesson 07 told the story; now you do it. Five pictures of Pip, a robot whom our 
 
 - choose a word for a subject, and have its pictures and the whole run checked before it starts;
 - say what a run needs of memory, and where it goes;
-- watch identity rise and the class fall, and choose a checkpoint for a reason;
+- watch identity, prompt and class over the steps, and choose a checkpoint for a reason;
 - say, use by use, what a tuned model can do and what it cannot;
 - take the model anywhere, and do the same with Stable Diffusion and your own photos.
 
@@ -59,13 +59,13 @@ for word in ("zwx", "red", "sparkletail"):
 r"""
 ### Exercise: a rare token
 
-`dreambooth.choose_identifier` · easy · 8 minutes
+`hands_on.choose_identifier` · easy · 8 minutes
 
 Of some candidates choose the one that is fit to be an identifier. `tokenize(word)` gives the list of a word's tokens, and `known_words` are words that captions use.
 """
 
 
-# %% exercise="dreambooth.choose_identifier"
+# %% exercise="hands_on.choose_identifier"
 def choose_identifier(candidates, tokenize, known_words):
     """candidates, known_words: lists of words; tokenize: word -> list of tokens. Returns a word."""
     ### BEGIN SOLUTION
@@ -75,7 +75,7 @@ def choose_identifier(candidates, tokenize, known_words):
 
 
 # %% tags=["nbval-check-output"]
-check("dreambooth.choose_identifier", choose_identifier)
+check("hands_on.choose_identifier", choose_identifier)
 
 # %% [markdown]
 r"""
@@ -137,7 +137,7 @@ print(pictures.shape, "upright again:", np.array_equal(pictures[1], references[1
 r"""
 ## 3. Before the run
 
-All settings are one object. What you leave out suits the model: for `picturebook` 800 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 2$ for the class (twice the paper's: it keeps its colours), 100 class pictures, and a text encoder that stays as it is. What you get are averaged weights (EMA, lesson 03): with one picture a step the last weights are restless, and at one step all robots may stand in the rain. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
+All settings are one object. What you leave out suits the model: for `picturebook` 800 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 2$ for the class (twice the paper's, found by trial: at 1 too many robots took on Pip's looks), 100 class pictures, and a text encoder that stays as it is. What you get are averaged weights (EMA, lesson 03): with one picture a step the last weights are restless, and at one step all robots may stand in the rain. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
 """
 
 # %% tags=["nbval-check-output"]
@@ -184,7 +184,7 @@ r"""
 
 `hands_on.state_bytes` · easy · 8 minutes
 
-`trained` numbers learn, `frozen` ones do not. How many bytes lie in memory all the time, pictures and activations left aside?
+`trained` numbers learn, `frozen` ones do not. How many bytes are needed for weights, gradients and AdamW's memory at the moment of a step? (Leave aside pictures, activations, and the average of the weights, which a run need not keep.)
 """
 
 
@@ -204,16 +204,17 @@ check("hands_on.state_bytes", state_bytes)
 # %% tags=["nbval-check-output"]
 state_bytes = reference("hands_on.state_bytes")
 print(
-    f"Stable Diffusion 1.5, where only the U-Net learns: {state_bytes(859_520_964, 206_714_343) / 1e9:.1f} GB"
+    f"Stable Diffusion 1.5, where only the U-Net learns: "
+    f"{state_bytes(859_520_964, 206_714_343) / 2**30:.1f} GiB"
 )
 
 # %% [markdown]
 r"""
-Fourteen gigabytes and more before the first picture is looked at: keep the number in mind for section 9.
+More than thirteen gigabytes (a GiB is $2^{30}$ bytes) before the first picture is looked at: keep the number in mind for section 9.
 
 ## 4. Train
 
-First the original model draws its hundred robots, which stand for "what the class was". Then every step takes one picture of Pip under "a zwx robot" and one of those robots under "a robot", noises both, and goes down the sum of the two losses. Four times on the way we stop and measure, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class.
+First the original model draws its hundred robots, which stand for "what the class was". Then every step takes one picture of Pip under "a zwx robot" and one of those robots under "a robot", noises both, and lowers the subject's loss plus $\lambda$ times the class's. Four times on the way we stop and measure, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class. All are drawn with the strong guidance scale of 10: in our trials the subject and the place came out more often than at 5. The price is variety (lesson 05), so compare these numbers with none that were drawn at another scale.
 """
 
 # %%
@@ -234,7 +235,7 @@ for event in run(ready.config, ready.pictures, evaluate_every=STEPS // 4):
 
 # %% [markdown]
 r"""
-"It is Pip" is a verdict and no impression: in an encoder that looks at pictures alone, the nearest neighbour of the drawn picture, among the pictures of *all* the course's subjects and fifty robots of Pip's colour, is Pip; and it must not be a copy of one of the five. The last two numbers are the paper's PRES and DIV of lesson 07: how near bare robots are to Pip (low is good), and how much they differ among themselves (high is good).
+"It is Pip" is a verdict and no impression: in an encoder that looks at pictures alone, the nearest neighbour of the drawn picture, among the pictures of *all* the course's subjects and fifty robots of Pip's colour, is Pip; and it must not be a copy of one of the five. The third number is PRES of lesson 07: how near bare robots are to Pip (low is good). The last is that lesson's *variety of the class*: how much bare robots differ among themselves (high is good).
 
 Does the loss tell the same? Here it is, as the run has noted it down:
 """
@@ -255,7 +256,7 @@ plots.curves(
 
 # %% [markdown]
 r"""
-It jumps up and down with the timesteps that happen to be drawn, and no corner in it says "enough", while in the pictures a stranger turns into Pip. To know a checkpoint you have to *look* at what it draws, and measure that.
+It jumps up and down with the timesteps that happen to be drawn, and no corner in it says "enough". Whether a stranger has turned into Pip it cannot say. To know a checkpoint you have to *look* at what it draws, and measure that.
 
 ## 5. Which checkpoint?
 
@@ -265,7 +266,7 @@ Three qualities, each from 0 to 1:
 - **prompt**: the share that show the place and whatever else was asked for (who stands there is the first one's question);
 - **prior**: what is left of the class. How far robots are from Pip, and how much they differ, each as a share of the original model's; the smaller counts.
 
-Early checkpoints lack the first; late ones, as a rule, some of the other two. The best is somewhere between, but what is "best" when three numbers pull in different directions? The plain mean can be *bought*: draw Pip whatever the words say, and identity is 1 for nothing. The harmonic mean cannot.
+Early checkpoints lack the first; later ones may lose some of the other two. But what is "best" when three numbers can pull in different directions? The plain mean can be *bought*: draw Pip whatever the words say, and identity is 1 for nothing. The harmonic mean cannot.
 """
 
 # %% [markdown]
@@ -320,7 +321,7 @@ print("the original model is not the best:", yours[0] < max(yours))
 
 # %% [markdown]
 r"""
-The folder of the run holds the weights of that step, not of the last one. Slide over the steps, and look at the pictures too: they come from the same four prompts and the same noise each time. The last one is the bare class.
+The folder of the run holds the weights of that step, whether or not it is the last. Slide over the steps, and look at the pictures too: they come from the same four prompts and the same noise each time. The last one is the bare class.
 
 1. When does Pip first appear? What comes first: the colour, the feelers, the star?
 2. Does anything get worse again later?
@@ -342,7 +343,7 @@ A word of caution. Nine pictures decide about identity here (the tenth is recolo
 
 The same prompts and the same noise, by the original model and by the tuned one. Move the border. In the first three the robot is to turn into Pip and the rest is to stay; in the last two, which do not name Pip, *nothing* should change but details.
 
-The still picture is of lesson 07's model, which went on to the last step, too far for Pip: two of its places are gone. Did your run stop in time?
+The still picture is of lesson 07's model at its *last* step, and of other prompts: four that name Pip, one that does not. Are all of its places what was asked for? And does your run, left at its best step, do better?
 
 ![Five pictures, each parted by a vertical line: on the left drawn by the original model, on the right by the tuned one, from the same noise](figures/before_after.png)
 """
@@ -362,7 +363,7 @@ before_after(before, after, asked)
 
 # %% [markdown]
 r"""
-Is anything merely *copied* from the five pictures? A picture whose thumbnail lies within a few grey levels of a reference counts as a copy:
+Is anything merely *copied* from the five pictures? A picture whose thumbnail differs from a reference's by less than about 15 of 255 grey levels counts as a copy:
 """
 
 # %%
@@ -413,7 +414,7 @@ show("accessory", "Accessories")
 
 # %% [markdown]
 r"""
-**Accessories** have to be put on a head that no accessory was ever drawn on. Watch whether hat and feelers get along, and whether Pip is still Pip under it: what is worn hides what Pip is known by. A small model leaves small things out, with or without DreamBooth; compare with what the original draws for "a robot wearing a crown".
+**Accessories** have to be put on a head that no accessory was ever drawn on. Watch whether hat and feelers get along, and whether Pip is still Pip under it: what is worn hides what Pip is known by. If one is missing, is it the model or the training? Let the original draw "a robot wearing a crown", and compare lesson 07's column "obeyed, original".
 """
 
 # %%
@@ -447,7 +448,7 @@ show("property", "Properties")
 r"""
 **Properties** ask for a contradiction: Pip's own colour is part of what the name means, and now it should be another. The stronger the name has bound, the harder this becomes; if nothing changes colour, train again with fewer steps (`STEPS` at the top).
 
-Nothing here was hand-picked, so some of it fails. That is what you should expect of a model of this size, and it is why the measures above count *shares*: one lucky picture proves nothing.
+Nothing here was hand-picked, so expect failures; the counts say how many. It is why the measures above are *shares*: one lucky picture proves nothing.
 
 ## 8. Take it along
 
@@ -483,7 +484,7 @@ On the command line all of this lesson is
 
 ```
 tlab subject pip --out pip
-tlab dreambooth --subject-images pip --identifier zwx --class-noun robot --output tuned --evaluate-every 100
+tlab dreambooth --subject-images pip --identifier zwx --class-noun robot --output tuned --evaluate-every 200
 tlab evaluate --model tuned --subject-images pip --identifier zwx --class-noun robot
 tlab sample "a zwx robot on the moon" --model tuned --guidance-scale 10
 ```
@@ -562,7 +563,7 @@ print(f"{'':40}{'at 1 + 1':>9}{'16 GB':>9}{'24 GB':>8}{'80 GB':>8}")
 for name, (load_of, each) in settings.items():
     needed = cost.memory_needed(load_of, each, 2) / GIB
     most = [most_pictures(load_of, each, size) or "-" for size in (16, 24, 80)]
-    print(f"{name:40}{needed:6.1f} GB{most[0]:>9}{most[1]:>8}{most[2]:>8}")
+    print(f"{name:40}{needed:5.1f} GiB{most[0]:>9}{most[1]:>8}{most[2]:>8}")
 
 # %% [markdown]
 r"""
@@ -571,7 +572,7 @@ So, as settings:
 | GPU | what to choose |
 |---|---|
 | 16 GB | `--gradient-checkpointing --optimizer adamw8bit` (needs bitsandbytes), or `--method lora` |
-| 24 GB | everything in full precision moments; with `--gradient-checkpointing` a larger batch |
+| 24 GB | all weights, with full-precision moments; with `--gradient-checkpointing` a larger batch |
 | 80 GB | all weights, larger batches, and the text encoder too (`--train-text-encoder`) |
 
 The preflight does this sum for your machine, and splits a step into parts where it has to; the result is the same.
@@ -605,7 +606,7 @@ else:
 
 # %% [markdown]
 r"""
-Two things differ. The measures come from the paper's own encoders, CLIP and DINO, where they can be had; and there is no world to ask whether the picture *is* your dog, so identity is the likeness to your photos, as a share of their likeness to each other. The learning rate is $5\cdot10^{-6}$, sixty times smaller than here: big models need less of a push.
+Two things differ. The measures come from the paper's own encoders, CLIP and DINO, where they can be had; and there is no world to ask whether the picture *is* your dog, so identity is the likeness to your photos, as a share of their likeness to each other. The learning rate is $5\cdot10^{-6}$, sixty times smaller than here: the paper's value for this model.
 
 If the photos show a person, ask that person first, before you train and again before you show. Lesson 07 has a page on it.
 
@@ -614,7 +615,7 @@ If the photos show a person, ask that person first, before you train and again b
 - The word: one token, rare, before the class noun. The pictures: few, different in everything but the subject.
 - The loss does not tell when to stop. Draw with fixed prompts and fixed noise, and measure: is it the subject, is the prompt obeyed, is the class still there?
 - The three pull in different directions; a harmonic mean cannot be bought with one of them.
-- A number that learns costs 16 bytes before any picture is looked at.
+- A number that learns costs 16 bytes before any picture is looked at, and 20 where its average is kept.
 - What all references show alike, such as a colour, a face, a view, a place, tends to become part of the name. Choose pictures that differ in all that is *not* the subject.
 
 **Read on** Ruiz and others, *DreamBooth* (arXiv:2208.12242), sections 4.3 and 4.4 and the pictures of its appendix · Hu and others, *LoRA* (arXiv:2106.09685) · Dettmers and others, *8-bit Optimizers via Block-wise Quantization* (arXiv:2110.02861).

@@ -11,7 +11,7 @@ How large a learning rate, and how many steps? The project from which this cours
 - say what overfitting looks like, in pictures and in numbers;
 - run a search that survives a power cut and is shared by several workers.
 
-**Time** about 60 minutes, 3 exercises. **You need** lesson 08, where one cell of this grid was trained.
+**Time** about 60 minutes, 3 exercises. **You need** lesson 08, where a training like one row of this grid was run.
 """
 
 # %%
@@ -113,7 +113,7 @@ for name, cell in (("the best cell", best), ("3e-4 and 1000 steps", theirs)):
 
 # %% [markdown]
 r"""
-Do not expect the source's numbers to win here. That was another model, a hundred times larger, another subject, and other weights were trained. What carries over from one project to another is not the cell but the *shape* of the map, and the way to search.
+Whether or not the source's numbers win here, make little of it: that was another model, about seventy times larger (860 million weights in its U-Net against 13 million), and another subject. What carries over from one project to another is not the cell but the *shape* of the map, and the way to search.
 
 ## 3. Play
 
@@ -132,9 +132,9 @@ results_browser(stored)
 
 # %% [markdown]
 r"""
-## 4. Why there is a ridge
+## 4. Is there a ridge?
 
-In maps of this kind the good cells lie on a slanted ridge: half the learning rate wants about twice the steps. As if what mattered were the *product*, learning rate × steps. Why should that be?
+In maps of this kind the good cells often lie on a slanted ridge: half the learning rate wants about twice the steps, as if what mattered were the *product*, learning rate × steps. With three or four rates the map above may show it or not; below, a correlation puts a number on it. Why should there be one at all?
 
 Look at what AdamW does with a gradient $g$. It keeps two running means, of the gradient and of its square:
 
@@ -144,7 +144,7 @@ Both begin at 0, so in the first steps they are too small, by known factors; $\h
 
 $$-\,\eta\,\frac{\hat m}{\sqrt{\hat v} + 10^{-8}} .$$
 
-(AdamW also shrinks every weight a little in each step, which does not matter here.)
+with $\eta$ the learning rate (DDIM's $\eta$ of lesson 04 is another), $n$ the step, and $v$ no velocity. (AdamW also shrinks every weight a little in each step. Our trainer takes $10^{-6}$ for $10^{-8}$, shortens gradients that are too long, and averages the weights. None of this changes the picture.)
 """
 
 # %% [markdown]
@@ -204,9 +204,9 @@ for factor in (1, 1000):
 
 # %% [markdown]
 r"""
-So no weight gets further than about **learning rate × steps**, and one whose gradients agree (the last of the four) goes nearly all of that way. The product is the length of the leash. Along a diagonal of the map the leash has one length, and the models went similarly far.
+So while gradients keep their size, no weight gets much further than about **learning rate × steps** (section 2.1 of the Adam paper has the exact bounds). One whose gradients agree, the last of the four, goes nearly all of that way; one whose gradients are noise goes much less far. The product is the length of a leash, not the way gone. Along a diagonal of the map the leash has one length.
 
-If that is so, the same numbers plotted over the product should fall on one curve, more or less. A rank correlation says how closely: 1 if identity always rises with it.
+If the leash is what decides, the same numbers plotted over the product should fall on one curve, more or less. A rank correlation says how closely: 1 if identity always rises with it.
 """
 
 
@@ -273,7 +273,7 @@ side_by_side(row, [f"{place.steps} steps" for place in row], "Learning rate 3e-4
 
 # %% [markdown]
 r"""
-Look for three stages. First the name is unknown, and some robot stands where it was asked to stand. Then it is Pip, more and more certainly. After that there is little left to gain, and things begin to go: places fade into those of the five references, accessories and styles are left out, or, in the last row, the bare class comes to look like Pip or loses its shape. That is what overfitting means here: the model answers with what it has seen last, whatever the question.
+Look for three stages; you may not find all of them. First the name is unknown, and some robot stands where it was asked to stand. Then it is Pip, more and more certainly. After that there is little left to gain, and things may begin to go: places fade into those of the five references, accessories and styles are left out, or, in the last row, the bare class comes to look like Pip or loses its shape. That is what overfitting means here: the model answers with what it has seen last, whatever the question.
 
 And the same at the largest number of steps, with higher and higher learning rates:
 """
@@ -334,13 +334,13 @@ for cell in by_score[:5]:
 
 # %% [markdown]
 r"""
-Where the intervals of *both* overlap by a lot, and the class is kept alike, these cells are *one* answer: "somewhere here". Quote a region, not a cell. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with other noise and with more prompts than had a say in the choice (`tlab evaluate --full --seed 1`).
+Each interval is of one cell alone, over its ten prompts (nine for identity). Where all prompts agree it shrinks to a point, which is no certainty. The cells share prompts and noise, so the difference of two, prompt by prompt, would be surer than either (lesson 07); but cells whose intervals overlap by a lot should not be ranked. They are *one* answer: "somewhere here". Quote a region, not a cell. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with other noise and with more prompts than had a say in the choice (`tlab evaluate --full --seed 1`).
 
 ### Exercise: find the bug
 
 `grid.find_the_bug` · medium · 12 minutes
 
-Four pieces of search code, each with one line that spoils the comparison. Which? Return the line's number; the first line of each is `def`.
+Four pieces of search code, each with one faulty line. Which? Return the line's number; the first line of each is `def`.
 """
 
 # %%
@@ -363,7 +363,7 @@ check("grid.find_the_bug", find_the_bug)
 r"""
 ## 7. Your own grid
 
-The stored grid came from these two lines:
+The stored grid came from these two commands:
 """
 
 # %% tags=["nbval-check-output"]
@@ -451,13 +451,13 @@ To look at a grid of yours as at the stored one: `results_browser("grid")`.
 
 - Learning rates and step counts differ by factors: space them on a logarithmic scale.
 - With a constant learning rate one training gives a whole row of the grid.
-- Adam moves each weight by at most about the learning rate in a step, whatever the gradient's size. So learning rate × steps is a length, and good cells lie on a ridge where it is constant, until the rate is too high for any number of steps.
+- While gradients keep their size, Adam moves each weight by at most about the learning rate in a step, however large they are. So learning rate × steps is a length: try cells with the same product first, until the rate is too high for any number of steps.
 - Choose by a score that cannot be bought; look at the pictures; quote a region, and measure the winner again.
 - What carries over from someone else's search is the shape of the map, not the cell.
 
-**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that learns along (`--train-text-encoder`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
+**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that is trained too (`--train-text-encoder`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
 
-**Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Akiba and others, *Optuna* (arXiv:1907.10902).
+**Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Loshchilov, Hutter, *Decoupled Weight Decay Regularization* (arXiv:1711.05101), which is AdamW · Akiba and others, *Optuna* (arXiv:1907.10902).
 
 **Next**: you have gone all the way, from one noising step to a model that knows somebody new. What else diffusion models do, from spectra to molecules, is for lessons that are being written.
 """

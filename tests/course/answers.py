@@ -983,7 +983,7 @@ RIGHT = {
         prompts_joined,
         prompts_by_replacement,
     ),
-    "dreambooth.choose_identifier": (
+    "hands_on.choose_identifier": (
         identifier_by_filter,
         identifier_by_sets,
         identifier_from_the_end,

@@ -1,4 +1,4 @@
-"""Lesson 07: DreamBooth's prompts, its rare token, and its loss."""
+"""Lesson 07: DreamBooth's prompts and its loss."""
 
 import re
 from collections.abc import Callable
@@ -15,11 +15,6 @@ from tlab_diffusion.dreambooth import defaults, loss
 
 def prompts(identifier, class_noun):
     return f"a {identifier} {class_noun}", f"a {class_noun}"
-
-
-def choose_identifier(candidates, tokenize, known_words):
-    whole = [word for word in candidates if len(tokenize(word)) == 1]
-    return next(word for word in whole if word not in known_words)
 
 
 def prior_preservation_loss(pred, target, prior_weight):
@@ -116,64 +111,6 @@ def prompts_differ_in_the_identifier_alone(
         "Your two prompts differ in more than the identifier. The class is best kept under the "
         "very words that the subject shares with it: same sentence, identifier left out."
     )
-
-
-# --- The rare token -----------------------------------------------------------------------
-
-KNOWN_WORDS = ("a", "robot", "cat", "red", "snow", "picture", "dog", "crown")
-CANDIDATES = (
-    ["red", "qj", "robot", "xxy5syt00", "zwx", "mybot"],
-    ["mydog", "uniquesubject", "cat", "qev", "pj", "dog"],
-    ["crown", "kx", "nameless", "snow", "robbie", "vyj"],
-)
-
-
-def _choices(generator: torch.Generator) -> list[tuple]:
-    from tlab_diffusion.pretraining.tokenizer import new_tokenizer
-
-    tokenize = new_tokenizer().tokenize
-    return [(list(words), tokenize, list(KNOWN_WORDS)) for words in CANDIDATES]
-
-
-def _observe_choice(function: Callable) -> Callable:
-    """Which candidate an answer chooses: its number, or -1 where it is none of them."""
-
-    def seen(candidates: list[str], tokenize: Callable, known_words: list[str]) -> int:
-        result = function(list(candidates), tokenize, known_words)
-        return candidates.index(result) if result in candidates else -1
-
-    return seen
-
-
-def _first(fits: Callable) -> Callable:
-    """The first candidate that fits, by the number of its tokens and whether it is known."""
-
-    def form(candidates: list[str], tokenize: Callable, known_words: list[str]) -> str:
-        return next(w for w in candidates if fits(len(tokenize(w)), w in known_words))
-
-    return form
-
-
-def it_is_a_candidate(answer: Callable, generator: torch.Generator) -> str | None:
-    for arguments in _choices(generator):
-        if answer(*arguments) not in arguments[0]:
-            return "Return one of the candidates, as it stands in the list."
-    return None
-
-
-def it_is_one_token(answer: Callable, generator: torch.Generator) -> str | None:
-    for candidates, tokenize, known_words in _choices(generator):
-        pieces = tokenize(answer(list(candidates), tokenize, known_words))
-        if len(pieces) != 1:
-            return f"Of {candidates}, you choose one that falls into {len(pieces)} pieces: {pieces}"
-    return None
-
-
-def it_means_nothing_yet(answer: Callable, generator: torch.Generator) -> str | None:
-    for candidates, tokenize, known_words in _choices(generator):
-        if (word := answer(list(candidates), tokenize, known_words)) in known_words:
-            return f"Of {candidates}, you choose {word!r}, which is a word of the captions."
-    return None
 
 
 # --- The loss -----------------------------------------------------------------------------
@@ -436,55 +373,6 @@ EXERCISES = (
             '`f"a {class_noun}"` is "a robot". The first prompt has the identifier just before '
             "the class noun, the second has none.",
             '    return f"a {...} {...}", f"a {...}"',
-        ),
-    ),
-    Exercise(
-        id="dreambooth.choose_identifier",
-        title="A rare token",
-        returns="one of the candidates; tokenize(word) gives the list of a word's tokens",
-        minutes=8,
-        difficulty=1,
-        reference=choose_identifier,
-        solution=choose_identifier,
-        make_inputs=_choices,
-        observe=_observe_choice,
-        verified="It is one token, so that one embedding can carry the subject, and it is no word "
-        "that captions use, so that it means nothing yet.",
-        variants=(
-            Variant(
-                "COMMON_WORD",
-                "You choose a common word. It is one token, but it has a meaning that pulls at "
-                "the subject, and that training has to unlearn first. Leave out what is in "
-                "known_words.",
-                (_first(lambda tokens, known: tokens == 1),),
-            ),
-            Variant(
-                "SPLITS_INTO_COMMON_PIECES",
-                "You choose a string that is no word, but falls into common pieces: letters that "
-                "mean a little of everything. Look at `len(tokenize(word))`; it should be 1.",
-                (_first(lambda tokens, known: not known),),
-            ),
-            Variant(
-                "LONG_IS_NOT_RARE",
-                "You choose the longest candidate, or the one with the most tokens. A long random "
-                "string looks rare to us, but the model reads its pieces, and each of them is "
-                "common. Rare is what is *one* token and no word.",
-                (
-                    lambda candidates, tokenize, known_words: max(candidates, key=len),
-                    lambda candidates, tokenize, known_words: max(
-                        candidates, key=lambda word: len(tokenize(word))
-                    ),
-                ),
-            ),
-        ),
-        invariants=(it_is_a_candidate, it_is_one_token, it_means_nothing_yet),
-        hints=(
-            "Two things are asked of an identifier: the tokenizer keeps it whole, and captions "
-            "never use it.",
-            "Go through the candidates and take the one with `len(tokenize(word)) == 1` that is "
-            "not in known_words. (There is exactly one.)",
-            "    whole = [word for word in candidates if len(tokenize(word)) == ...]\n"
-            "    return next(word for word in whole if word not in ...)",
         ),
     ),
     Exercise(

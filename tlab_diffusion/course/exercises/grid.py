@@ -153,7 +153,7 @@ def best_cell(cells, prompts):
 """,
     """
 def next_cell(study, cells):
-    # several workers ask for work; a machine may be switched off at any time
+    # a machine may be switched off at any time; start() refuses what another has just begun
     taken = [trial.cell for trial in study.trials]
     for cell in cells:
         if cell not in taken:
