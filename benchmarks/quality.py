@@ -1,7 +1,8 @@
 """How good is a model of the picture book? python -m benchmarks.quality [--model M] [--work DIR]
 
-Samples are kept in DIR, so a report that was stopped goes on, and one with more pictures begins
-with those that are there. The full report takes 5800 pictures; `--part 0.2` a fifth of them.
+Samples are kept in DIR, apart for each model, steps and guidance, so a report that was stopped goes
+on, and one with more pictures begins with those that are there. The full report takes 5800
+pictures; `--part 0.2` a fifth of them.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tlab_diffusion.dreambooth.caches import model_fingerprint
 from tlab_diffusion.evaluation import quality
 from tlab_diffusion.pipelines import load
 from tlab_diffusion.pretraining.pace import autocast
@@ -37,8 +39,10 @@ def main() -> None:
         compared=round(options.part * whole.compared),
         per_class=round(options.part * whole.per_class),
     )
-    report = quality.quality(sample, pipeline.vae, options.work, counts)
-    quality.write(report, options.work / "report.json")
+    settings = f"steps-{options.steps}-guidance-{options.guidance_scale:g}"
+    folder = options.work / f"{model_fingerprint(pipeline)}-{settings}"
+    report = quality.quality(sample, pipeline.vae, folder, counts)
+    quality.write(report, folder / "report.json")
     print(quality.table(report))
 
 

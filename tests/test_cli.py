@@ -238,6 +238,14 @@ def test_sample_draws_each_prompt_and_a_sheet(model, tmp_path, capsys):
         assert Image.open(again / f"{name}.png").tobytes() == picture.tobytes()
 
 
+def test_prompts_of_one_name_have_files_of_their_own(model, tmp_path):
+    prompts = ["a cat", "A cat!", "a $5 hat $\\foo$", "ящик", "дом"]
+    settings = ["--model", model, "--num", "1", "--steps", "1", "--out", f"{tmp_path}"]
+    assert main(["sample", *prompts, *settings]) == 0
+    names = ["a-5-hat-foo-0-0", "a-cat-1-0-0", "a-cat-2-0-0", "scene-4-0-0", "scene-5-0-0"]
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [*names, "sheet-a-cat-1-0"]
+
+
 def test_sample_warns_of_words_that_are_cut(model, tmp_path, capsys):
     prompt = "a cat " * 15 + "in the snow"
     options = ["--num", "1", "--steps", "1", "--model", model, "--out", f"{tmp_path}"]
@@ -251,7 +259,9 @@ def test_sample_warns_of_words_that_are_cut(model, tmp_path, capsys):
     ("arguments", "line"),
     [
         (["a cat", "--model", "nowhere"], "nowhere, which is not there"),
-        (["a cat", "A cat!"], "expected prompts that differ"),
+        (["a cat", "a cat"], "expected prompts that differ"),
+        (["a cat", "--guidance-scale", "nan"], "--guidance-scale: got nan"),
+        (["a cat", "--out", "/proc/version/pictures"], "/proc/version, which is there already"),
         (["a cat", "--num", "0"], "greater than or equal to 1"),
     ],
 )

@@ -1,6 +1,7 @@
 """The command `tlab`."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -37,7 +38,8 @@ BatchSize = Annotated[
     int | None, typer.Option(help="Pictures of the subject in a step; 1 by default, as a rule.")
 ]
 PriorWeight = Annotated[
-    float | None, typer.Option(help="Lambda; 1 by default, 0 trains without the prior.")
+    float | None,
+    typer.Option(help="Lambda; 0 trains without the prior. 2 for picturebook, 1 for large models."),
 ]
 NumClassImages = Annotated[int, typer.Option(help="Drawn by the original model.")]
 TrainTextEncoder = Annotated[
@@ -67,7 +69,7 @@ def doctor(
 
     from tlab_diffusion.doctor import examine
 
-    if file is not None and not file.parent.is_dir():
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
         raise InputError("--json", got=str(file), expected="a file in a folder that exists")
     findings = []
     for finding in examine():
@@ -154,10 +156,12 @@ def sample(
     out: Folder = Path(),
 ) -> None:
     """Draw pictures from prompts with a diffusion model, and a sheet of them all."""
-    names = [slug(prompt) for prompt in prompts]
-    twice = next((p for p, name in zip(prompts, names, strict=True) if names.count(name) > 1), None)
+    twice = next((prompt for prompt in prompts if prompts.count(prompt) > 1), None)
     if twice is not None:
         raise InputError("PROMPT", got=f"{twice!r} twice", expected="prompts that differ")
+    if not math.isfinite(guidance_scale):
+        raise InputError("--guidance-scale", got=str(guidance_scale), expected="a finite number")
+    names = file_names(prompts)
     files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
     sheet = out / f"sheet-{names[0]}-{seed}.png"
     refuse_existing([*files, sheet])
@@ -359,10 +363,14 @@ def pretrain(
         )
     if work is not None and work.exists() and not work.is_dir():
         raise InputError("--work", got=f"the file {work}", expected="a folder")
-    if base is not None and not (base / "model_index.json").is_file():
-        raise InputError(
-            "--from", got=str(base), expected="a pipeline folder, with model_index.json"
-        )
+    if base is not None:
+        from tlab_diffusion.pipelines.loading import PICTUREBOOK, check_model
+
+        base = PICTUREBOOK if str(base) == "picturebook" else base
+        if not (base / "model_index.json").is_file():
+            expected = '"picturebook", or a pipeline folder with model_index.json'
+            raise InputError("--from", got=str(base), expected=expected)
+        check_model(base)
     from platformdirs import user_cache_path
 
     from tlab_diffusion.pretraining import stages as run
@@ -371,6 +379,8 @@ def pretrain(
     numbers = load_recipe(recipe or SHIPPED)
     folder = work or user_cache_path("tlab_diffusion") / "pretrain"
     print(f"in {folder}", flush=True)
+    if stage == "all" and base is not None:
+        stages = ("vae", "unet", "encoders")  # the U-Net goes on with the base's text encoder
     for name in stages if stage == "all" else (stage,):
         getattr(run, f"pretrain_{name}")(folder, numbers, resume=resume, base=base)
 
@@ -389,15 +399,25 @@ def slug(caption: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", caption.lower()).strip("-")[:80] or "scene"
 
 
+def file_names(prompts: list[str]) -> list[str]:
+    """Returns a name for each prompt; those that would be the same have their place behind."""
+    names = [slug(prompt) for prompt in prompts]
+    return [f"{n}-{i}" if names.count(n) > 1 else n for i, n in enumerate(names, start=1)]
+
+
 def refuse_existing(files: list[Path]) -> None:
     for file in files:
-        if file.exists() or file.parent.is_file():
+        there = next(path for path in (file, *file.absolute().parents) if path.exists())
+        if there == file or not there.is_dir():
             raise InputError(
                 "--out",
-                got=f"{file if file.exists() else file.parent}, which is there already",
+                got=f"{there}, which is there already",
                 expected="a folder without it",
                 fix="Choose another folder, or move the file away.",
             )
+        if not os.access(there, os.W_OK):
+            got = f"{there}, where nothing can be written"
+            raise InputError("--out", got=got, expected="a folder of your own")
 
 
 def save(pixels, file: Path, **settings: object) -> None:
@@ -423,7 +443,8 @@ def save_sheet(pictures: list, prompts: list[str], num: int, file: Path) -> None
 
     captions = ["" for _ in pictures]
     for row, prompt in enumerate(prompts):
-        captions[row * num] = textwrap.fill(prompt, 20)  # characters, above a picture of a row of 6
+        words = textwrap.fill(prompt, 20)  # characters, above a picture of a row of 6
+        captions[row * num] = words.replace("$", r"\$")  # which would begin a formula
     picture_grid(np.stack(pictures), captions, columns=num, title="").save(file)
     print(file)
 

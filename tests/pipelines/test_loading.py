@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.errors import InputError
@@ -132,6 +133,57 @@ def test_a_bad_folder_is_one_clear_line(folder, damage, line, monkeypatch):
     damage(folder)
     # All this is said before anything is loaded.
     monkeypatch.setattr("diffusers.StableDiffusionPipeline.from_pretrained", None)
+    with pytest.raises(InputError, match=line) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+def halve(file):
+    """Only every other tensor is there; the file itself is whole."""
+    tensors = load_file(file)
+    save_file(dict(list(tensors.items())[::2]), file, metadata={"format": "pt"})
+
+
+def halve_text_encoder(folder):
+    halve(folder / "text_encoder/model.safetensors")
+
+
+def halve_unet(folder):
+    halve(folder / "unet/diffusion_pytorch_model.safetensors")
+
+
+def exchange_unet(folder):
+    name = "diffusion_pytorch_model.safetensors"
+    shutil.copy(folder / "vae" / name, folder / "unet" / name)
+
+
+def another_width(folder):
+    file = folder / "text_encoder/config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"hidden_size": 48}))
+
+
+def empty_vocabulary(folder):
+    (folder / "tokenizer/tokenizer.json").write_text("{}")
+
+
+def no_class_of_a_part(folder):
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"unet": []}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (halve_text_encoder, "text_encoder, which lacks .*expected all weights"),
+        (halve_unet, "expected a whole pipeline folder"),
+        (exchange_unet, "expected a whole pipeline folder"),
+        (another_width, "expected a whole pipeline folder"),
+        (empty_vocabulary, "expected a whole pipeline folder"),
+        (no_class_of_a_part, "expected a whole pipeline folder"),
+    ],
+)
+def test_damage_that_only_loading_shows_is_one_clear_line(folder, damage, line):
+    damage(folder)
     with pytest.raises(InputError, match=line) as error:
         load(folder)
     assert "\n" not in str(error.value)

@@ -133,7 +133,7 @@ def test_training_lowers_the_loss_and_resumes_exactly(which, world, tmp_path):
     config = IDENTITY if which == "identity" else IMAGE_TEXT
     run("straight", config, 4)
     run("killed", config, 2)
-    run("killed", config, 2)
+    run("killed", config, 3)  # the second step too, at which it was killed
     straight, killed = (checkpoints.load(tmp_path / name) for name in ("straight", "killed"))
     assert straight.keys() == killed.keys()
     assert all(torch.equal(straight[name], killed[name]) for name in straight)

@@ -15,6 +15,7 @@ from tests.pretraining.tiny import RECIPE
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining import checkpoints, loop
 from tlab_diffusion.pretraining.pace import learning_rate_at
+from tlab_diffusion.pretraining.stage import run_stage
 
 CONFIG = dataclasses.replace(RECIPE.vae, steps=6, batch_size=8)
 
@@ -33,20 +34,34 @@ class Line(nn.Module):
             return (self.network(x) - y).square().mean()
 
 
+class Spread(Line):
+    """A loss that no part of a batch has alone, as where samples are compared."""
+
+    compares_samples = True
+
+    def forward(self, x, y):
+        with torch.autocast("cpu", enabled=False):
+            return (self.network(x) - y).std()
+
+
 def draw(generator):
     x = torch.randn(CONFIG.batch_size, 3, generator=generator)
     return x, x.sum(dim=1, keepdim=True)
 
 
-def run(path, steps, config=CONFIG):
-    *_, last = itertools.islice(loop.train(Line(), draw, config, path), steps)
+def run(path, steps, model=Line):
+    """Take some steps; the last one, and what follows it."""
+    run = loop.train(model(), draw, CONFIG, path)
+    *_, last = itertools.islice(run, steps)
+    if last.step == CONFIG.steps:
+        assert next(run, None) is None
     return last
 
 
 def test_a_killed_run_goes_on_exactly(tmp_path):
     straight = run(tmp_path / "straight.safetensors", 6)
     run(tmp_path / "killed.safetensors", 4)
-    resumed = run(tmp_path / "killed.safetensors", 2)
+    resumed = run(tmp_path / "killed.safetensors", 3)  # step 4, whose caller had not returned, too
     assert (resumed.step, resumed.loss) == (straight.step, straight.loss)
     names = ("straight", "killed")
     states = [checkpoints.load(tmp_path / f"{name}.safetensors") for name in names]
@@ -66,12 +81,13 @@ def test_no_more_than_the_promised_time_is_lost(tmp_path, monkeypatch):
         assert step.step - int(saved or 0) <= 3
 
 
-def test_two_processes_get_the_result_of_one(tmp_path):
+@pytest.mark.parametrize("model", [Line, Spread])
+def test_two_processes_get_the_result_of_one(tmp_path, model):
     program = (
         "import sys, pathlib\n"
         "from accelerate import PartialState\n"
-        "from tests.pretraining.test_loop import run\n"
-        "run(pathlib.Path(sys.argv[1]), 6)\n"
+        f"from tests.pretraining.test_loop import {model.__name__}, run\n"
+        f"run(pathlib.Path(sys.argv[1]), 6, {model.__name__})\n"
         "assert PartialState().num_processes == 2\n"
     )
     script = tmp_path / "program.py"
@@ -85,12 +101,44 @@ def test_two_processes_get_the_result_of_one(tmp_path):
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    run(tmp_path / "one.safetensors", 6)
+    run(tmp_path / "one.safetensors", 6, model)
     one, two = checkpoints.load(tmp_path / "one.safetensors"), checkpoints.load(two)
     assert one["step"] == two["step"] == 6
     for name, value in one.items():
         # Sums in another order: the bound of design section 8.
         torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_processes_that_do_not_divide_a_batch_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.Accelerator, "num_processes", 3)
+    with pytest.raises(InputError, match="got 3 for a batch of 8, expected a number that divides"):
+        next(loop.train(Line(), draw, CONFIG, tmp_path / "state.safetensors"))
+
+
+def test_the_state_of_another_model_is_one_clear_line(tmp_path):
+    path = tmp_path / "state.safetensors"
+    checkpoints.save(path, {"step": torch.tensor(3), "model.weight": torch.zeros(2)})
+    with pytest.raises(InputError, match="the state of another model.*another folder") as error:
+        run(path, 1)
+    assert "\n" not in str(error.value)
+
+
+def test_a_kill_in_the_last_measure_is_made_good(tmp_path):
+    measured = []
+
+    def measure(ema, step):
+        measured.append(step)
+        if measured == [CONFIG.steps]:
+            raise KeyboardInterrupt
+        return {}
+
+    every = dataclasses.replace(CONFIG, measure_every=100)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("line", tmp_path, Line(), draw, every, measure)
+    run_stage("line", tmp_path, Line(), draw, every, measure)
+    run_stage("line", tmp_path, Line(), draw, every, measure)  # all is done
+    assert measured == 2 * [CONFIG.steps]
+    assert len((tmp_path / "line.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_nan_stops_the_run_and_keeps_what_was_saved(tmp_path):

@@ -102,7 +102,7 @@ def test_a_killed_run_goes_on_exactly(tmp_path):
 
     run("straight", 4)
     run("killed", 2)
-    run("killed", 2)
+    run("killed", 3)  # the second step too, at which it was killed
     straight, killed = (checkpoints.load(tmp_path / name) for name in ("straight", "killed"))
     assert straight.keys() == killed.keys()
     assert all(torch.equal(straight[name], killed[name]) for name in straight)

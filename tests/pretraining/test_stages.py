@@ -166,7 +166,10 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     assert main(["pretrain", "vae", "--work", str(tmp_path / "file")]) == 2
     assert "expected a folder" in capsys.readouterr().err
     assert main(["pretrain", "vae", "--from", str(tmp_path)]) == 2
-    assert "expected a pipeline folder" in capsys.readouterr().err
+    assert "or a pipeline folder" in capsys.readouterr().err
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    assert main(["pretrain", "vae", "--from", str(tmp_path)]) == 2
+    assert "has no vae" in capsys.readouterr().err
     assert main(["pretrain", "vae", "--recipe", str(tmp_path / "none.toml")]) == 2
     assert "no file" in capsys.readouterr().err
     (tmp_path / "vae-state.safetensors").touch()

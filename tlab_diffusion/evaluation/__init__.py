@@ -1,4 +1,5 @@
 """What measures pictures: recognisers of factors, encoders for likeness, metrics, reports.
 
-None of it shares anything with the pipeline that it judges: other networks, other pictures.
+It shares no weights with the pipeline that it judges, and learned with other seeds; recognisers and
+identity also saw pictures that went through its autoencoder, as soft as those that they will judge.
 """

@@ -143,11 +143,16 @@ def sampled(
         part = list(prompts[start : start + batch])
         fingerprint = hashlib.sha256("\n".join(part).encode()).hexdigest()[:12]
         path = folder / f"{name}-{start:05}-{fingerprint}.npy"
-        parts.append(kept(path, partial(sample, part, seed + start)))
-        if len(parts[-1]) != len(part):
-            got = f"{len(parts[-1])} pictures"
-            raise InputError("sample", got=got, expected=f"{len(part)}, one for each caption")
+        parts.append(kept(path, partial(_one_each, sample, part, seed + start)))
     return np.concatenate(parts)
+
+
+def _one_each(sample: Sample, prompts: list[str], seed: int) -> np.ndarray:
+    pictures = sample(prompts, seed)
+    if len(pictures) != len(prompts):
+        got = f"{len(pictures)} pictures"
+        raise InputError("sample", got=got, expected=f"{len(prompts)}, one for each caption")
+    return pictures
 
 
 def table(report: dict) -> str:

@@ -46,10 +46,13 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
             pipeline = StableDiffusionPipeline.from_pretrained(
                 source, dtype=dtype or torch.float32, use_safetensors=True
             )
-        except (OSError, ValueError) as error:
+            # Weights that no file had are nowhere yet, and cannot move.
+            pipeline = pipeline.to(device or best_device())
+        except Exception as error:  # whatever damage makes the libraries stumble over
             raise _not_had(str(model), error) from error
+    _check_words(pipeline.text_encoder, Path(source) / "text_encoder")
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device or best_device())
+    return pipeline
 
 
 def best_device() -> str:
@@ -112,7 +115,7 @@ def _download(name: str) -> str:
 def _check_folder(folder: Path) -> None:
     parts = _settings(folder / "model_index.json")
     _check_kind(parts.get("_class_name"))
-    listed = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0]]
+    listed = [name for name, kind in parts.items() if isinstance(kind, list) and any(kind)]
     for part in dict.fromkeys((*PARTS, "tokenizer", "scheduler", *listed)):
         if not (folder / part).is_dir():
             got = f"{folder}, which has no {part}"
@@ -181,6 +184,22 @@ def _check_weights(part: Path) -> None:
                 expected="a whole .safetensors file",
                 fix=_fix(part),
             ) from error
+
+
+def _check_words(text_encoder, part: Path) -> None:
+    """Every weight came from a file: transformers fills up with random ones, and says nothing."""
+    from safetensors import safe_open
+
+    names = set()
+    for file in part.glob("*.safetensors"):
+        with safe_open(file, framework="np") as opened:
+            names |= {name.removeprefix("text_model.") for name in opened.keys()}  # noqa: SIM118
+    weights = (name.removeprefix("text_model.") for name, _ in text_encoder.named_parameters())
+    missing = sorted(set(weights) - names)
+    if missing:
+        got = f"{part}, which lacks {missing[0]}"
+        expected = "all weights of the text encoder"
+        raise InputError("model", got=got, expected=expected, fix=_fix(part))
 
 
 def _fix(part: Path) -> str:

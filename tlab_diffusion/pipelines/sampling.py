@@ -78,7 +78,7 @@ def _draw_batch(
 ) -> np.ndarray:
     """One batch of pictures, (B, H, W, 3) uint8."""
     scheduler = pipeline.scheduler
-    alphas_cumprod = scheduler.alphas_cumprod.to(pipeline.device)
+    alphas_cumprod = scheduler.alphas_cumprod  # its values go to the device when they are needed
     different = sorted({*prompts, ""})  # each is encoded once
     embedded = dict(zip(different, embed(pipeline, different), strict=True))
     words = torch.stack([embedded[prompt] for prompt in prompts])

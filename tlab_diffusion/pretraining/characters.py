@@ -2,7 +2,7 @@
 
 A character is a class, a colour, a pattern and a shape. Its scenes show it in other places, moods,
 views and styles, with and without accessories. Every combination of class and colour occurs, those
-that the pipeline never sees too: what measures must know them all. On request most characters have
+that the U-Net never sees too: what measures must know them all. On request most characters have
 oddities, as subjects have, that set them apart from all members of their class.
 """
 

@@ -60,16 +60,29 @@ def restore(
     ema: nn.Module | None,
     optimizer: torch.optim.Optimizer,
 ) -> int:
-    """Put a `training_state` back, and return the step it was saved at."""
-    model.load_state_dict(_under("model.", state))
-    if ema is not None:
-        ema.load_state_dict(_under("ema.", state))
+    """Put a `training_state` back, and return the step it was saved at.
+
+    Raises:
+        InputError: if it is another model's.
+    """
+    try:
+        model.load_state_dict(_under("model.", state))
+        if ema is not None:
+            ema.load_state_dict(_under("ema.", state))
+        step = int(state["step"])
+    except (RuntimeError, KeyError) as error:
+        raise InputError(
+            "checkpoint",
+            got="the state of another model",
+            expected="one of a run with these numbers",
+            fix="Go on with the settings that it began with, or begin anew in another folder.",
+        ) from error
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under("optimizer.", state).items():
         index, key = name.split(".")
         moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-    return int(state["step"])
+    return step
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

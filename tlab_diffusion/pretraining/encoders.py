@@ -76,6 +76,8 @@ class IdentityConfig(EncoderConfig):
 class ImageTextLoss(nn.Module):
     """Pictures x (B, 3, 64, 64) and the numbers of their captions' words (B, L)."""
 
+    compares_samples = True
+
     def __init__(self, network: ImageText):
         super().__init__()
         self.network = network
@@ -87,6 +89,8 @@ class ImageTextLoss(nn.Module):
 
 class IdentityLoss(nn.Module):
     """Two pictures of each of B characters, a and b (B, 3, 64, 64)."""
+
+    compares_samples = True
 
     def __init__(self, network: Identity):
         super().__init__()

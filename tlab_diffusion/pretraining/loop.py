@@ -2,7 +2,9 @@ r"""The training loop that all stages share.
 
 A stage is a module whose `forward(*batch)` is its loss, and a function that draws the batch of a
 step. Everything random in a step follows from (seed, step), so a run that was killed goes on as if
-nothing had happened. Several processes (`accelerate launch`) share a batch between them.
+nothing had happened. Several processes (`accelerate launch`) share a batch between them, except
+where a loss compares the samples of a batch, or norms do: such a module says `compares_samples`,
+and every process works through the whole batch, for parts would have another loss.
 """
 
 import copy
@@ -53,7 +55,8 @@ def train(
     r"""Train, saving now and then and at the end; the caller may stop at any step.
 
     Args:
-        model: `model(*batch)` is the loss, a mean over the batch; trained in place.
+        model: `model(*batch)` is the loss; a mean over the batch, or `compares_samples` is True.
+            Trained in place.
         draw: `draw(generator)` gives the batch of a step.
         config: the recipe's numbers.
         state_path: where the state is saved. A state that lies there is gone on from, exactly.
@@ -62,8 +65,9 @@ def train(
         A `StageStep` after each step.
 
     Raises:
-        InputError: if the saved state cannot be read, or the loss is not a finite number; what
-            was saved last then stays as it is.
+        InputError: if the saved state cannot be read or is another model's, processes do not
+            divide the batch, or the loss is not a finite number; what was saved last then stays
+            as it is.
     """
     keep_memory()
     run_device()
@@ -75,27 +79,37 @@ def train(
     step = 0
     if state_path.exists():
         step = checkpoints.restore(checkpoints.load(state_path), model, ema, optimizer)
+    split = not getattr(model, "compares_samples", False)
+    if split and config.batch_size % accelerator.num_processes:
+        raise InputError(
+            "processes",
+            got=f"{accelerator.num_processes} for a batch of {config.batch_size}",
+            expected="a number that divides the batch",
+        )
     shared = accelerator.prepare_model(model.train())
     saved_at = time.monotonic()
     while step < config.steps:
         step += 1
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        batch = _share(draw(generator), accelerator)
+        batch = _share(draw(generator), accelerator, split)
         with autocast(accelerator.device):
             loss = shared(*batch)
         _step(loss, trained, optimizer, learning_rate_at(step, config), step)
         average_into(ema, model, min(config.ema_decay, step / (step + 10)))
+        # First the caller, who measures: a run killed in its last measure takes the last steps
+        # again, and measures then.
+        yield StageStep(step, loss.item(), ema)
         due = time.monotonic() - saved_at >= config.save_every_s
         if accelerator.is_main_process and (due or step == config.steps):
             checkpoints.save(state_path, checkpoints.training_state(model, ema, optimizer, step))
             saved_at = time.monotonic()
-        yield StageStep(step, loss.item(), ema)
+    accelerator.wait_for_everyone()  # what the main process wrote is whole for all
 
 
-def _share(batch: tuple[Tensor, ...], accelerator: Accelerator) -> list[Tensor]:
-    """This process' part of the batch, on its device."""
-    rank, processes = accelerator.process_index, accelerator.num_processes
-    return [part[rank::processes].to(accelerator.device) for part in batch]
+def _share(batch: tuple[Tensor, ...], accelerator: Accelerator, split: bool) -> list[Tensor]:
+    """This process' part of the batch, or all of it, on its device."""
+    first, every = (accelerator.process_index, accelerator.num_processes) if split else (0, 1)
+    return [part[first::every].to(accelerator.device) for part in batch]
 
 
 def _step(loss: Tensor, trained: list[Tensor], optimizer, learning_rate: float, step: int) -> None:

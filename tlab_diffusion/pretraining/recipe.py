@@ -1,5 +1,7 @@
 """The recipe: one TOML file with the numbers of every stage."""
 
+import math
+import sys
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +14,7 @@ from tlab_diffusion.pretraining.text import TextConfig
 from tlab_diffusion.pretraining.unet import UnetConfig
 from tlab_diffusion.pretraining.vae import VaeConfig
 
+SHARES = ("caption_dropout", "ema_decay", "middle_share", "reconstruction_share")
 SHIPPED = Path(__file__).with_name("recipe.toml")
 
 
@@ -53,7 +56,7 @@ def _config(stage: str, kind: type[StageConfig], table: object) -> StageConfig:
 
 
 def _value(name: str, kind: type, value: object):
-    """A positive number of the right type, or a tuple of such."""
+    """A number of the right type and range, or a tuple of integers."""
     if kind is float and type(value) is int:
         value = float(value)
     if kind not in (int, float):
@@ -64,10 +67,21 @@ def _value(name: str, kind: type, value: object):
         ):
             return tuple(value)
         raise InputError(f"recipe {name}", got=repr(value), expected="a list of integers from 1 up")
-    if type(value) is not kind or value < 0:
+    least, most = _range(name.partition(".")[2], kind)
+    if type(value) is not kind or not least <= value <= most:  # nan is in no range
         word = "an integer" if kind is int else "a number"
-        raise InputError(f"recipe {name}", got=repr(value), expected=f"{word}, not below 0")
+        above = "" if most == math.inf else f", not above {most:g}"
+        expected = f"{word}, not below {least}{above}"
+        raise InputError(f"recipe {name}", got=repr(value), expected=expected)
     return value
+
+
+def _range(name: str, kind: type) -> tuple[float, float]:
+    """The least and the most that makes sense of a number."""
+    if name in SHARES:
+        return 0, 1
+    may_be_none = kind is float or name in ("seed", "warm_up_steps", "num_characters")
+    return 0 if may_be_none else 1, sys.float_info.max if kind is float else math.inf
 
 
 def _same_names(where: str, got: set[str], expected: set[str]) -> None:

@@ -49,6 +49,8 @@ class RecogniserConfig(StageConfig):
 class RecogniserLoss(nn.Module):
     r"""The loss at the head of this file, of pictures x (B, 3, 64, 64) with labels (B, factors)."""
 
+    compares_samples = True  # its norms do
+
     def __init__(self, network: Recogniser):
         super().__init__()
         self.network = network

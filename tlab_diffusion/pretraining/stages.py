@@ -53,7 +53,7 @@ from tlab_diffusion.pretraining.unet import (
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures
 
 NUM_TEST = 256
-# What the sample sheets show: every class once, with factors of every kind.
+# What the sample sheets show: scenes as they come, with factors of every kind.
 SHEET_SEEDS = range(FIRST_TEST_SEED, FIRST_TEST_SEED + 28)
 
 
@@ -117,7 +117,7 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     config = recipe.unet
     torch.manual_seed(config.seed)
     tokenizer = _tokenizer(base)
-    vae = _part(AutoencoderKL, "vae", folder, base)
+    vae = _part(AutoencoderKL, "vae", folder, base).to(run_device())
     text_encoder = _part(CLIPTextModel, "text_encoder", base or folder)
     unet = new_unet(config.channels) if base is None else _part(UNet2DConditionModel, "unet", base)
     suit_attention(unet, run_device())
@@ -185,7 +185,7 @@ def _unseen_scenes() -> tuple[np.ndarray, list[str]]:
 
 def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.Tensor:
     """The latents of all scenes, computed once for this autoencoder."""
-    encoder = torch.cat([p.detach().flatten()[:64] for p in vae.encoder.parameters()])
+    encoder = torch.cat([p.detach().flatten()[:64] for p in vae.encoder.parameters()]).cpu()
     path = folder / f"latents-{num_scenes}.safetensors"
     if path.exists():
         cached = checkpoints.load(path)
@@ -216,6 +216,7 @@ def _tokenizer(base: Path | None) -> CLIPTokenizer:
 
 def _held_vae(folder: Path, base: Path | None) -> AutoencoderKL | None:
     """The autoencoder whose latents are held; a run that goes on knows it without `base`."""
+    run_device()  # joins the other processes first
     kept = folder / "vae_base"
     if state_file(folder, "vae").exists():
         return AutoencoderKL.from_pretrained(kept) if kept.exists() else None
@@ -231,7 +232,7 @@ def _part(kind: type[nn.Module], name: str, *folders: Path | None) -> nn.Module:
     """Load a part in float32 from the first of the folders that has it."""
     for folder in filter(None, folders):
         if (folder / name / "config.json").is_file():
-            return kind.from_pretrained(folder / name, dtype=torch.float32)
+            return kind.from_pretrained(folder / name, dtype=torch.float32, use_safetensors=True)
     looked = " or ".join(str(folder) for folder in folders if folder is not None)
     raise InputError(
         "tlab pretrain",

@@ -69,6 +69,8 @@ class ClipPair(nn.Module):
         text_encoder: of hidden size `width`.
     """
 
+    compares_samples = True
+
     def __init__(self, text_encoder: CLIPTextModel):
         super().__init__()
         width = text_encoder.config.hidden_size
