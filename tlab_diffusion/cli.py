@@ -379,9 +379,12 @@ def pretrain(
     numbers = load_recipe(recipe or SHIPPED)
     folder = work or user_cache_path("tlab_diffusion") / "pretrain"
     print(f"in {folder}", flush=True)
-    if stage == "all" and base is not None:
+    if stage != "all":
+        stages = (stage,)
+    elif base is not None:
         stages = ("vae", "unet", "encoders")  # the U-Net goes on with the base's text encoder
-    for name in stages if stage == "all" else (stage,):
+    run.check_states(folder, stages, resume=resume)
+    for name in stages:
         getattr(run, f"pretrain_{name}")(folder, numbers, resume=resume, base=base)
 
 

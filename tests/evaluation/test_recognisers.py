@@ -51,13 +51,6 @@ def test_labels_are_the_numbers_of_the_answers():
                 assert ANSWERS[name][label] == visible[name]
 
 
-def test_a_caption_is_checked_by_what_it_names():
-    captions = ["a purple cat wearing a top hat in the snow", "a striped red car, seen from behind"]
-    result = recognisers.obeyed(BLANK, captions, Oracle(CAT, BEHIND))
-    cat = {"colour": True, "class_noun": True, "accessory": False, "place": True}
-    assert result == [cat, {"pattern": False, "colour": True, "class_noun": True, "view": True}]
-
-
 def test_accuracy_counts_only_what_is_shown():
     seen = recognisers.recognise(BLANK, Oracle(CAT, BEHIND))
     truth = [CAT.visible_factors(), BEHIND.visible_factors() | {"colour": "blue"}]
@@ -91,8 +84,3 @@ def test_pictures_do_not_depend_on_their_batch(monkeypatch):
 def test_other_pictures_are_refused(pictures):
     with pytest.raises(InputError, match=r"pictures: got .* expected uint8 of shape \(N, 64"):
         recognisers.recognise(pictures, Oracle(CAT, BEHIND))
-
-
-def test_every_picture_needs_a_caption():
-    with pytest.raises(InputError, match="captions: got 1, expected 2"):
-        recognisers.obeyed(BLANK, ["a cat"], Oracle(CAT, BEHIND))

@@ -175,3 +175,6 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     (tmp_path / "vae-state.safetensors").touch()
     assert main(["pretrain", "vae", "--work", str(tmp_path)]) == 2
     assert "Go on from it with --resume" in capsys.readouterr().err
+    (tmp_path / "vae-state.safetensors").rename(tmp_path / "identity-state.safetensors")
+    assert main(["pretrain", "--work", str(tmp_path)]) == 2  # not after hours
+    assert "tlab pretrain identity: got an earlier run" in capsys.readouterr().err

@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 from torch import Tensor, nn
 
-from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.networks import (
     HIDDEN,
     WEIGHTS,
@@ -14,7 +13,7 @@ from tlab_diffusion.evaluation.networks import (
     load_weights,
     new_trunk,
 )
-from tlab_diffusion.picturebook import FACTORS, parse
+from tlab_diffusion.picturebook import FACTORS
 
 FILE = WEIGHTS / "recognisers.safetensors"
 # What each head can answer, in this order; a picture without an accessory shows None.
@@ -80,32 +79,6 @@ def recognise(pictures: np.ndarray, model: Recogniser | None = None) -> dict[str
         None if hidden else value for hidden, value in zip(behind, seen["expression"], strict=True)
     ]
     return seen
-
-
-def obeyed(
-    pictures: np.ndarray, captions: Sequence[str], model: Recogniser | None = None
-) -> list[dict[str, bool]]:
-    r"""Tell which of the factors that its caption names each picture shows.
-
-    Args:
-        pictures: (N, 64, 64, 3) uint8.
-        captions: N sentences.
-        model: another recogniser than the shipped one.
-
-    Returns:
-        for each picture the named factors, each with whether the recogniser saw it.
-
-    Raises:
-        InputError: not one caption for each picture, other pictures, or no weights.
-    """
-    if len(captions) != len(pictures):
-        raise InputError("captions", got=str(len(captions)), expected=f"{len(pictures)}, one each")
-    seen = recognise(pictures, model)
-    told = [parse(caption).factors for caption in captions]
-    return [
-        {name: seen[name][number] == value for name, value in factors.items()}
-        for number, factors in enumerate(told)
-    ]
 
 
 def accuracy(

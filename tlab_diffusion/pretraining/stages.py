@@ -7,6 +7,7 @@ go on from) and leaves its own part there: `vae`, `text_encoder` with `tokenizer
 
 import copy
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,22 @@ from tlab_diffusion.pretraining.unet import (
 )
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures
 
+RUNS = {  # of each stage; each has a state of its own
+    "vae": ("vae",),
+    "text": ("text",),
+    "unet": ("unet",),
+    "encoders": ("recognisers", "image_text", "identity"),
+}
 NUM_TEST = 256
 # What the sample sheets show: scenes as they come, with factors of every kind.
 SHEET_SEEDS = range(FIRST_TEST_SEED, FIRST_TEST_SEED + 28)
+
+
+def check_states(folder: Path, stages: Sequence[str], *, resume: bool) -> None:
+    """Refuse an earlier run of any of the stages before the first begins: `check_state`."""
+    for stage in stages:
+        for name in RUNS[stage]:
+            check_state(folder, name, resume=resume)
 
 
 def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
