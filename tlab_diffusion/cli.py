@@ -238,7 +238,7 @@ def dreambooth(
         evaluate_every = usual_evaluations(config)
     elif evaluate_every < 0:
         raise InputError("--evaluate-every", got=str(evaluate_every), expected="0 or more")
-    found = preflight(config, resume=resume)
+    found = preflight(config, resume=resume, measured=bool(evaluate_every))
     show(found, run(found.config, found.pictures, evaluate_every=evaluate_every, resume=resume))
 
 

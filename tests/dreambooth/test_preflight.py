@@ -218,11 +218,13 @@ def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
     needs, flops = report.estimate, tiny_work().flops
     assert needs.parts == 1 and needs.problems == ()
     assert needs.training == pytest.approx(5 * 4 * 3 * flops / 0.35e9)
-    assert needs.class_images == pytest.approx(4 * 20 * 2 * flops / 0.35e9)
+    assert needs.class_images == pytest.approx(4 * 15 * 2 * flops / 0.35e9)
     parts = cost.read_parts(model_folder())
     load = cost.Load(parts, parts["unet"].parameters + parts["text_encoder"].parameters)
     assert needs.memory == load.memory + 4 * tiny_work().kept
     assert needs.disk == load.disk
+    keeps_best = preflight(config, measured=True).estimate
+    assert keeps_best.disk == load.disk + 2 * load.folder
     for line in ("4.png: used", "1 token: zwx", "memory: ", "disk: ", "time: about "):
         assert line in str(report)
     assert not (tmp_path / "out").exists()

@@ -71,11 +71,16 @@ class Load:
         return FLOAT * everything + each * self.learned
 
     @property
+    def folder(self) -> int:
+        """Bytes of the tuned folder, with what is added apart."""
+        weights = sum(part.parameters * part.bytes_each for part in self.parts.values())
+        return weights + FLOAT * self.added
+
+    @property
     def disk(self) -> int:
-        """Bytes of the tuned folder, what is added apart, and two checkpoints of what learns."""
-        folder = sum(part.parameters * part.bytes_each for part in self.parts.values())
+        """Bytes of the tuned folder and two checkpoints of what learns."""
         each = FLOAT + self.moments + (FLOAT if self.ema else 0)
-        return folder + FLOAT * self.added + CHECKPOINTS * each * self.learned
+        return self.folder + CHECKPOINTS * each * self.learned
 
 
 def read_parts(folder: Path) -> dict[str, Part]:

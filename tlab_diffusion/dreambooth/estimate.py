@@ -21,6 +21,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining.pace import run_device
 
 GIB, MIB = 2**30, 2**20
+BEST = 2  # tuned folders beside the run's own: the best so far, and a better one being written
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Estimate:
         )
 
 
-def estimate(config: DreamBoothConfig, folder: Path, precision: str, tokens: int) -> Estimate:
+def estimate(
+    config: DreamBoothConfig, folder: Path, precision: str, tokens: int, *, measured: bool = False
+) -> Estimate:
     r"""Estimate a run's needs from headers and configs.
 
     Args:
@@ -64,6 +67,7 @@ def estimate(config: DreamBoothConfig, folder: Path, precision: str, tokens: int
         folder: the pipeline's.
         precision: "fp32", "bf16" or "fp16".
         tokens: of a prompt.
+        measured: whether the run keeps the weights of its best step.
 
     Raises:
         InputError: more processes than a step has samples.
@@ -78,16 +82,17 @@ def estimate(config: DreamBoothConfig, folder: Path, precision: str, tokens: int
     if parts is None:
         parts = max(at_least, samples // processes)
         problems.append(_too_large(config, cost.memory_needed(load, work, 1), free, device))
+    disk = load.disk + (BEST * load.folder if measured else 0)
     free_disk = _free_disk(config.output)
-    if free_disk < load.disk:
-        problems.append(_no_room(config, load.disk, free_disk))
+    if free_disk < disk:
+        problems.append(_no_room(config, disk, free_disk))
     speed = cost.measured_speed(device, DTYPES[precision])
     at_once = cost.samples_at_once(samples, parts, processes)
     return Estimate(
         parts=parts,
         memory=cost.memory_needed(load, work, at_once),
         free_memory=free,
-        disk=load.disk,
+        disk=disk,
         free_disk=free_disk,
         class_images=cost.seconds(_passes_before(config) * work.flops, speed),
         training=cost.seconds(_passes(config) * samples / processes * work.flops, speed),

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,15 @@ class Preflight:
         return "\n".join(str(each) for each in found if each is not None)
 
 
-def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
+def preflight(
+    config: DreamBoothConfig, *, resume: bool = False, measured: bool = False
+) -> Preflight:
     r"""Look at all that a run needs, before a model is loaded or anything is written.
 
     Args:
         config: the settings.
         resume: whether to go on from an earlier run, if one lies in the output folder.
+        measured: whether the run will measure itself, and so keep the weights of its best step.
 
     Raises:
         Refused: an `InputError` with a line for everything that is wrong.
@@ -92,7 +96,9 @@ def preflight(config: DreamBoothConfig, *, resume: bool = False) -> Preflight:
     elif source is not None:
         notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
     if tokens is not None and precision is not None:
-        needs = problems.collect(estimate, config, folder, precision, tokenizer.model_max_length)
+        length = tokenizer.model_max_length
+        count = partial(estimate, measured=measured)
+        needs = problems.collect(count, config, folder, precision, length)
     if needs is not None:
         problems.list += needs.problems
         config = replace(config, gradient_accumulation_steps=needs.parts)
