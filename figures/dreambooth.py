@@ -11,6 +11,7 @@ from textwrap import fill
 import numpy as np
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.drawing import usual_guidance
 from tlab_diffusion.dreambooth.runs import run, usual_evaluations
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load, sample
@@ -37,7 +38,8 @@ def draw() -> Picture:
         )
         for _ in run(config, references, evaluate_every=usual_evaluations(config)):
             pass
-        drawn = list(sample(load(config.output), PROMPTS, num=NUM))
+        pipeline, scale = load(config.output), usual_guidance(config.resolution)
+        drawn = list(sample(pipeline, PROMPTS, num=NUM, guidance_scale=scale))
     captions = [
         fill(text, 22) if not number else ""
         for text in ("five pictures of Pip", *PROMPTS)
