@@ -102,7 +102,8 @@ def test_two_parts_do_all_and_what_was_stopped_goes_on(run, capsys, monkeypatch)
     assert list(tables) == list(METHODS)
     assert {each.subject for results in tables.values() for each in results} == {"pip"}
     assert tables["original"][0].counts["per_class"] == COUNTS.per_class
-    assert settings["max_steps"] == dict.fromkeys(WAYS, 1)
+    steps = {way: training["max_steps"] for way, training in settings["training"].items()}
+    assert steps == dict.fromkeys(WAYS, 1)
     assert settings["wrong_nouns"] == {"pip": "fish"}
     assert sheet.captions["pip"][:1] == ["a [V] robot on the moon"]
     assert sheet.captions["pip"][-1] == "a robot"

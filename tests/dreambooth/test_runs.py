@@ -35,7 +35,9 @@ def stand_ins(monkeypatch):
 
 
 def settings(folder, **changes):
-    return new_config(folder / "out", **({"max_steps": 7, "checkpoint_every": 3} | changes))
+    return new_config(
+        folder / "out", **({"seed": 1, "max_steps": 7, "checkpoint_every": 3} | changes)
+    )
 
 
 def events_of(folder, *, kill_after=None, resume=False, evaluate_every=2, **changes):
