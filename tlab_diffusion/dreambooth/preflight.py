@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +96,7 @@ def preflight(
         notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
     if tokens is not None and precision is not None:
         length = tokenizer.model_max_length
-        count = partial(estimate, measured=measured)
-        needs = problems.collect(count, config, folder, precision, length)
+        needs = problems.collect(estimate, config, folder, precision, length, measured=measured)
     if needs is not None:
         problems.list += needs.problems
         config = replace(config, gradient_accumulation_steps=needs.parts)
@@ -113,10 +111,10 @@ class Problems:
     def __init__(self):
         self.list: list[InputError] = []
 
-    def collect(self, function: Callable, *arguments):
+    def collect(self, function: Callable, *arguments, **options):
         """The function's result, or None where it refuses."""
         try:
-            return function(*arguments)
+            return function(*arguments, **options)
         except InputError as problem:
             self.list.append(problem)
             return None
