@@ -1,6 +1,7 @@
 """The command `tlab`: what it writes, what it refuses, and how it says so."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +254,18 @@ def test_sample_warns_of_words_that_are_cut(model, tmp_path, capsys):
     assert "warning: the prompt is longer than 32 tokens: 'in the snow' was cut" in (
         capsys.readouterr().err
     )
+
+
+def test_a_tuned_picture_book_knows_its_own_word_and_no_other(model, tmp_path, capsys):
+    tuned = tmp_path / "tuned"
+    shutil.copytree(model, tuned)
+    options = ["--num", "1", "--steps", "1", "--model", f"{tuned}", "--out", f"{tmp_path}"]
+    assert main(["sample", "a Quux cat in a wombat", *options]) == 0
+    assert "warning" not in capsys.readouterr().err  # of a stranger nothing is known
+    settings = {"model": "picturebook", "identifier": "Quux"}
+    (tuned / "run.json").write_text(json.dumps({"settings": settings}))
+    assert main(["sample", "the Quux cat in a wombat", *options]) == 0
+    assert capsys.readouterr().err.count("warning: the picture book does not know") == 1
 
 
 @pytest.mark.parametrize(

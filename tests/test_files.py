@@ -1,7 +1,12 @@
 """Files are whole, or they are not there."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import numpy as np
 import pytest
 
+from tlab_diffusion.evaluation.pictures import kept
 from tlab_diffusion.files import whole
 
 
@@ -21,3 +26,23 @@ def test_what_fails_half_way_leaves_the_old_file(tmp_path):
         draft.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
+
+
+def test_two_that_miss_the_same_file_take_turns(tmp_path):
+    begun, go_on, computed = Event(), Event(), []
+
+    def compute() -> np.ndarray:
+        computed.append(1)
+        begun.set()
+        assert go_on.wait(60)
+        return np.arange(3)
+
+    with ThreadPoolExecutor(2) as workers:
+        first = workers.submit(kept, tmp_path / "x.npy", compute)
+        assert begun.wait(60)
+        second = workers.submit(kept, tmp_path / "x.npy", compute)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.5)
+        go_on.set()
+        assert first.result().tolist() == second.result().tolist() == [0, 1, 2]
+    assert computed == [1]

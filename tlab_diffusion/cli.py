@@ -165,13 +165,18 @@ def sample(
     files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
     sheet = out / f"sheet-{names[0]}-{seed}.png"
     refuse_existing([*files, sheet])
+    from tlab_diffusion.dreambooth.checkpoint import taught
     from tlab_diffusion.pipelines import load, prompt_warnings
     from tlab_diffusion.pipelines import sample as draw_samples
 
     pipeline = load(model)
+    base, identifier = taught(Path(model))  # of a tuned folder
     for prompt in prompts:
         for warning in prompt_warnings(
-            pipeline.tokenizer, prompt, picturebook=model == "picturebook"
+            pipeline.tokenizer,
+            prompt,
+            picturebook="picturebook" in (model, base),
+            identifier=identifier,
         ):
             print(f"tlab: warning: {warning}", file=sys.stderr)
     settings = {"model": model, "seed": seed, "steps": steps, "guidance_scale": guidance_scale}
@@ -383,7 +388,7 @@ def pretrain(
         stages = (stage,)
     elif base is not None:
         stages = ("vae", "unet", "encoders")  # the U-Net goes on with the base's text encoder
-    run.check_states(folder, stages, resume=resume)
+    run.check_states(folder, numbers, stages, resume=resume)
     for name in stages:
         getattr(run, f"pretrain_{name}")(folder, numbers, resume=resume, base=base)
 

@@ -18,3 +18,19 @@ class InputError(ValueError):
     def __init__(self, name: str, *, got: str, expected: str, fix: str = ""):
         self.name, self.got, self.expected, self.fix = name, got, expected, fix
         super().__init__(f"{name}: got {got}, expected {expected}. {fix}".strip())
+
+
+def refuse_change(before: dict, now: dict, where: str) -> None:
+    """Refuse a setting that differs from what it was before, somewhere, and name it.
+
+    Raises:
+        InputError: for the first setting whose earlier value is known and another one.
+    """
+    for name, value in now.items():
+        if name in before and before[name] != value:
+            raise InputError(
+                name,
+                got=f"{value!r}",
+                expected=f"{before[name]!r}, as in {where}",
+                fix="Go on with the same, or choose another folder.",
+            )

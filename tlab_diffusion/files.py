@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
 from safetensors import SafetensorError
 
 from tlab_diffusion.errors import InputError
@@ -46,3 +47,19 @@ def room(folder: Path, name: str = "output", fix: str = GO_ON) -> Iterator[None]
     except (OSError, SafetensorError) as error:
         got = f"what could not be written ({error})"
         raise InputError(name, got=got, expected=f"room in {folder}", fix=fix) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    r"""Keep other processes of this machine from making the same file at the same time.
+
+    Args:
+        path: the file, which takes long to compute and is kept for others.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    with room(path.parent, "cache", "Make room there; what is kept already is whole."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            yield

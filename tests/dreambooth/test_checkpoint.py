@@ -52,7 +52,7 @@ def test_only_the_newest_is_kept(tmp_path):
 def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_one(tmp_path, monkeypatch, moment):
     checkpoint.save(tmp_path, state(1, 1.0))
 
-    def half(tensors, draft):
+    def half(tensors, draft, about):
         draft.write_bytes(b"half a file")
         raise KeyboardInterrupt
 

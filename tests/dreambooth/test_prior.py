@@ -96,7 +96,7 @@ def test_a_kill_while_saving_costs_one_batch(tmp_path, monkeypatch):
     assert len(draw(4, tmp_path)) == 4
 
 
-def killed(tensors, draft):
+def killed(tensors, draft, about):
     draft.write_bytes(b"half a file")
     raise KeyboardInterrupt
 

@@ -29,7 +29,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "state.safetensors"
     checkpoints.save(path, {"x": torch.ones(3)})
 
-    def killed(tensors, draft):
+    def killed(tensors, draft, about):
         draft.write_bytes(b"half a file")
         raise KeyboardInterrupt
 

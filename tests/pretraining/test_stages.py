@@ -85,6 +85,19 @@ def test_a_stage_is_not_begun_twice_but_gone_on_from(run):
     assert log(run, "text")[-1]["step"] == 6
 
 
+def test_other_numbers_are_named_before_anything_is_drawn(run, monkeypatch):
+    monkeypatch.setattr(stages, "cached_scenes", lambda *_: pytest.fail("scenes were drawn"))
+    other = dataclasses.replace(RECIPE, text=dataclasses.replace(RECIPE.text, batch_size=2))
+    message = "batch_size: got 2, expected 4, as in the earlier run in .* Go on with the same"
+    with pytest.raises(InputError, match=message):
+        stages.pretrain_text(run, other, resume=True)
+    with pytest.raises(InputError, match=message):
+        stages.check_states(run, other, ("vae", "text", "unet"), resume=True)
+    wider = dataclasses.replace(RECIPE, vae=dataclasses.replace(RECIPE.vae, channels=(8, 8, 16)))
+    with pytest.raises(InputError, match=r"channels: got \[8, 8, 16\], expected \[8, 8, 8\]"):
+        stages.pretrain_vae(run, wider, resume=True)
+
+
 def test_a_pipeline_is_gone_on_from(run, tmp_path):
     base = run / "picturebook"
     for stage in STAGES:

@@ -5,18 +5,16 @@ kept, and every step draws from them anew, as if the picture had been encoded ag
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import to_tensor
-from tlab_diffusion.files import room
+from tlab_diffusion.files import locked
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining import checkpoints
 
@@ -88,15 +86,6 @@ def key(*values: object) -> str:
         else:
             digest.update(repr(value).encode() + b"\0")
     return digest.hexdigest()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keeps other processes of this machine from making the same file at the same time."""
-    with room(path.parent, "cache", "Make room there; what is kept already is whole."):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            yield
 
 
 def read(path: Path) -> dict[str, Tensor] | None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.files import whole
 from tlab_diffusion.pretraining import checkpoints
 
@@ -75,6 +75,16 @@ def is_run(folder: Path) -> bool:
     return _record(folder).is_file()
 
 
+def taught(folder: Path) -> tuple[str | None, str | None]:
+    """The model that the run in a folder began with, and the word that it learnt; None and None
+    where no run has left its record."""
+    try:
+        settings = json.loads(_record(folder).read_text(encoding="utf-8"))["settings"]
+        return settings["model"], settings["identifier"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+
+
 def check_same(folder: Path, config: DreamBoothConfig, facts: dict) -> None:
     """Refuse to go on from a run with another setting or another fact, and name it."""
     try:
@@ -84,18 +94,6 @@ def check_same(folder: Path, config: DreamBoothConfig, facts: dict) -> None:
         got = f"{_record(folder)}, which is damaged"
         raise InputError("output", got=got, expected="what the earlier run wrote") from error
     refuse_change(before, _fixed(config) | facts, f"the earlier run in {folder}")
-
-
-def refuse_change(before: dict, now: dict, where: str) -> None:
-    """Refuse a setting that differs from what it was before, somewhere, and name it."""
-    for name, value in now.items():
-        if name in before and before[name] != value:
-            raise InputError(
-                name,
-                got=f"{value!r}",
-                expected=f"{before[name]!r}, as in {where}",
-                fix="Go on with the same, or choose another folder.",
-            )
 
 
 def write_record(folder: Path, config: DreamBoothConfig, facts: dict, device: torch.device) -> None:

@@ -19,7 +19,7 @@ from tlab_diffusion.dreambooth.measures import Counts, Measures, measure
 from tlab_diffusion.dreambooth.uses import Prompt, prompts_for, ten_prompts
 from tlab_diffusion.evaluation.pictures import SIZE, resized
 from tlab_diffusion.evaluation.quality import Sample
-from tlab_diffusion.files import whole
+from tlab_diffusion.files import locked, whole
 from tlab_diffusion.picturebook.grammar import sentence
 
 FIXED_USES = ("context", "accessory", "style")
@@ -117,7 +117,7 @@ class Evaluator:
         settings = asdict(self.counts), self.class_noun, self.seed, drawing
         name = caches.key(weights, self.judges.name, self.pictures, asked, *settings)
         path = cache / "measures" / f"{name}.json"
-        with caches.locked(path):
+        with locked(path):
             measures = _kept(path)
             if measures is None:
                 measures = self.measure(sample)

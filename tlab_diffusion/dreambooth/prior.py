@@ -18,6 +18,7 @@ from tlab_diffusion.diffusion.samplers import dpm_solver_pp_2m, spaced_timesteps
 from tlab_diffusion.dreambooth import caches, cost
 from tlab_diffusion.dreambooth.devices import autocast
 from tlab_diffusion.dreambooth.draws import PRIOR, stream
+from tlab_diffusion.files import locked
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining import checkpoints
 
@@ -63,7 +64,7 @@ def draw_prior(pipeline, settings: PriorSettings, num: int, cache: Path) -> Iter
     """
     path, done = settings.file(cache), 0
     while done < num:
-        with caches.locked(path):
+        with locked(path):
             kept = caches.read(path)
             latents = torch.empty(0, *settings.shape) if kept is None else kept["latents"]
             if len(latents) < num:

@@ -28,7 +28,7 @@ from tlab_diffusion.dreambooth.run_log import RunLog
 from tlab_diffusion.dreambooth.trade_off import Point
 from tlab_diffusion.dreambooth.trainer import Event, Finished, Loaded, TrainStep, train
 from tlab_diffusion.dreambooth.tuned import save_tuned, stored_dtypes
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.files import room
 
 
@@ -140,7 +140,7 @@ class _Watch:
         if self.evaluate_every and earlier is not None:
             where = f"the earlier run in {self.config.output}"
             now = {"judges": self.evaluator.judges.name}
-            checkpoint.refuse_change({"judges": earlier}, now, where)
+            refuse_change({"judges": earlier}, now, where)
 
     def _note(self, event: TrainStep) -> None:
         # A line before each checkpoint: a run that goes on from there lacks no step's losses.

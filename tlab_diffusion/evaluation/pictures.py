@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.files import whole
+from tlab_diffusion.files import locked, whole
 from tlab_diffusion.picturebook import SUBJECTS, draw_scenes, subject_pictures
 
 SIZE = 64
@@ -45,11 +45,15 @@ def resized(pictures: np.ndarray, side: int) -> np.ndarray:
 
 
 def kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    r"""An array that takes long: computed once, and read from its file (.npy) from then on."""
-    if not path.exists():
-        array = compute()
-        with whole(path) as draft, draft.open("wb") as file:
-            np.save(file, array)
+    r"""An array that takes long: computed once, and read from its file (.npy) from then on.
+
+    Several processes that miss it take turns: one computes it, the others read it.
+    """
+    with locked(path):
+        if not path.exists():
+            array = compute()
+            with whole(path) as draft, draft.open("wb") as file:
+                np.save(file, array)
     return np.load(path, allow_pickle=False)
 
 

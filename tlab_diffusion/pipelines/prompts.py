@@ -42,13 +42,16 @@ def check_prompts(prompts: Sequence[str]) -> list[str]:
     return prompts
 
 
-def prompt_warnings(tokenizer, prompt: str, *, picturebook: bool) -> list[str]:
+def prompt_warnings(
+    tokenizer, prompt: str, *, picturebook: bool, identifier: str | None = None
+) -> list[str]:
     """Say what a model will not see of a prompt.
 
     Args:
         tokenizer: the pipeline's.
         prompt: the words.
         picturebook: also name the words that the picture-book world does not know.
+        identifier: a word that the model has been taught since.
     """
     warnings = []
     cut = words_cut(tokenizer, prompt)
@@ -56,7 +59,8 @@ def prompt_warnings(tokenizer, prompt: str, *, picturebook: bool) -> list[str]:
         limit = tokenizer.model_max_length
         warnings.append(f"the prompt is longer than {limit} tokens: '{cut}' was cut")
     if picturebook and prompt.strip():
-        unknown = parse(prompt).unknown_words
+        taught = {identifier.lower()} if identifier else set()
+        unknown = (word for word in parse(prompt).unknown_words if word not in taught)
         warnings += [f"the picture book does not know '{word}'" for word in unknown]
     return warnings
 

@@ -1,6 +1,9 @@
 """What a training run saves: plain tensors in one safetensors file, written whole or not at all."""
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,11 +14,21 @@ from torch import Tensor, nn
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import whole
 
+NUMBERS = "recipe"  # their name in a file's header
 
-def save(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors so that a kill at any time leaves the old file or the new one, never half."""
+
+def save(path: Path, tensors: dict[str, Tensor], numbers: dict | None = None) -> None:
+    r"""Write tensors so that a kill at any time leaves the old file or the new one, never half.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        numbers: of the recipe that they come from, which `numbers_of` reads.
+    """
+    about = None if numbers is None else {NUMBERS: json.dumps(numbers)}
     with whole(path) as draft:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft)
+        plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, draft, about)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
 
@@ -26,19 +39,18 @@ def load(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: if there is no such file, or it is damaged.
     """
-    if not path.is_file():
-        raise InputError("checkpoint", got=f"no file {path}", expected="a safetensors file")
-    try:
-        # Read, not mapped into memory: the file may be replaced or go, and weighs 10 GB maybe.
-        with safe_open(path, framework="pt", backend="pread") as file:
-            return file.get_tensors()
-    except SafetensorError as error:
-        raise InputError(
-            "checkpoint",
-            got=f"{path}, which cannot be read ({error})",
-            expected="a whole safetensors file",
-            fix="Delete it, and start again or from an older copy.",
-        ) from error
+    with _opened(path) as file:
+        return file.get_tensors()
+
+
+def numbers_of(path: Path) -> dict:
+    r"""The recipe's numbers that `save` wrote into a file; empty if it wrote none.
+
+    Raises:
+        InputError: if there is no such file, or it is damaged.
+    """
+    with _opened(path) as file:
+        return json.loads((file.metadata() or {}).get(NUMBERS, "{}"))
 
 
 def training_state(
@@ -83,6 +95,23 @@ def restore(
         moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
     return step
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    if not path.is_file():
+        raise InputError("checkpoint", got=f"no file {path}", expected="a safetensors file")
+    try:
+        # Read, not mapped into memory: the file may be replaced or go, and weighs 10 GB maybe.
+        with safe_open(path, framework="pt", backend="pread") as file:
+            yield file
+    except SafetensorError as error:
+        raise InputError(
+            "checkpoint",
+            got=f"{path}, which cannot be read ({error})",
+            expected="a whole safetensors file",
+            fix="Delete it, and start again or from an older copy.",
+        ) from error
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -191,7 +191,7 @@ def pretrain_encoders(
 
 def pretrain_image_text(folder: Path, config: ImageTextConfig, *, resume: bool, out: Path) -> None:
     """Train, measure and write the image-text encoders; see `pretrain_encoders`."""
-    check_state(folder, "image_text", resume=resume)
+    check_state(folder, "image_text", config, resume=resume)
     torch.manual_seed(config.seed)
     network = ImageText()
     _start_from_recognisers(network.trunk, out)
@@ -213,7 +213,7 @@ def pretrain_identity(
     folder: Path, config: IdentityConfig, *, resume: bool, out: Path, vae=None
 ) -> None:
     """Train, measure and write the image-only encoder; see `pretrain_encoders`."""
-    check_state(folder, "identity", resume=resume)
+    check_state(folder, "identity", config, resume=resume)
     if config.num_characters < len(KINDS) * config.members:
         raise InputError(
             "recipe identity.num_characters",

@@ -8,9 +8,10 @@ and every process works through the whole batch, for parts would have another lo
 """
 
 import copy
+import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,12 @@ class StageConfig:
     seed: int
     save_every_s: float  # seconds of work that a kill may cost
     measure_every: int  # steps
+
+    def fixed(self) -> dict:
+        """What must stay the same when a run goes on; more steps are allowed."""
+        free = ("steps", "save_every_s", "measure_every")
+        numbers = json.loads(json.dumps(asdict(self)))  # as a file's header gives them back
+        return {name: value for name, value in numbers.items() if name not in free}
 
 
 class StageStep(NamedTuple):
@@ -101,7 +108,8 @@ def train(
         yield StageStep(step, loss.item(), ema)
         due = time.monotonic() - saved_at >= config.save_every_s
         if accelerator.is_main_process and (due or step == config.steps):
-            checkpoints.save(state_path, checkpoints.training_state(model, ema, optimizer, step))
+            state = checkpoints.training_state(model, ema, optimizer, step)
+            checkpoints.save(state_path, state, config.fixed())
             saved_at = time.monotonic()
     accelerator.wait_for_everyone()  # what the main process wrote is whole for all
 

@@ -114,9 +114,9 @@ def pretrain_recognisers(
         vae: the autoencoder whose softness they should bear; None leaves reconstructions out.
 
     Raises:
-        InputError: if a state lies in `folder` and `resume` is False.
+        InputError: on an earlier run in `folder`, see `check_state`.
     """
-    check_state(folder, "recognisers", resume=resume)
+    check_state(folder, "recognisers", config, resume=resume)
     torch.manual_seed(config.seed)
     pictures, labels = _labelled(folder, config)
     reconstructions = None

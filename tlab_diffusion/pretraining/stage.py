@@ -9,7 +9,7 @@ from accelerate import PartialState
 from torch import nn
 from tqdm.auto import tqdm
 
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.pretraining import checkpoints
 from tlab_diffusion.pretraining.loop import Draw, StageConfig, train
 from tlab_diffusion.pretraining.pace import run_device
@@ -22,15 +22,24 @@ def state_file(folder: Path, name: str) -> Path:
     return folder / f"{name}-state.safetensors"
 
 
-def check_state(folder: Path, name: str, *, resume: bool) -> None:
-    """Refuse to begin a stage anew where an earlier run lies; asked before anything is drawn."""
-    if state_file(folder, name).exists() and not resume:
+def check_state(folder: Path, name: str, config: StageConfig, *, resume: bool) -> None:
+    r"""Look at an earlier run of a stage, before anything is drawn.
+
+    Raises:
+        InputError: if there is one and `resume` is False, its state is damaged, or it had other
+            numbers than `config`.
+    """
+    state = state_file(folder, name)
+    if not state.exists():
+        return
+    if not resume:
         raise InputError(
             f"tlab pretrain {name}",
             got=f"an earlier run in {folder}",
             expected="none",
             fix="Go on from it with --resume, or choose another folder with --work.",
         )
+    refuse_change(checkpoints.numbers_of(state), config.fixed(), f"the earlier run in {folder}")
 
 
 def run_stage(

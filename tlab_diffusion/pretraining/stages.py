@@ -21,6 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor, unseen_pictures
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
+from tlab_diffusion.files import locked
 from tlab_diffusion.picturebook import EXPRESSIONS, caption, draw_scenes, random_scene
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining import checkpoints, encoders, recognisers
@@ -64,17 +65,17 @@ NUM_TEST = 256
 SHEET_SEEDS = range(FIRST_TEST_SEED, FIRST_TEST_SEED + 28)
 
 
-def check_states(folder: Path, stages: Sequence[str], *, resume: bool) -> None:
+def check_states(folder: Path, recipe: Recipe, stages: Sequence[str], *, resume: bool) -> None:
     """Refuse an earlier run of any of the stages before the first begins: `check_state`."""
     for stage in stages:
         for name in RUNS[stage]:
-            check_state(folder, name, resume=resume)
+            check_state(folder, name, getattr(recipe, name), resume=resume)
 
 
 def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
     r"""Train the autoencoder: `folder/vae`. From a `base` on, scenes keep their latents."""
-    check_state(folder, "vae", resume=resume)
     config = recipe.vae
+    check_state(folder, "vae", config, resume=resume)
     torch.manual_seed(config.seed)
     held = _held_vae(folder, base)
     vae = new_vae(config.channels) if held is None else copy.deepcopy(held)
@@ -97,8 +98,8 @@ def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | Non
 
 def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
     r"""Train the CLIP pair: `folder/text_encoder` and `folder/tokenizer`."""
-    check_state(folder, "text", resume=resume)
     config = recipe.text
+    check_state(folder, "text", config, resume=resume)
     torch.manual_seed(config.seed)
     tokenizer = _tokenizer(base)
     if base is None:
@@ -127,8 +128,8 @@ def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
 
 def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
     r"""Train the U-Net, and the text encoder along with it: `folder/picturebook`."""
-    check_state(folder, "unet", resume=resume)
     config = recipe.unet
+    check_state(folder, "unet", config, resume=resume)
     torch.manual_seed(config.seed)
     tokenizer = _tokenizer(base)
     vae = _part(AutoencoderKL, "vae", folder, base).to(run_device())
@@ -201,13 +202,14 @@ def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.
     """The latents of all scenes, computed once for this autoencoder."""
     encoder = torch.cat([p.detach().flatten()[:64] for p in vae.encoder.parameters()]).cpu()
     path = folder / f"latents-{num_scenes}.safetensors"
-    if path.exists():
-        cached = checkpoints.load(path)
-        if torch.equal(cached["encoder"], encoder):
-            return cached["moments"]
-    pictures = cached_scenes(folder / "scenes", num_scenes)
-    moments = latent_moments(vae, pictures)
-    checkpoints.save(path, {"moments": moments, "encoder": encoder})
+    with locked(path):
+        if path.exists():
+            cached = checkpoints.load(path)
+            if torch.equal(cached["encoder"], encoder):
+                return cached["moments"]
+        pictures = cached_scenes(folder / "scenes", num_scenes)
+        moments = latent_moments(vae, pictures)
+        checkpoints.save(path, {"moments": moments, "encoder": encoder})
     return moments
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from tlab_diffusion.dreambooth import checkpoint
 from tlab_diffusion.dreambooth.grid.record import (
     ORIGINAL,
     Cell,
@@ -31,7 +30,7 @@ from tlab_diffusion.dreambooth.grid.record import (
 from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.dreambooth.strips import save_strip
 from tlab_diffusion.dreambooth.tuned import save_tuned
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.files import whole
 
 BEFORE = ("locks", "grid.draft")  # what is there before the grid itself
@@ -87,7 +86,7 @@ class GridFolder:
         earlier = self.read()
         # In how many parts a step is worked through, memory decided at the start.
         same = {name: value for name, value in settings.items() if name != PARTS}
-        checkpoint.refuse_change(earlier.settings, same, f"the earlier grid in {self.path}")
+        refuse_change(earlier.settings, same, f"the earlier grid in {self.path}")
         _refuse_less("learning_rates", earlier.learning_rates, rates)
         _refuse_less("steps", earlier.steps, steps)
 

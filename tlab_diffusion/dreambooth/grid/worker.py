@@ -29,6 +29,7 @@ from tlab_diffusion.dreambooth.measures import Counts
 from tlab_diffusion.dreambooth.runs import evaluator_of
 from tlab_diffusion.dreambooth.trainer import Event, Loaded, TrainStep, train
 from tlab_diffusion.dreambooth.tuned import stored_dtypes
+from tlab_diffusion.errors import refuse_change
 from tlab_diffusion.files import room
 from tlab_diffusion.pretraining.pace import run_device
 
@@ -187,7 +188,7 @@ class Worker:
             "judges": evaluator.judges.name,
             "prompts": evaluator.fixed_texts,
         }
-        checkpoint.refuse_change(grid.settings, facts, f"the earlier grid in {self.folder.path}")
+        refuse_change(grid.settings, facts, f"the earlier grid in {self.folder.path}")
         if grid.original is None:
             sample = few_step_sample(loaded.pipeline)
             with room(self.folder.path):
