@@ -139,18 +139,21 @@ def test_a_run_from_a_base_goes_on_holding_its_latents_untold(run, tmp_path, mon
     assert held[2] is None
 
 
-def test_a_base_keeps_the_words_that_it_knows(run, tmp_path):
-    base = tmp_path / "base"
+def test_a_base_keeps_the_numbers_of_its_words(run, tmp_path):
+    base, work = tmp_path / "base", tmp_path / "work"
     shutil.copytree(run / "picturebook", base)
+    shutil.copytree(run / "vae", work / "vae")
     file = base / "tokenizer/tokenizer.json"
     fields = json.loads(file.read_text(encoding="utf-8"))
-    fields["model"]["vocab"]["zzz</w>"] = len(fields["model"]["vocab"])  # a word of its own
+    words = fields["model"]["vocab"]
+    words["red</w>"], words["blue</w>"] = words["blue</w>"], words["red</w>"]
     file.write_text(json.dumps(fields), encoding="utf-8")
-    for stage in (stages.pretrain_text, stages.pretrain_unet):
-        stage(tmp_path / "work", RECIPE, resume=False, base=base)
+    stages.pretrain_text(work, RECIPE, resume=False, base=base)
+    stages.pretrain_text(work, RECIPE, resume=True)
+    stages.pretrain_unet(work, RECIPE, resume=False)  # reads with the text stage's encoder
     for tokenizer in ("tokenizer", "picturebook/tokenizer"):
-        kept = json.loads((tmp_path / "work" / tokenizer / "tokenizer.json").read_text("utf-8"))
-        assert "zzz</w>" in kept["model"]["vocab"]
+        kept = json.loads((work / tokenizer / "tokenizer.json").read_text("utf-8"))
+        assert kept["model"]["vocab"] == words
 
 
 def test_latents_are_computed_once_for_an_autoencoder(small_world, tmp_path):

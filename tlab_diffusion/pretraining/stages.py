@@ -101,7 +101,8 @@ def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     config = recipe.text
     check_state(folder, "text", config, resume=resume)
     torch.manual_seed(config.seed)
-    tokenizer = _tokenizer(base)
+    begun = folder if state_file(folder, "text").exists() else None
+    tokenizer = _tokenizer(base or begun)
     if base is None:
         text_encoder = CLIPTextModel(text_config(tokenizer))
     else:
@@ -131,9 +132,9 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     config = recipe.unet
     check_state(folder, "unet", config, resume=resume)
     torch.manual_seed(config.seed)
-    tokenizer = _tokenizer(base)
     vae = _part(AutoencoderKL, "vae", folder, base).to(run_device())
     text_encoder = _part(CLIPTextModel, "text_encoder", base or folder)
+    tokenizer = _tokenizer(base or folder)
     unet = new_unet(config.channels) if base is None else _part(UNet2DConditionModel, "unet", base)
     suit_attention(unet, run_device())
     moments = _cached_moments(folder, vae, config.num_scenes)
@@ -225,9 +226,11 @@ def _test_batch(vae: AutoencoderKL, tokenizer, config: UnetConfig):
     return mean, t, noise, tokenise(tokenizer, texts), counts
 
 
-def _tokenizer(base: Path | None) -> CLIPTokenizer:
-    """That of the base, whose text encoder knows words by its numbers; else a new one."""
-    return new_tokenizer() if base is None else CLIPTokenizer.from_pretrained(base / "tokenizer")
+def _tokenizer(folder: Path | None) -> CLIPTokenizer:
+    """That of a text encoder's folder, which knows words by its numbers; else a new one."""
+    if folder is None:
+        return new_tokenizer()
+    return CLIPTokenizer.from_pretrained(folder / "tokenizer")
 
 
 def _held_vae(folder: Path, base: Path | None) -> AutoencoderKL | None:
