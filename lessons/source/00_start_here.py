@@ -45,7 +45,7 @@ Now run the film backwards. If some machine could take *one* such step back, fro
 
 ![The two chains of a diffusion model. Above, noise is added step by step until a picture has become pure noise. Below, a network removes it step by step. The equations of both chains stand beside their arrows, the jump from the clean picture to a noisy one above them, the loss between the rows.](figures/chains.png)
 
-(Steps are counted from 1 here, as papers do.) The two equations and the loss in this picture are the heart of the course. Lesson 01 takes the upper one apart, lesson 02 derives the lower one and the loss. For now, see how Pip looks after 1, 101 and up to 1000 steps. (The code jumps there directly; lesson 01 shows why it may.)
+(Steps are counted from 1 here, as papers do.) The two equations and the loss in this picture are the heart of the course. Lesson 01 takes the upper one apart, lesson 02 derives the lower one and the loss. For now, see how Pip, a small robot whom you will meet below, looks after 1, 101 and up to 1000 steps. (The code jumps there directly; lesson 01 shows why it may.)
 """
 
 # %%
@@ -120,7 +120,7 @@ Here a **program** draws, and it knows what a cat is because we told it. A diffu
 
 ## Type a prompt, see a picture
 
-Here is one that has found out: `picturebook`, a small Stable Diffusion, trained on pages of this book by a recipe that comes with the course. It starts from noise, takes it away in 25 steps, and listens to your words. Nobody told it how to draw. It has seen cats and it has seen green things, but never a green cat: that pair was kept out of its pages. See what it makes of one.
+Here is one that has found out: `picturebook`, a small Stable Diffusion, trained on pages of this book by a recipe that comes with the course. It starts from noise, takes it away in 25 steps (not a thousand: lesson 04 shows why a few will do), and listens to your words. Nobody told it how to draw. It has seen cats and it has seen green things, but never a green cat: that pair was kept out of its pages. See what it makes of one.
 """
 
 # %%
@@ -136,13 +136,13 @@ plots.picture_strip(list(pictures), [""] * 5, title=prompt)
 
 # %% [markdown]
 r"""
-Change the prompt and run the cell again. Leave things out: what does the model choose? Ask for something that the world does not have; it will warn you, and do what it can. Another `seed` is other noise, and so another picture.
+Change the prompt and run the cell again. Leave things out: what does the model choose? Ask for something that the world does not have: the cell names the words that the world does not know, and the model does what it can. Another `seed` is other noise, and so another picture.
 
 It is not perfect, and that is a good thing to look at: what does it get right always, what only often? The world gives us what real photographs never could: we know the truth behind every picture, so we can *measure* whether a model understood. From lesson 05 on, you take this very model apart.
 
 ## Meet Pip
 
-The program can draw a few more characters, who are on no page of the book and fit none of its captions. Pip is one. These five pictures are all that a model will ever see of Pip:
+The program can draw a few more characters, who are on no page of the book. No caption can single one of them out: of Pip it can say *a turquoise robot*, which many robots are. These five pictures are all that a model will ever see of Pip:
 """
 
 # %%
@@ -168,7 +168,7 @@ r"""
 
 `start.to_model_range` · easy · 5 minutes
 
-`pixels` is a tensor of shape (H, W, 3) with `dtype=torch.uint8`. Return a floating-point tensor of shape (3, H, W), where 0 has become $-1$ and 255 has become $1$.
+`pixels` is a tensor of shape (H, W, 3) with `dtype=torch.uint8`. Return a floating-point tensor of shape (3, H, W), where 0 has become $-1$ and 255 has become $1$. (`tensor.permute` reorders axes, `tensor.float()` makes floating-point numbers.)
 
 First run the next two cells as they are, to see what "not attempted" looks like. Then replace the line `raise NotImplementedError(...)` with your code, run the cell, and run the check below it again.
 """

@@ -27,7 +27,7 @@ from tlab_diffusion.picturebook import render, subject_scenes
 r"""
 ## 1. A picture is a row of numbers
 
-Here is the character that will follow us through the course. For a model it is a tensor of $3 \times 64 \times 64$ numbers, scaled from 0…255 to $[-1, 1]$ (you wrote that function in lesson 00). We call the clean picture $x_0$.
+Here is the character that will follow us through the course. For a model it is a tensor of $3 \times 64 \times 64$ numbers, scaled from 0…255 to $[-1, 1]$ (you wrote that function in lesson 00; `reference` fetches the course's own version of an exercise). We call the clean picture $x_0$.
 """
 
 # %%
@@ -66,7 +66,7 @@ r"""
 
 `noising.q_step` · easy · 5 minutes
 
-Write the step for a **batch**: `x_prev` is (B, …) with any shape after the batch, and `beta_t` is (B,), one beta for each sample. The noise comes as an argument, so that the result can be checked.
+Write the step for a **batch**: `x_prev` is (B, …) with any shape after the batch (pictures are (B, C, H, W)), and `beta_t` is (B,), one beta for each sample. The noise comes as an argument, so that the result can be checked.
 
 Stuck? `hint("noising.q_step")` helps a little, `hint("noising.q_step", 2)` helps more, and `solution("noising.q_step")` shows ours.
 """
@@ -290,7 +290,7 @@ Nichol and Dhariwal (2021) turn the question round: choose $\bar\alpha$ first, a
 
 $$\bar\alpha(u) = \cos^2\!\left(\frac{u+s}{1+s}\cdot\frac{\pi}{2}\right),\qquad \beta_t = \min\!\left(1 - \frac{\bar\alpha(u_{t+1})}{\bar\alpha(u_t)},\; 0.999\right),\qquad u_t = \frac tT.$$
 
-The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail. (Mind the index: $\bar\alpha_t$ counts step $t$ too, so it is the curve at $u_{t+1}$, divided by $\bar\alpha(0)\approx1$. Only the last one differs: the cap keeps it above 0.)
+The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail. (Mind the index: $\bar\alpha_t$ counts step $t$ too, so it is the curve at $u_{t+1}$, divided by $\bar\alpha(0)\approx1$. Only the last $\bar\alpha_t$ leaves the curve: the cap keeps it above 0.)
 """
 
 # %% [markdown]
@@ -318,7 +318,7 @@ check("noising.cosine_betas", cosine_betas)
 
 # %% [markdown]
 r"""
-The same noise at the same timesteps, the linear schedule above, the cosine below. In the linear row Pip is all but gone by $t=450$; in the cosine row a trace is left at 600.
+The same noise at the same timesteps, the linear schedule above, the cosine below. In the linear row Pip is all but gone by $t=450$; in the cosine row a trace is left at 600. (In the curves below the cosine falls steeply at the very end, for $\bar\alpha(1)=0$ and only the cap keeps it above 0. So its last step *is* noise.)
 """
 
 # %%
@@ -345,7 +345,7 @@ plots.curves(
     },
     xlabel="timestep t",
     ylabel="log10 SNR",
-    title="The cosine schedule loses its signal more slowly",
+    title="The cosine schedule loses its signal more slowly, until the very end",
 )
 
 # %% [markdown]
@@ -450,7 +450,7 @@ Move the timestep, change the schedule, its ends and its length, and watch the c
 
 1. The linear schedule reaches SNR 1 at $t = 259$. Where does the cosine?
 2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `beta end` repairs it?
-3. Choose "scaled linear", go to the last timestep and tick "zero terminal SNR": what changes, and where does the curve hardly move?
+3. Choose "scaled linear", go to the last timestep and tick "zero terminal SNR": what changes, and where does the log SNR curve hardly move?
 
 Five schedules as a still picture (in the one called sigmoid, the betas follow an S):
 

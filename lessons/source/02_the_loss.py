@@ -93,11 +93,11 @@ Over a large step the past is ambiguous: it was one bump *or* the other. Over a 
 
 $$p_\theta(x_{t-1}\mid x_t) = \mathcal N\!\left(x_{t-1};\; \hat x_{t-1}(x_t, t),\; \sigma_t^2 I\right),$$
 
-with $\sigma_t$ a constant chosen beforehand, and only the mean $\hat x_{t-1}$ learned. $\theta$ stands for the weights of the network. (The last step, $t = 0$ in code, leads to the clean sample: there read $x_{t-1}$ as $x_0$.)
+with $\sigma_t$ a number chosen beforehand for each $t$, the same for all $x_t$, and only the mean $\hat x_{t-1}$ learned. $\theta$ stands for the weights of the network. (The last step, $t = 0$ in code, leads to the clean sample: there read $x_{t-1}$ as $x_0$.)
 
 ## 3. The step back when $x_0$ is known
 
-Suppose somebody tells us $x_0$. Then the past is a single bump, whatever the size of the step. A noising step looks only at $x_{t-1}$, so knowing $x_0$ as well adds nothing: $q(x_t\mid x_{t-1}, x_0) = q(x_t\mid x_{t-1})$. The denominator of Bayes' rule, $q(x_t\mid x_0)$, does not contain $x_{t-1}$ and drops out. What is left is a product of two factors, both normal in $x_{t-1}$:
+Suppose somebody tells us $x_0$. Then the past is a single bump, whatever the size of the step. We call it the **posterior**, $q(x_{t-1}\mid x_t,x_0)$. A noising step looks only at $x_{t-1}$, so knowing $x_0$ as well adds nothing: $q(x_t\mid x_{t-1}, x_0) = q(x_t\mid x_{t-1})$. The denominator of Bayes' rule, $q(x_t\mid x_0)$, does not contain $x_{t-1}$ and drops out. What is left is a product of two factors, both normal in $x_{t-1}$:
 
 $$q(x_{t-1}\mid x_t, x_0)\;\propto\;
 \underbrace{\exp\left(-\frac{(x_t-\sqrt{\alpha_t}\,x_{t-1})^2}{2\beta_t}\right)}_{q(x_t\mid x_{t-1})}\;
@@ -107,13 +107,13 @@ Collect the terms in $x_{t-1}^2$ and in $x_{t-1}$. The first give the variance,
 
 $$\frac1{\tilde\beta_t} = \frac{\alpha_t}{\beta_t} + \frac1{1-\bar\alpha_{t-1}}
 \qquad\Longrightarrow\qquad
-\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\,\beta_t ,$$
+\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\,\beta_t$$
 
-the second the mean, $\tilde\mu_t = \tilde\beta_t\left(\frac{\sqrt{\alpha_t}}{\beta_t}x_t + \frac{\sqrt{\bar\alpha_{t-1}}}{1-\bar\alpha_{t-1}}x_0\right)$, that is
+(use $\alpha_t(1-\bar\alpha_{t-1})+\beta_t = 1-\bar\alpha_t$), the second the mean, $\tilde\mu_t = \tilde\beta_t\left(\frac{\sqrt{\alpha_t}}{\beta_t}x_t + \frac{\sqrt{\bar\alpha_{t-1}}}{1-\bar\alpha_{t-1}}x_0\right)$, that is
 
 $$\tilde\mu_t(x_t, x_0) = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\;x_0 \;+\; \frac{\sqrt{\alpha_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\;x_t .$$
 
-A weighted sum of where we come from and where we are. At $t=0$ the step before is the clean sample itself; with $\bar\alpha_{-1} = 1$ the formulas say just that: mean $x_0$, variance 0.
+A weighted sum of where we come from and where we are. At $t=0$ the step before is the clean sample itself; with $\bar\alpha_{-1} = 1$ the two final formulas say just that: mean $x_0$, variance 0. (The forms before them divide by 0 there, so write code from the final ones.)
 """
 
 # %% [markdown]
@@ -171,11 +171,11 @@ for t in (5, 50, 95):
 r"""
 ## 4. The bound
 
-We want $\theta$ under which the data are likely: large $\log p_\theta(x_0)$. But $p_\theta(x_0)$ is an integral over all chains that end in $x_0$, which nobody can compute. So we average only over chains that the forward process would draw, and pay with an inequality (Jensen's):
+We want $\theta$ under which the data are likely: large $\log p_\theta(x_0)$. But $p_\theta(x_0)$ is an integral over all chains that end in $x_0$, which nobody can compute. A **chain** is $x_0$ and all its noisy versions up to $x_{T-1}$. So we average only over chains that the forward process would draw from $x_0$ (that average is $\mathbb E_q$), and pay with an inequality (Jensen's):
 
 $$\log p_\theta(x_0) = \log \mathbb E_q\!\left[\frac{p_\theta(\text{chain})}{q(\text{chain}\mid x_0)}\right] \;\ge\; \mathbb E_q\!\left[\log\frac{p_\theta(\text{chain})}{q(\text{chain}\mid x_0)}\right].$$
 
-The right side is the evidence lower bound, **ELBO**. Both chains are products over steps: sampling starts from pure noise and goes back, noising starts from the picture and goes forward,
+Here $p_\theta(\text{chain})$ is the density of the whole chain, $q(\text{chain}\mid x_0)$ that of all of it but $x_0$, which is given. The right side is the evidence lower bound, **ELBO**. Both chains are products over steps: sampling starts from pure noise and goes back, noising starts from the picture and goes forward,
 
 $$p_\theta(\text{chain}) = \mathcal N(x_{T-1}; 0, I)\;\prod_{t=0}^{T-1} p_\theta(x_{t-1}\mid x_t),\qquad q(\text{chain}\mid x_0) = \prod_{t=0}^{T-1} q(x_t\mid x_{t-1}).$$
 
@@ -190,7 +190,7 @@ $$
 
 Section 3 was worth its trouble: the known-$x_0$ step is the target of every term of the sum.
 
-**Check.** For the mixture we can compute the true $-\mathbb E\log q(x_0)$ and compare. The model's mean is the best there is (the exact denoiser, section 8), with $\sigma_t^2=\tilde\beta_t$. Minus the bound must lie above the truth, and more steps must bring it closer, for two reasons. The way back becomes more nearly normal (section 2), and its spread comes closer to $\tilde\beta_t$. With few, large steps $\tilde\beta_t$ is too small: it counts what $x_t$ leaves open if $x_0$ is known, but not that $x_0$ is unknown. At 20 steps that is most of the gap. (Lesson 04 comes back to the choice of sigma. The schedule here is even in log SNR: with more steps, all but the tiny first one shrink. The last step of a cosine schedule never gets small.)
+**Check.** For the mixture we can compute the true $-\mathbb E\log q(x_0)$ and compare. The model's mean is the best there is (the exact denoiser, section 8), with $\sigma_t^2=\tilde\beta_t$ (and $\beta_0$ at the last step, for $\tilde\beta_0=0$). Minus the bound must lie above the truth, and more steps must bring it closer, for two reasons. The way back becomes more nearly normal (section 2), and its spread comes closer to $\tilde\beta_t$. With few, large steps $\tilde\beta_t$ is too small: it counts what $x_t$ leaves open if $x_0$ is known, but not that $x_0$ is unknown. At 20 steps that is most of the gap. (Lesson 04 comes back to the choice of sigma. The schedule here is even in log SNR: with more steps, all but the tiny first one shrink. The last step of a cosine schedule never gets small.)
 """
 
 
@@ -303,7 +303,7 @@ Now put $\hat x_0$ into the posterior mean of section 3. The two terms with $x_t
 
 $$\hat x_{t-1} = \frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right) \;\big[\,+\;\sigma_t z,\quad z\sim\mathcal N(0,I)\big].$$
 
-The bracket, fresh noise $z$ of constant size $\sigma_t$, is added when we sample. In the loss it would only add the constant $d\,\sigma_t^2$, as the unforeseeable noise did above, so there we leave it out.
+The bracket, fresh noise $z$ of the fixed size $\sigma_t$, is added when we sample. In the loss it would only add the constant $d\,\sigma_t^2$, as the unforeseeable noise did above, so there we leave it out.
 
 The target $\tilde\mu_t$ is the same expression with the true $\epsilon$. Subtract, and $x_t$ drops out:
 
@@ -364,6 +364,8 @@ r"""
 What is left is the **simple loss**: pick a clean sample, a random $t$ and a noise; make $x_t$; ask the model which noise it was; take the mean squared error,
 
 $$L_{\text{simple}} = \mathbb E_{x_0,\,t,\,\epsilon}\;\big\lVert\,\epsilon-\epsilon_\theta\big(\underbrace{\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon}_{x_t},\;t\big)\big\rVert^2 .$$
+
+(In code the mean is taken over the $d$ numbers of a sample too, that is $\frac1d\lVert\cdot\rVert^2$: one factor for all $t$ changes nothing.)
 """
 
 # %% [markdown]
@@ -372,7 +374,7 @@ r"""
 
 `loss.noise_loss` · medium · 10 minutes
 
-`model(x_t, t)` predicts the noise. Return one number, the mean over the batch and all elements. You may use `process.q_sample`.
+`model(x_t, t)` predicts the noise. Return a scalar tensor, the mean over the batch and all elements; gradients must be able to flow back through it. You may use `process.q_sample`.
 """
 
 
@@ -414,9 +416,9 @@ for name, model in models.items():
 
 # %% [markdown]
 r"""
-A mean of two possibilities can be a third that never happens: halfway between the bumps there are hardly any data. For pictures, the mean of all pictures that could hide behind heavy noise is a **blur**. A blurry $\hat x_0$ at high noise is not a weak model; it is the right answer to the question. Sharpness comes from the chain: a small step towards the mean, fresh noise, and a new, less ambiguous question.
+A mean of two possibilities can be a third that never happens: halfway between the bumps there are hardly any data. For pictures, the mean of all pictures that could hide behind heavy noise is a **blur**. A blurry $\hat x_0$ at high noise is not a weak model; it is the right answer to the question. Sharpness comes from the chain: a small step towards the mean, and then a new, less ambiguous question.
 
-Move the noisy value and the timestep, and watch the possibilities (the posterior), their mean (the prediction), and the arrow of the score. Put $x_t$ at $-0.9$ and lower $t$ from 95: where is the mean at first, and at which $t$ has the left bump won?
+Move the noisy value and the timestep, and watch the clean values that fit, $q(x_0\mid x_t)$; their mean, which is the prediction; and an arrow, the *score*: the direction in which $q(x_t)$ grows (section 9). Put $x_t$ at $-0.9$ and lower $t$ from 95: where is the mean at first, and from which $t$ down is it within 0.1 of the left bump?
 """
 
 # %%
@@ -426,7 +428,7 @@ denoiser_explorer(mixture, alpha_bar)
 r"""
 Without a kernel, here are three noise levels as a still picture:
 
-![The exact denoiser of a two-bump mixture at low, middle and high noise: the posterior of the clean value given the noisy one, its mean, and the score](figures/denoiser.png)
+![The exact denoiser of a two-bump mixture at low, middle and high noise: the distribution of the clean value given the noisy one, its mean, and the score](figures/denoiser.png)
 
 ## 9. Four ways to say the same
 
@@ -440,6 +442,8 @@ Given $x_t$, with $0<\bar\alpha_t<1$, the noise and the clean sample imply one a
 | score | $\nabla_{x_t}\log q(x_t) = -\mathbb E[\epsilon\mid x_t]/\sqrt{1-\bar\alpha_t}$ | the language of score papers: the direction of growing density | |
 
 Why $v$? Where there is no noise ($\bar\alpha_t=1$), $v$ is $\epsilon$; where there is nothing but noise ($\bar\alpha_t=0$), $v$ is $-x_0$. So where copying the input would do, $v$ asks for the other one. And $x_0=\sqrt{\bar\alpha_t}\,x_t-\sqrt{1-\bar\alpha_t}\,v$ needs no division: the repaired schedule of lesson 01 can be used.
+
+And the score? Differentiate $q(x_t)=\int q(x_t\mid x_0)\,q(x_0)\,dx_0$ by $x_t$. Each normal density brings the factor $-(x_t-\sqrt{\bar\alpha_t}\,x_0)/(1-\bar\alpha_t)=-\epsilon/\sqrt{1-\bar\alpha_t}$ in front of itself, and dividing by $q(x_t)$ makes the mean over all that fits $x_t$: the last row of the table.
 
 **Check.** From the exact $v$ back to $\epsilon$ and $x_0$; and the score against the slope of $\log q(x_t)$, measured by a finite difference:
 """
@@ -465,7 +469,7 @@ If they say the same, does it matter which one is trained? Yes: the squared erro
 
 $$\lVert\epsilon\text{ error}\rVert^2 = \mathrm{SNR}_t\,\lVert x_0\text{ error}\rVert^2, \qquad \lVert v\text{ error}\rVert^2 = (\mathrm{SNR}_t+1)\,\lVert x_0\text{ error}\rVert^2 .$$
 
-Choosing a target *is* choosing a weighting over $t$. Drawn in units of the $x_0$ error, with one more: **min-SNR** (Hang and others 2023) caps the weight at 5, so that the easy, nearly clean steps do not rule the gradient.
+Choosing a target *is* choosing a weighting over $t$. Drawn in units of the $x_0$ error, with one more: **min-SNR** (Hang and others 2023) takes epsilon's weight, SNR, but never more than 5, so that the easy, nearly clean steps do not rule the gradient.
 """
 
 # %%
@@ -519,7 +523,7 @@ r"""
 
 **Read on** Ho, Jain, Abbeel (arXiv:2006.11239), section 3 and appendix A · Kingma and others, *Variational Diffusion Models* (arXiv:2107.00630) · Salimans, Ho, *Progressive Distillation* (arXiv:2202.00512), appendix D, on $v$ · Hang and others, *Min-SNR* (arXiv:2303.09556).
 
-**Next** in [lesson 03](03_training.ipynb): a U-Net from scratch learns what the exact denoiser knows.
+**Next** in [lesson 03](03_training.ipynb): a network learns what the exact denoiser knows; then a U-Net learns to draw.
 """
 
 # %%

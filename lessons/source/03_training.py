@@ -78,11 +78,11 @@ r"""
 
 The network gets $x_t$ and $t$. Why $t$? Because the same point means different things at different noise levels: at $t = 5$ a point halfway between the eyes is odd, at $t = 90$ it is as good as any.
 
-How should it be told? As one number, 0 to 999, it would drown the other inputs of the first layer. Squeezed into 0 to 1, neighbouring steps would differ by a thousandth, and the network would hardly notice. So $t$ comes as a row of waves, some fast enough that even neighbours look different, as positions do in a transformer (Vaswani and others 2017):
+How should it be told? As one number (0 to 99 here, 0 to 999 in most models) it would drown the other inputs of the first layer. Squeezed into 0 to 1, neighbouring steps would differ by a hundredth or a thousandth, and the network would hardly notice. So $t$ comes as a row of waves, some fast enough that even neighbours look different, as positions do in a transformer (Vaswani and others 2017):
 
-$$\big[\cos(t\,w_0), \dots, \cos(t\,w_{h-1}),\ \sin(t\,w_0), \dots, \sin(t\,w_{h-1})\big], \qquad w_i = 10000^{-i/h},\quad h = \tfrac12\,\text{size}.$$
+$$\big[\cos(t\,r_0), \dots, \cos(t\,r_{h-1}),\ \sin(t\,r_0), \dots, \sin(t\,r_{h-1})\big], \qquad r_i = 10000^{-i/h},\quad h = \tfrac12\,\text{size}.$$
 
-Think of clock hands: $w_0 = 1$ turns fast and tells neighbours apart; the last one hardly moves in a thousand steps and tells early from late. Every hand is written as cosine *and* sine, so that it is clear where it points.
+Think of clock hands: $r_0 = 1$ turns fast and tells neighbours apart; the last one hardly moves in a thousand steps and tells early from late. Every hand is written as cosine *and* sine, so that it is clear where it points.
 """
 
 # %% [markdown]
@@ -173,27 +173,31 @@ The package's `training.train` is the same loop, written as a **generator**: it 
 
 
 # %% tags=["nbval-check-output"]
-def train_points(steps, model=None, learning_rate=3e-3, ema_decay=0.99):
-    """A training on the smile, as a generator, from the same seeds every time."""
+def fresh(network=PointNet):
+    """A network with the same first weights every time."""
     torch.manual_seed(0)
-    model = model or PointNet()
+    return network()
+
+
+def train_points(model, steps, learning_rate=3e-3, ema_decay=0.99):
+    """A training on the smile, as a generator, with the same batches and noise every time."""
     generator = torch.Generator().manual_seed(2)
     batches = (mixture.sample(256, generator) for _ in range(steps))
     options = {"learning_rate": learning_rate, "ema_decay": ema_decay, "generator": generator}
     return training.train(model, batches, alpha_bar, **options)
 
 
-by_package = [step.loss for step in train_points(20)]
+by_package = [step.loss for step in train_points(fresh(), 20)]
 print("the same 20 losses:", torch.allclose(torch.tensor(by_hand), torch.tensor(by_package)))
 
 # %% [markdown]
 r"""
-Now for longer. Along the way we keep copies of the network to look at afterwards.
+Now for longer. Along the way we keep copies of the network to look at afterwards. (What we copy is `ema_model`, a running average of the network's weights, which section 4 explains. Until then read it as "the network".)
 """
 
 # %%
-model, loss_of_step, copies = PointNet(), [], {}
-for step in train_points(POINT_STEPS, model):
+loss_of_step, copies = [], {}
+for step in train_points(fresh(), POINT_STEPS):
     loss_of_step.append(step.loss)
     if step.step in (20, 100, POINT_STEPS):
         copies[step.step] = copy.deepcopy(step.ema_model)
@@ -254,7 +258,7 @@ for step in copies:
 
 # %% [markdown]
 r"""
-What counts is not the loss but its distance from the least possible one, and that is a small part of it. With pictures we cannot see the distance: all we have is a curve that seems flat. Two rules follow. **Watch samples, not only the loss.** And do not stop because the loss looks flat. (Likelier places are not all, either: a cloud huddled in one spot would be likelier still. Lesson 04 comes back to this.)
+What counts is not the loss but its distance from the least possible one, and after the first steps that is a small part of it. With pictures we cannot see the distance: all we have is a curve that seems flat. Two rules follow. **Watch samples, not only the loss.** And do not stop because the loss looks flat. (Likelier places are not all, either: a cloud huddled in one spot would be likelier still. Lesson 04 comes back to this.)
 
 **At which times is the network good?** The loss by timestep, against the exact one:
 """
@@ -290,7 +294,7 @@ class Timeless(PointNet):
         return super().forward(x_t, torch.zeros_like(t))
 
 
-*_, last = train_points(POINT_STEPS, Timeless())
+*_, last = train_points(fresh(Timeless), POINT_STEPS)
 timeless = last.ema_model
 
 # %% tags=["nbval-check-output"]
@@ -353,8 +357,8 @@ A long memory has a price: early on it remembers the random start. `train` there
 """
 
 # %%
-model, at, raw, averaged = PointNet(), [], [], []
-for step in train_points(POINT_STEPS, model):
+model, at, raw, averaged = fresh(), [], [], []
+for step in train_points(model, POINT_STEPS):
     if step.step % 40 == 0 and step.step >= 200:
         at.append(step.step)
         raw.append(held_out_loss(model) - least)
@@ -406,7 +410,7 @@ print(sum(weight.numel() for weight in net.parameters()), "weights")
 r"""
 Part by part, each with its reason.
 
-**The ladder.** A stack of $3\times3$ windows sees far only when it is deep. Halve the picture, and the same window covers twice as much. How far does one see? Change one pixel in the corner, and look where the output changes. (Attention, which sees everything at once, is switched off for this test. So are the norms: their mean runs over the whole picture.)
+**The ladder.** A stack of $3\times3$ windows sees far only when it is deep. Halve the picture, and the same window covers twice as much. How far does one see? Change one pixel in the corner, and look where the output changes. (Attention, which sees everything at once, is switched off for this test. So are the norms: their mean runs over the whole picture. A rung also brings more layers with it; without halving, as many of them would reach 13 and 19 pixels. The rest is the ladder's.)
 """
 
 
@@ -448,7 +452,7 @@ r"""
 
 **The residual block.** Two convolutions, and their result is *added* to the input. Whatever the block does not know to improve, it leaves alone; gradients find a short way through.
 
-**The time** enters every block: the embedding goes through a small network, and each block turns the result into one number a channel, added everywhere in the picture. **Check**: between two times, the first convolution's output moves by the same amount at each pixel.
+**The time** enters every block: the embedding goes through a small network, and each block turns the result into one number a channel, added everywhere in the picture. **Check**: between two times, what leaves the first convolution *with the time added* differs by the same amount at each pixel, and the difference reaches the block's output.
 """
 
 # %% tags=["nbval-check-output"]
@@ -492,7 +496,7 @@ print("shuffled in, shuffled out? convolution:", same)
 r"""
 Attention does not know where anything is. The convolution knows what is beside what. That is the division of labour.
 
-**The last layer starts at 0**, so that an untrained network answers "no noise here". The first loss is then that of saying nothing, 1, whatever the random weights. If yours starts at 50, something is wrong before training has begun.
+**The last layer starts at 0**, so that an untrained network answers 0 everywhere. For a network that predicts noise the first loss is then that of saying nothing, 1, whatever the random weights. (For one that predicts $x_0$, as in section 6, it is the mean square of the pictures, about 0.3.) If yours starts at 50, something is wrong before training has begun.
 """
 
 # %% tags=["nbval-check-output"]
@@ -508,7 +512,7 @@ print(f"first loss: {first:.2f}")
 r"""
 ## 6. Pictures
 
-Here are the pictures to learn: cats in a meadow, $16\times16$ pixels, each in a colour and a pose of its own. All else (place, view, style) is fixed, so that a small network gets somewhere in half a minute.
+Here are the pictures to learn: cats in a meadow, $16\times16$ pixels, each in one of a few colours and a pose of its own, under a slightly different sky. All else (place, view, style) is fixed, so that a small network gets somewhere in half a minute.
 """
 
 # %%
@@ -613,7 +617,7 @@ print(f"samples that are copies: {copied:.0%}")
 
 # %% [markdown]
 r"""
-And what does the network see? Give one unseen cat more and more noise, and ask for $\hat x_0$. At little noise its colour and outline come back; the eyes would need a longer training. Where all is hidden, the answer is the mean of all cats: lesson 02's blur, and this time it is the right answer.
+And what does the network see? Give one unseen cat more and more noise, and ask for $\hat x_0$. At little noise its colour and outline come back; the eyes would need a longer training. Where all is hidden, the answer is the mean of all cats: the blur of lesson 02, and as there, it is the right answer.
 """
 
 # %%
@@ -641,8 +645,8 @@ Press the button. On the left the loss (grey: of each batch, blue: their running
 
 1. At what loss do the eyes come apart? How far is the dashed line then?
 2. Set the rate to 0.03, then to 0.0001. Two ways of not learning; how does each look?
-3. Keep 0.03 and compare EMA decay 0 with 0.99.
-4. Change the data to cats, and train 300 steps (half a minute).
+3. Go back to 0.03, and compare EMA decay 0 with 0.99.
+4. Set the rate to 0.003 and the decay to 0.99, change the data to cats, and train 300 steps (half a minute).
 
 How both trainings go, as a still picture:
 
@@ -658,7 +662,7 @@ r"""
 
 `training.find_the_bug` · hard · 15 minutes
 
-Four pieces of code from networks and their training, each with one faulty line. Return its number. (To keep them short, `noise_loss` and `train_step` fill in for themselves what is left out here. That is not the bug.)
+Four pieces of code from networks and their training, each with one faulty line. Return its number. Where two lines stand in the wrong order, name the one that does the harm. (In snippet 2, `train_step` draws $t$ and the noise itself. That is not the bug.)
 """
 
 # %%

@@ -2,7 +2,7 @@
 r"""
 # 04 · Sampling
 
-A model that knows the noise is not yet a picture. This lesson walks the chain backwards: first as it was derived, in a thousand small steps, then in fifty, then in ten. The model is always **exact**, so whatever goes wrong is the sampler's doing, and can be measured.
+A model that knows the noise is not yet a picture. This lesson walks the chain backwards: first as it was derived, with fresh noise in every one of many small steps, then without, and in fifty steps, or in ten. The model is always **exact**, so whatever goes wrong is the sampler's doing, and can be measured.
 
 **After this lesson you can**
 
@@ -66,7 +66,7 @@ r"""
 
 Lesson 02 found the best step back. With fresh noise $z\sim\mathcal N(0,I)$,
 
-$$\hat x_{t-1} = \frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right) + \sigma_t z .$$
+$$x_{t-1} = \underbrace{\frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right)}_{\hat x_{t-1}} \;+\; \sigma_t z .$$
 
 Here $\alpha_t = 1-\beta_t$, $\bar\alpha_t$ is the product of the alphas up to $t$, and $\epsilon_\theta$ is the model's guess of the noise. Read it from the inside: take away the share of the noise that step $t$ had added, stretch what is left (the noising step had shrunk it), and put a little new noise on top. The last step, $t=0$, leads to the clean sample: no noise there.
 
@@ -139,7 +139,7 @@ print(f"surprise of the samples {surprise(way[-1]):.1f}, of the truth {surprise(
 r"""
 ## 3. What sigma does
 
-In lesson 02, $\sigma_t$ was a constant chosen beforehand. Which one? The true step back, $q(x_{t-1}\mid x_t)$, has a variance that depends on the data. Two extremes can be computed:
+In lesson 02, $\sigma_t$ was chosen beforehand, for each $t$. Which one? The true step back, $q(x_{t-1}\mid x_t)$, has a variance that depends on the data. Two extremes can be computed:
 
 - data that are **one single point**: then $x_0$ is known, and the step back is the posterior of lesson 02. Its variance is $\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\beta_t$: the **small** sigma;
 - data that are **standard normal**: then the variance is $\beta_t$: the **large** sigma.
@@ -174,7 +174,7 @@ choices = {
     "large, doubled": lambda chain: 2 * samplers.ancestral_std(chain, "large"),
 }
 ends = {name: walk_back(x_T, path, sigma_of)[-1] for name, sigma_of in choices.items()}
-plots.points(ends, title="No noise: a single spot. Too much: a cloud. Between: a face")
+plots.points(ends, title="No noise: a single spot. Too much: a blurred face. Between: a face")
 
 # %% tags=["nbval-check-output"]
 print(f"truth: surprise {surprise(truth):.1f}")
@@ -217,7 +217,7 @@ is known, and can be noised again to any earlier timestep $t'$ (in code `t_prev`
 $$x_{t'} = \sqrt{\bar\alpha_{t'}}\;\hat x_0 \;+\; \sqrt{1-\bar\alpha_{t'}-\sigma^2}\;\epsilon_\theta \;+\; \sigma z,\qquad
 \sigma = \eta\,\sqrt{\frac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}}\,\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_{t'}}} .$$
 
-Variances add up: old and fresh noise together always make $1-\bar\alpha_{t'}$, the level that $t'$ should have. And $\eta$ turns a knob from 0 (nothing is random but the start) to 1.
+Variances add up: old and fresh noise together always make $1-\bar\alpha_{t'}$, the level that $t'$ should have. And $\eta$ is a knob, from 0 (nothing is random but the start) to 1 (as much noise as ancestral sampling).
 
 > **Beware.** The DDIM paper writes $\alpha_t$ for what we, and most others, call $\bar\alpha_t$. With plain alphas its formulas run without an error, and give nonsense.
 """
@@ -281,7 +281,7 @@ print("eta = 0, other seed, same samples:", torch.equal(ddim(x_T, path), ddim(x_
 
 # %% [markdown]
 r"""
-With $\eta = 0$ the chain has become a **map** from noise to samples. Each start has its one end, and with enough steps their number hardly moves it. So noise becomes an address: keep the seed, and more steps only refine the picture, while another prompt often keeps its layout. (Lesson 06 walks between two such addresses.) Compare 50 and 200 steps from the same starts:
+With $\eta = 0$ the chain has become a **map** from noise to samples. Each start has its one end, and with enough steps their number hardly moves it. So noise becomes an address: keep the seed, and more steps only refine the picture; and the same noise with another prompt often gives a picture of the same layout. (Lesson 06 walks between two such addresses.) Compare 50 and 200 steps from the same starts:
 """
 
 # %% tags=["nbval-check-output"]
@@ -298,7 +298,7 @@ Small steps of DDIM with $\eta=0$ follow a smooth curve. Which one? Write $a=\sq
 
 $$x_{t'} = \frac{b_{t'}}{b_t}\,x_t \;-\; a_{t'}\left(e^{-h}-1\right)\hat x_0 ,$$
 
-and that is the *exact* solution of a differential equation if $\hat x_0$ stays constant during the step. It does not stay quite constant: as noise leaves, the guess gets sharper. So the error of DDIM is the change of $\hat x_0$ over a step, and it is a solver of **first order**: half the step, half the error.
+and that is the *exact* solution of the differential equation $\frac{d}{d\lambda}\left(\frac xb\right) = e^\lambda\,\hat x_0$ if $\hat x_0$ stays constant during the step: integrate from $\lambda_t$ to $\lambda_{t'}$ (with $e^\lambda=a/b$), and there it is. The curve that we look for is the solution for the true $\hat x_0$, which changes on the way. As noise leaves, the guess gets sharper. So the error of DDIM is the change of $\hat x_0$ over a step, and it is a solver of **first order**: half the step, half the error.
 
 DPM-Solver++(2M) (Lu and others 2022) asks the model no more often. It remembers the guess before, $\hat x_0^{\text{old}}$ made a step of length $h_{\text{old}}$ ago, draws the straight line through the two, and uses its value in the middle of the step ahead:
 
@@ -344,7 +344,7 @@ print("same first step:", torch.allclose(solver_steps[0].x, first_of_ddim.x, ato
 r"""
 ## 6. Quality against steps, measured
 
-For a fair race we need the exact end of each curve. In **one dimension** there is a beautiful short cut. Curves of a differential equation never cross, so points on a line keep their order; and at every time, the points are spread like $q(x_t)$. Together: the point that starts with 30 % of all noise to its left ends with 30 % of all *data* to its left. The exact end is a **quantile**, and no solver is needed to find it.
+For a fair race we need the exact end of each curve. In **one dimension** there is a beautiful short cut. Curves of a differential equation never cross, so points on a line keep their order; and at every time, the points are spread like $q(x_t)$ (this equation is made for it; it is called the *probability flow*, Song and others 2021, arXiv:2011.13456). Together: the point that starts with 30 % of all noise to its left ends with 30 % of all *data* to its left. The exact end is a **quantile**, and no solver is needed to find it.
 
 So we take the two bumps of lesson 02, start at 400 evenly spread quantiles, and measure the mean distance to the exact ends.
 """
@@ -405,9 +405,9 @@ for name, values in errors.items():
 
 # %% [markdown]
 r"""
-Up to twenty steps neither has entered its regime and the two are alike; beyond, the second order pays. (Beyond what is shown the curve flattens: the last jump, from $t=0$ to the clean sample, cannot be made smaller.)
+DDIM follows the slope $-1$ from about ten steps on. DPM-Solver++ needs more than twenty before its second order shows; up to there the two are about alike. (Beyond 200 steps its curve gets less steep: the last jump, to the clean sample, is only of first order.)
 
-Samplers **with** noise have no exact end. What can be compared is the *distribution*: sort the samples, sort the truth, take the mean distance (this is the Wasserstein distance on a line). Chance in 10 000 samples sets a floor of somewhat under 0.01: the last line is one draw of the truth against the truth.
+Samplers **with** noise have no exact end. What can be compared is the *distribution*: sort the samples, sort the truth, take the mean distance (this is the Wasserstein distance on a line). Chance in 10 000 samples sets a floor of about 0.01: the flat line in the figure is one draw of the truth against the truth. (DDIM and DPM-Solver++ share one draw of starts, so they stop at the chance of that draw.)
 """
 
 # %%
@@ -460,7 +460,7 @@ With an exact model, then, noise gains little, and the timid sigma loses. A *tra
 
 ## 7. Play
 
-Choose a sampler and a number of steps, then take the slider for a walk along the way. Click it and use the arrow keys. Some things to find:
+Choose a sampler and a number of steps, then move the slider *step* to follow the samples on their way. Click it, and the arrow keys work too. Some things to find:
 
 1. With DDIM at $\eta=0$ the ways are smooth. What do they look like at $\eta=1$?
 2. In 10 steps, which sampler's surprise comes closest to the truth's? And in 20, and in 100?
@@ -483,7 +483,7 @@ The pictures in the explorer came from no network. Take a small set of pictures 
 
 $$\hat x_0 \approx \sum_k p_k\,\mu_k,\qquad p = \operatorname{softmax}_k\left(-\frac{\lVert x_t-\sqrt{\bar\alpha_t}\,\mu_k\rVert^2}{2(1-\bar\alpha_t)}\right).$$
 
-(The bumps' own width $s$ adds $\bar\alpha_t s^2$ to the denominator and a little of $x_t$ to the answer.) At high noise all $p_k$ are alike, and the guess is the mean of all pictures: the blur of lesson 02. As noise falls, one of them wins.
+Here $\mu_k$ is picture number $k$, and $p_k$ the probability that $x_t$ came from it. (With the bumps' own width $s$, read $1-\bar\alpha_t+\bar\alpha_t s^2$ for $1-\bar\alpha_t$, and a little of $x_t$ comes into the answer.) At high noise all $p_k$ are alike, and the guess is the mean of all pictures: the blur of lesson 02. As noise falls, one of them wins.
 """
 
 # %%
@@ -511,7 +511,7 @@ plots.picture_strip(
 
 # %% [markdown]
 r"""
-Finished pictures, in any style you like (the faint grain is the bumps' width). Too good? **Check** how far each is from the nearest picture that we put in:
+Finished pictures, in any style you like (the faint grain is what the last jump leaves of the bumps' width, 0.05). Too good? **Check** how far each is from the nearest picture that we put in:
 """
 
 
@@ -558,7 +558,7 @@ Two details decide whether the first step is honest.
 
 **Start at T.** `spaced_timesteps` can space in two ways. "Leading" spacing in ten steps visits 900, 800, …, 0: it hands pure noise to the model and says "this is $x_{900}$". But a real $x_{900}$ still holds some of the picture. "Trailing" spacing visits 999, 899, …, 99: it starts where the noise is.
 
-**Let there be nothing left at T.** Lesson 01 found that Stable Diffusion's schedule leaves 7 % of each pixel's value even at $t = 999$: enough to read the brightness. A model that has learned this finds *medium* brightness in pure noise, whose mean is 0. Zero terminal SNR repairs it; the model then has to predict $v$.
+**Let there be nothing left at T.** Lesson 01 found that Stable Diffusion's schedule leaves 7 % of each pixel's value even at $t = 999$: enough to read the brightness. A model that has learned this finds *medium* brightness in pure noise, whose mean is 0. Zero terminal SNR repairs it; the model then must not predict the noise. $v$ is the usual choice; $x_0$ works too.
 
 **Check.** Draw 200 pictures each way, in 20 steps of DDIM (and two ways in 60), and compare the spread of their brightness with that of the set:
 """
@@ -605,7 +605,7 @@ plots.picture_grid(
 
 # %% [markdown]
 r"""
-With a dishonest start a *perfect* model draws bright pictures rarely or never, and more steps do not help. With zero terminal SNR all 24 come, and with more steps the spread comes near the set's. And why must it be $v$? At the last timestep $\bar\alpha = 0$ and $x_t$ is the noise: a prediction of $\epsilon$ repeats the input, and $\hat x_0$ would be a division by 0. The package refuses:
+With a dishonest start a *perfect* model draws bright pictures rarely or never, and more steps do not help. (Medium means 0. Our set reaches only to $-0.3$ on the dark side but to 0.6 on the bright one, so it is the bright ones that get lost.) With zero terminal SNR all 24 come, and with more steps the spread comes near the set's. And why not the noise? At the last timestep $\bar\alpha = 0$ and $x_t$ *is* the noise: a prediction of $\epsilon$ repeats the input, and $\hat x_0$ would be a division by 0. ($v$ and $x_0$ do not have this problem.) The package refuses:
 """
 
 # %% tags=["nbval-check-output"]

@@ -39,7 +39,7 @@ device = pipeline.device
 
 # %% [markdown]
 r"""
-`picturebook` is a small model with the parts of Stable Diffusion: a tokenizer, a text encoder, a U-Net, and an autoencoder that turns the U-Net's output (4 numbers at each of 16 × 16 places) into 64 × 64 pixels. The autoencoder is the subject of lesson 06; here we only use it at the end of each picture.
+`picturebook` is a small model with the parts of Stable Diffusion: a tokenizer, a text encoder, a U-Net that works on 4 numbers at each of 16 × 16 places, and an autoencoder that turns the finished sample, the *latents*, into 64 × 64 pixels. The autoencoder is the subject of lesson 06; here we only use it at the end of each picture.
 
 ## 1. Words become tokens
 
@@ -54,7 +54,7 @@ for text in ("a striped red cat in the snow", "a crocodile", "a cat eating photo
 
 # %% [markdown]
 r"""
-Two checks. Every word of our world's captions is one token. And so are the twenty **identifiers**, short made-up words. In training about one caption in fifty carried one at random, so they exist and name nothing. Lesson 08 will give one of them a meaning, *this* character. A made-up name that falls into pieces would drag along whatever the pieces mean.
+Two checks. Every word of our world's captions is one token. And so are the twenty **identifiers**, short made-up words. They are in the tokenizer's list and name nothing: in training about one caption in fifty carried one at random, and afterwards their vectors were replaced by random blends of known words' vectors. Lesson 08 will give one of them a meaning, *this* character. A made-up name that falls into pieces would drag along whatever the pieces mean.
 """
 
 # %% tags=["nbval-check-output"]
@@ -117,7 +117,7 @@ Even the end mark differs: it comes last, so it has read the whole caption. CLIP
 
 Where does a text encoder learn that "red" is a colour? From pairs. **CLIP** (Radford and others 2021) has two encoders, one for pictures and one for captions, both ending in a vector of the same size. Take a batch of $B$ pictures with their captions, and compare every picture with every caption by the cosine of their vectors:
 
-$$\text{logits}_{ij} = \frac{\cos(u_i, c_j)}{\tau},\qquad u_i \text{ of picture } i,\quad c_j \text{ of caption } j.$$
+$$\text{logits}_{ij} = \frac{\cos(u_i, s_j)}{\tau},\qquad u_i \text{ of picture } i,\quad s_j \text{ of caption } j.$$
 
 The temperature $\tau$ is a small number, for cosines lie too close together to decide anything. Then play a guessing game twice. Given picture $i$, which of the $B$ captions is its own? That is a classification along row $i$ of the table, and the right class is $i$. Given caption $j$, which picture? The same along column $j$. The loss is the mean of both cross-entropies.
 
@@ -153,7 +153,7 @@ check("guidance.contrastive_loss", contrastive_loss)
 
 # %% [markdown]
 r"""
-Now a tiny CLIP, as poor as can be: a picture is shrunk to 8 × 8 pixels, a caption is only a list of which tokens it has, and each "encoder" is a single matrix. We train it on 500 scenes of the world, and play the game with 64 others. By chance it would find one caption in 64, or 2 %.
+Now a tiny CLIP, as poor as can be: a picture is shrunk to 8 × 8 pixels, a caption is only a list of which tokens it has, and each "encoder" is a single matrix. We train it on 500 scenes of the world, and play the game with 64 others. By chance it would find one caption in 64, or 2 %. (At first the loss is above $\log 128$, that of knowing nothing: random matrices are sure of wrong things.)
 """
 
 # %%
@@ -168,7 +168,7 @@ of_picture, of_caption = nn.Linear(small.shape[1], 64), nn.Linear(len(tokenizer)
 optimizer = torch.optim.Adam([*of_picture.parameters(), *of_caption.parameters()], lr=3e-3)
 losses = []
 for _ in range(300):
-    batch = torch.randint(500, (128,))
+    batch = torch.randperm(500)[:128]  # no scene twice: each has one right caption
     loss = contrast(of_picture(small[batch]), of_caption(has_token[batch]), 0.1)
     optimizer.zero_grad()
     loss.backward()
@@ -177,8 +177,8 @@ for _ in range(300):
 
 with torch.no_grad():
     u = nn.functional.normalize(of_picture(small[500:]), dim=1)
-    c = nn.functional.normalize(of_caption(has_token[500:]), dim=1)
-found = (u @ c.T).argmax(dim=1)
+    s = nn.functional.normalize(of_caption(has_token[500:]), dim=1)
+found = (u @ s.T).argmax(dim=1)
 right = found == torch.arange(64)
 print(f"loss: {losses[0]:.1f} at first, {losses[-1]:.1f} at the end (log 128 = 4.9 knows nothing)")
 print(f"new pictures whose caption is found among 64: {right.float().mean():.0%}")
@@ -196,7 +196,7 @@ plots.picture_grid(
 
 # %% [markdown]
 r"""
-Far better than chance, from 192 blurred numbers a picture: place, style and colour show even at 8 × 8, and together they nearly give a caption away. The text encoder of `picturebook` had a real network as its partner. (The partner is thrown away; what we keep is a text encoder that had to care about what can be *seen*.)
+Far better than chance, from 192 blurred numbers a picture: place, style and colour show even at 8 × 8, and together they nearly give a caption away. The text encoder of `picturebook` had a real network as its partner. (The partner is thrown away; what we keep is a text encoder that had to care about what can be *seen*. Ours then went on learning together with the U-Net; Stable Diffusion's is CLIP's own, frozen.)
 
 ## 4. Words reach the picture: cross-attention
 
@@ -207,7 +207,7 @@ Inside the U-Net the picture is a grid of places, each with a vector. Let each p
 
 $$a_{ij} = \operatorname{softmax}_j\!\left(\frac{q_i\cdot k_j}{\sqrt D}\right), \qquad \text{out}_i = \sum_j a_{ij}\,v_j .$$
 
-Each place has one unit of **attention** $a_{i\cdot}$ to share out among the tokens, and reads the mean of their values with these weights. The root: a sum of $D$ products of independent numbers of variance 1 has variance $D$; divided by $\sqrt D$ the scores keep variance 1, and the softmax does not freeze on one word before anything is learned.
+Each place has one unit of **attention** $a_{i\cdot}$ to share out among the tokens, and reads the mean of their values with these weights. $D$ is how many numbers a query or a key has. The root: a sum of $D$ products of independent numbers of mean 0 and variance 1 has variance $D$; divided by $\sqrt D$ the scores keep variance 1, and the softmax does not freeze on one word before anything is learned.
 """
 
 # %% [markdown]
@@ -234,7 +234,7 @@ check("guidance.cross_attention", cross_attention)
 
 # %% [markdown]
 r"""
-**Check.** The same equation with the U-Net's own matrices, against the layer itself. (The layer has several *heads*: the channels are cut into groups, each attends on its own, and the results are laid side by side.)
+**Check.** The same equation with the U-Net's own matrices, against the layer itself. (The layer has several *heads*: the channels are cut into groups, each attends on its own, the results are laid side by side, and one more matrix, `to_out`, mixes them.)
 """
 
 # %% tags=["nbval-check-output"]
@@ -293,7 +293,7 @@ print(f"{dropped.count('') / 10_000:.1%} of 10 000 captions were dropped")
 
 # %% [markdown]
 r"""
-Ask our model. All these are its best guess of the clean picture ($\hat x_0$, lesson 02) from one and the same pure noise, at $t = 999$; only the caption differs. Remember that a best guess is a *mean*, so it is a blur. But the mean over all pictures, and the mean over red cats, are different blurs.
+Ask our model. All these are its best guess of the clean picture ($\hat x_0$, lesson 02) from one and the same pure noise, at $t = 999$; only the caption differs. Remember that a best guess is a *mean*: of all pictures, or of all red cats. Look at colours and large shapes. (The speckles are no part of that mean: at $t=999$ every small error in the noise comes out about 15 times as large in $\hat x_0$; lesson 02, section 9.)
 """
 
 
@@ -326,9 +326,9 @@ plots.picture_strip(
 r"""
 ## 6. Classifier-free guidance
 
-A model that is told "a red cat" draws everything that had such a caption in training, the unclear examples too. Often we want it clearer. So ask twice, without words and with them, and go further in the direction of the difference (Ho and Salimans 2022):
+A model that is told "a red cat" draws everything that had such a caption in training, the unclear examples too. Often we want it clearer. So ask twice, without words and with them, and go further in the direction of the difference (Ho and Salimans 2022). With $c$ for what the model is told, the vectors of the caption, and $\varnothing$ for those of the empty caption,
 
-$$\hat\epsilon = \epsilon_\theta(x_t, \varnothing) + w\,\big(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t, \varnothing)\big).$$
+$$\hat\epsilon = \epsilon_\theta(x_t, t, \varnothing) + w\,\big(\epsilon_\theta(x_t, t, c) - \epsilon_\theta(x_t, t, \varnothing)\big).$$
 
 $w$ is the **guidance scale**. $w = 0$ ignores the caption, $w = 1$ is the plain conditional model (guidance off), $w > 1$ exaggerates. (The paper counts from the conditional answer: its $w$ is our $w - 1$.)
 """
@@ -358,9 +358,9 @@ r"""
 
 $$\nabla\log q(x_t\mid c) - \nabla\log q(x_t) = \nabla \log p(c\mid x_t).$$
 
-The difference of the two *scores* is the slope of a classifier; in noises, $\epsilon_\theta(x_t,c)-\epsilon_\theta(x_t,\varnothing) = -\sqrt{1-\bar\alpha_t}\;\nabla\log p(c\mid x_t)$. In which direction does $x_t$ become more clearly a $c$? Guidance follows it $w$ times as strongly, and no classifier was ever trained.
+The difference of the two *scores* is the slope of a classifier; in noises, $\epsilon_\theta(x_t,t,c)-\epsilon_\theta(x_t,t,\varnothing) = -\sqrt{1-\bar\alpha_t}\;\nabla\log p(c\mid x_t)$. In which direction does $x_t$ become more clearly a $c$? Guidance follows it $w$ times as strongly, and no classifier was ever trained.
 
-**Check**, in a world where everything is known: single numbers, two classes. The class told has bumps at $-1.2$ and $0.2$, the other one at $0.9$. The slope of $\log p(c\mid x_t)$, measured by a finite difference, against the difference of the two exact denoisers, turned into scores:
+**Check**, in a world where everything is known: single numbers, and three bumps, equally likely. The class that the model is told has those at $-1.2$ and $0.2$, the other class the one at $0.9$. The slope of $\log p(c\mid x_t)$, measured by a finite difference, against the difference of the two exact denoisers, turned into scores:
 """
 
 # %% tags=["nbval-check-output"]
@@ -528,8 +528,8 @@ r"""
 The maps are coarse, 8 × 8, for only there does this U-Net read. Each has its own scale, so compare places, not words. Choose a word and a step below; the bars give the words' shares. Some things to find:
 
 1. How do the maps change from the first step, when there is only noise, to the last?
-2. Which token gets most attention? More than half goes to the end marks. They have read the whole caption (section 2), so what can a place learn there? And a place that needs no word has to put its unit somewhere.
-3. A vector knows all words before its own (section 2). So what may a place learn from "snow" beside the snow?
+2. Which word gets most attention, and does that change on the way? The end marks together get about half of it, more towards the end. They have read the whole caption (section 2), so what can a place learn there? And a place that needs no word has to put its unit somewhere.
+3. A vector knows all words before its own (section 2). So what else, besides the snow, may a place learn from the vector of "snow"?
 
 The third is a warning: an attention map shows where a vector was *read*, not what was taken from it.
 """
@@ -557,7 +557,7 @@ r"""
 
 `guidance.find_the_bug` · medium · 12 minutes
 
-Return the number of the faulty line.
+Return the number of the faulty line. If mending a snippet would take more than one change, name the line where guidance is applied in the wrong place or to the wrong thing.
 """
 
 

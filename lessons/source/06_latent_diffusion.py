@@ -83,11 +83,11 @@ for name, unet, latent_side, pixel_side, tokens in (
 
 # %% [markdown]
 r"""
-A convolution does the same work at every place, so its cost grows with their number. Self-attention compares each place with each other one: four times the side is 16 times the places and 256 times the comparisons. That is why the work grows faster than the places do, and for Stable Diffusion at $512 \times 512$ very much faster. A picture takes tens of such calls; a training step costs about three for each picture, and takes millions of pictures. Latents are what made it affordable.
+A convolution does the same work at every place, so its cost grows with their number. Self-attention compares each place with each other one: four times the side is 16 times the places and 256 times the comparisons. That is why the work grows faster than the places do, and for Stable Diffusion at $512 \times 512$ very much faster. A picture takes tens of such calls; a training step costs about three for each picture in its batch, and a training sees millions of pictures, many of them more than once. Latents are what made it affordable.
 
 ## 2. The autoencoder
 
-The squeeze is done by a network of its own, trained beforehand and then frozen: an **encoder** that turns a picture into latents, and a **decoder** that turns latents into a picture. It knows nothing of noise or words. It has seen pictures of our world, and learned to get them through a narrow gate. (Its loss is the distance of the copy, and of its outlines, from the original. Stable Diffusion's has two more terms, a perceptual and an adversarial one, for textures that look right.)
+The squeeze is done by a network of its own, trained beforehand and then frozen: an **encoder** that turns a picture into latents, and a **decoder** that turns latents into a picture. It knows nothing of noise or words. It has seen pictures of our world, and learned to get them through a narrow gate. (Its loss is the distance of the copy, and of its outlines, from the original. In place of the outlines Stable Diffusion's has two other terms, a perceptual and an adversarial one, for textures that look right.)
 
 The scenes below have seeds that were never used in training.
 """
@@ -198,7 +198,7 @@ print(
 
 # %% [markdown]
 r"""
-Flat colour costs nothing; outlines, eyes and fine patterns are where the numbers run out.
+Flat colour costs little; outlines, eyes and fine patterns are where the numbers run out.
 
 ## 3. A cloud, not a point
 
@@ -304,7 +304,7 @@ print("far from the seam A stays A:", (changed < between / 3).item())
 r"""
 ## 5. Anatomy
 
-Now the whole machine. A Stable Diffusion model is a folder with five parts, each in a folder of its own:
+Now the whole machine. A Stable Diffusion model is a folder, and five parts in it do the work, each in a folder of its own (the published one has a safety checker as well):
 
 | part | what it does |
 |---|---|
@@ -346,7 +346,7 @@ def sizes(text_encoder, unet, autoencoder, pixels):
         "picture": f"3 x {pixels} x {pixels}",
         "latents": f"4 x {side} x {side}",
         "numbers, times fewer": f"{3 * pixels**2 / (4 * side**2):.0f}",
-        "vocabulary": f"{text_encoder.config.vocab_size}",
+        "rows of its word table": f"{text_encoder.config.vocab_size}",
         "tokens in a prompt": f"{text_encoder.config.max_position_embeddings}",
         "width of a text vector": f"{unet.config.cross_attention_dim}",
         "halvings in the U-Net": f"{len(unet.config.block_out_channels) - 1}",
@@ -405,7 +405,7 @@ print("decoded            ", tuple(decode(x_T).shape))
 r"""
 ## 6. Your turn at the wheel
 
-All that is missing is the loop in between, and you have every piece of it: your `ddim_step` from lesson 04 makes a step, `cfg` from lesson 05 combines the answers with and without the prompt. The next cell takes the package's versions; put your own in their place if you like.
+All that is missing is the loop in between, and you have every piece of it: your `ddim_step` from lesson 04 makes a step, `cfg` from lesson 05 combines the answers with and without the prompt. The next cell takes the package's versions; put your own in their place if you like. The same goes for the `denoise` that you will write.
 """
 
 # %%
@@ -443,7 +443,7 @@ check("latent.denoise", denoise)
 
 # %% [markdown]
 r"""
-Drive the real U-Net with it. Prompts are free: change them, and run the cell again.
+Drive the real U-Net with it. (What runs below is the package's loop. To test your own, leave out the first line.) Prompts are free: change them, and run the cell again.
 """
 
 # %%
@@ -461,7 +461,7 @@ drawn = denoise(model, noise, embed(prompts), embed([""] * 4), timesteps, alphas
 plots.picture_strip(
     decode(drawn),
     [fill(text, 22) for text in prompts],
-    title="Drawn by your loop and the shipped U-Net",
+    title="Drawn by the loop and the shipped U-Net",
 )
 
 # %% [markdown]
@@ -556,7 +556,7 @@ print("float64: below 1 in a billion:", largest["float64"] < 1e-9)
 
 # %% [markdown]
 r"""
-So the two are the same formula, and all that may differ in float32 is the order in which sums are rounded. Your loop *is* the sampler of Stable Diffusion.
+So the two are the same formula. In float32 they differ because we take the roots of $\bar\alpha$ in double precision and diffusers in single; in float64 both do the same, and the difference is 0 or next to it. Your loop does what diffusers' `StableDiffusionPipeline` does with a DDIM scheduler. (Stable Diffusion 1.5 comes with another scheduler, PNDM; every part around it is the same.)
 
 **The same folder, plain.** Nothing of this course is needed to use the model: any program that knows diffusers can load it.
 """
@@ -595,7 +595,7 @@ r"""
 
 So far sampling began with noise. It need not. Take a picture, bring its latents part of the way up into noise, and walk down from *there*, with a prompt. What was drowned is drawn anew, the rest is kept. The **strength** says how far up: the share of the steps that are to be done. (SDEdit, Meng and others 2021; in diffusers this is "img2img".)
 
-With $N$ timesteps and strength $s$, the last $\lfloor sN \rfloor$ of them are left to do.
+With $N$ timesteps and strength $s$, the last $\lfloor sN \rfloor$ of them are left to do. ($s$ is at most 1, and large enough that one step is left.)
 """
 
 # %% [markdown]
@@ -729,7 +729,7 @@ for name, x in (("noise halfway", middles), ("latents drawn from it", halfway)):
 
 # %% [markdown]
 r"""
-Noise that is too short looks to the U-Net like a sample that is already half clean, with less in it, and it goes on from there. How much of that is left at the end depends on the model: ours makes up for most of it. On the arc there is nothing to make up for.
+Noise that is too short is like nothing that the U-Net has seen: noised latents have a standard deviation near 1 at *every* timestep (lesson 01, section 2). What it makes of it depends on the model: ours makes up for most of it. On the arc there is nothing to make up for.
 
 ## 10. Play
 
@@ -737,7 +737,7 @@ The widget draws two walks when it is made (a few seconds), and then you slide t
 
 1. Between two noises, what stays the same at every station? What changes gradually, and what jumps?
 2. Between two prompts, does the picture change evenly, or at one station all at once? Do place and character change together?
-3. Make walks of your own: `latent_walk(pipeline, ("a cat", "a dog"), (3, 4))`. How far apart can two prompts be?
+3. Make walks of your own: `latent_walk(pipeline, ("a cat", "a dog"), (3, 4))`. How different can two prompts be before the pictures between them are neither the one nor the other?
 
 The two walks as a still picture:
 
@@ -752,8 +752,8 @@ r"""
 ## What to keep
 
 - Latent diffusion is diffusion, unchanged, in the space of an autoencoder: fewer places, so far less work. What the decoder cannot draw, nobody can.
-- The scaling factor brings latents to standard deviation 1, which is what every schedule assumes. Multiply on the way in, divide on the way out.
-- Stable Diffusion is a tokenizer, a text encoder, a U-Net, a scheduler and a VAE. The loop that joins them fits in five lines, and yours agrees with the library's to rounding.
+- The scaling factor brings latents to standard deviation 1, which is what SNR and schedules count on. Multiply on the way in, divide on the way out.
+- Stable Diffusion is a tokenizer, a text encoder, a U-Net, a scheduler and a VAE. The loop that joins them fits in five lines, and agrees with the library's to rounding.
 - To redraw a picture, start part of the way up. To walk between noises, stay on the sphere.
 
 **Read on** Rombach and others, *High-Resolution Image Synthesis with Latent Diffusion Models* (arXiv:2112.10752), sections 3 and 4.1 · Kingma, Welling, *Auto-Encoding Variational Bayes* (arXiv:1312.6114) · Meng and others, *SDEdit* (arXiv:2108.01073) · the documentation of diffusers, "Understanding pipelines, models and schedulers".

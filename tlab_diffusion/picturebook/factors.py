@@ -32,7 +32,7 @@ FACTORS = {
     "view": VIEWS,
 }
 
-# Rare names for a new subject: short, pronounced by nobody, and no words of any caption.
+# Rare names for a new subject: short, pronounced by nobody, and without a meaning in any caption.
 IDENTIFIERS = (
     *("zwx", "qev", "vyj", "xol", "kuj", "yib", "ojq", "gux", "nuv", "dwo"),
     *("tyz", "ryk", "luj", "buv", "cij", "wiq", "fyk", "xem", "ploq", "zarv"),

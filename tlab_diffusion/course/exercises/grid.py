@@ -270,6 +270,7 @@ EXERCISES = (
             "tenth of the other.",
             "Take the logarithm of both ends, go from one to the other in even steps "
             "(`torch.linspace`), and undo the logarithm.",
+            "    import math\n\n"
             "    exponents = torch.linspace(math.log(low), ..., num)\n    return exponents....()",
         ),
     ),

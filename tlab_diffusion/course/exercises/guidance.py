@@ -101,9 +101,11 @@ def length_says_nothing(answer: Callable, generator: torch.Generator) -> str | N
 # --- Cross-attention ----------------------------------------------------------------------
 
 
-def _questions(generator: torch.Generator, batch: int, places: int, tokens: int, width: int):
-    query, key, value = (randn(generator, batch, n, width) for n in (places, tokens, tokens))
-    return 1.5 * query, key, value
+def _questions(
+    generator: torch.Generator, batch: int, places: int, tokens: int, width: int, of_value: int = 4
+):
+    query, key = (randn(generator, batch, n, width) for n in (places, tokens))
+    return 1.5 * query, key, randn(generator, batch, tokens, of_value)
 
 
 def _attention(
@@ -123,6 +125,11 @@ def _attention(
 
 def _scaled_late(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return (query @ key.mT).softmax(dim=-1) / query.shape[-1] ** 0.5 @ value
+
+
+def scaled_by_the_values_width(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    scores = query @ key.transpose(1, 2) / value.shape[-1] ** 0.5
+    return scores.softmax(dim=-1) @ value
 
 
 def rows_sum_to_one(answer: Callable, generator: torch.Generator) -> str | None:
@@ -500,6 +507,12 @@ EXERCISES = (
                 "You divide by D. It is the *variance* of a product of D numbers that is D, so "
                 "the scores' size is `sqrt(D)`: divide by the root.",
                 (_attention(scale=lambda width, tokens: 1 / width),),
+            ),
+            Variant(
+                "SCALED_BY_VALUE_WIDTH",
+                "You divide by the root of the values' width. It is queries and keys that are "
+                "multiplied: D is *their* width.",
+                (scaled_by_the_values_width,),
             ),
             Variant(
                 "SCALED_BY_TOKENS",

@@ -131,12 +131,12 @@ def the_noise_has_the_encoders_width(answer: Callable, generator: torch.Generato
 
 def _toy_model(x_t: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
     """A smooth function of all three, whatever the batch's size."""
-    pull = embeddings.mean(dim=1).reshape(-1, 1, 1, 1)
+    pull = embeddings.mean(dim=(1, 2)).reshape(-1, 1, 1, 1)
     return torch.tanh(0.7 * x_t + pull) + 0.05 * t.to(x_t).reshape(-1, 1, 1, 1)
 
 
 def _sampling_arguments(generator: torch.Generator, shape: tuple) -> tuple:
-    text, no_text = randn(generator, shape[0], 5), randn(generator, shape[0], 5)
+    text, no_text = randn(generator, 2, shape[0], 3, 5)
     x_T, alphas_cumprod = randn(generator, *shape), random_alphas_cumprod(generator)
     return _toy_model, x_T, text, no_text, [STEPS - 2, 7, 4, 1], alphas_cumprod, 2.5
 
@@ -217,13 +217,14 @@ def _start(
     at: Callable = lambda steps, n: n - steps,
     timestep: Callable = lambda timesteps, start: timesteps[start],
     noised: Callable = lambda x0, noise, bar: bar.sqrt() * x0 + (1 - bar).sqrt() * noise,
+    whole: Callable = int,
 ) -> Callable:
     """The start, right but for what is handed over."""
 
     def form(
         x0: Tensor, noise: Tensor, strength: float, timesteps: Sequence[int], alphas_cumprod: Tensor
     ) -> tuple[Tensor, int]:
-        start = at(int(strength * len(timesteps)), len(timesteps))
+        start = at(whole(strength * len(timesteps)), len(timesteps))
         bar = alphas_cumprod[timestep(timesteps, start)]
         return noised(x0, noise, bar), start
 
@@ -336,7 +337,7 @@ def serves_equal_noises(answer: Callable, generator: torch.Generator) -> str | N
         return None
     return (
         "From a noise to the same noise there is no arc: yours divides by the sine of 0 there. "
-        "The course's own takes the straight line where the angle is tiny."
+        "Keep the angle away from 0, by clamping its cosine to 0.9999 at most, say."
     )
 
 
@@ -606,8 +607,8 @@ EXERCISES = (
         reference=latents.img2img_start,
         solution=img2img_start,
         make_inputs=lambda g: [
-            _start_arguments(g, shape, strength)
-            for shape, strength in zip(PICTURES, (0.25, 0.75, 0.625), strict=True)
+            _start_arguments(g, shape, strength)  # 2.4, 5.6 and 5 steps of 8
+            for shape, strength in zip(PICTURES, (0.3, 0.7, 0.625), strict=True)
         ],
         verified="The picture is noised to the very timestep at which the remaining steps begin.",
         variants=(
@@ -625,6 +626,12 @@ EXERCISES = (
                     _start(at=lambda steps, n: n - steps - 1),
                     _start(at=lambda steps, n: n - steps + 1),
                 ),
+            ),
+            Variant(
+                "STEPS_ROUNDED",
+                "You round the number of steps. Cut it, with `int`: a strength of 0.7 does 5 of 8 "
+                "steps, not 6.",
+                (_start(whole=round), _start(whole=math.ceil)),
             ),
             Variant(
                 "INDEX_AS_TIMESTEP",

@@ -713,7 +713,7 @@ EXERCISES = (
             "`alpha_bar(u) = cos((u + s) / (1 + s) * pi / 2) ** 2` at T + 1 points u from 0 to 1. "
             "Then `beta = 1 - alpha_bar[1:] / alpha_bar[:-1]`, at most 0.999.",
             "    u = torch.linspace(0, 1, num_train_timesteps + 1)\n"
-            "    alpha_bar = torch.cos(... * math.pi / 2) ** 2\n"
+            "    alpha_bar = torch.cos(... * torch.pi / 2) ** 2\n"
             "    return (1 - alpha_bar[1:] / ...).clamp(max=...)",
         ),
     ),

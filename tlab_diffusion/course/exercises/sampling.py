@@ -294,7 +294,7 @@ def first_guess(model, shape, betas):
     alphas_cumprod = torch.cumprod(1 - rescale_zero_terminal_snr(betas), dim=0)
     x_t = torch.randn(shape)
     t = torch.full(shape[:1], len(betas) - 1)
-    prediction = model(x_t, t)  # of a network trained on this schedule with noise_loss
+    prediction = model(x_t, t)  # the noise: this network was taught it, that is not the bug
     x0 = x0_from_eps(x_t, t, prediction, alphas_cumprod)
     return x0
 """,

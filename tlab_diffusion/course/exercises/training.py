@@ -298,6 +298,7 @@ EXERCISES = (
             "    rate_i  = exp(-log(10000) * i / half)\n"
             "    angle   = t * rate_i      # every time with every rate: (B, half)\n"
             "    result  = cosines, then sines, along axis 1",
+            "    import math\n\n"
             "    half = size // 2\n"
             "    rates = torch.exp(-math.log(10000) * torch.arange(...) / ...)\n"
             "    angles = t.float()[:, None] * ...\n"
