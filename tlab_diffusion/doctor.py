@@ -137,7 +137,7 @@ def kernel() -> Iterator[Finding]:
         client = NotebookClient(notebook, kernel_name="python3", timeout=120)
         client.execute(stderr=subprocess.DEVNULL)  # the kernel's log would only alarm
     except Exception as error:  # whatever goes wrong here, a lesson would meet it too
-        last = str(error).strip().splitlines()[-1]
+        last = (str(error).strip() or type(error).__name__).splitlines()[-1]
         yield Finding("kernel", "failed", f"a cell cannot run: {last}", REINSTALL)
     else:
         version = metadata.version("jupyterlab")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import whole
 
 
 def find_course() -> Path:
@@ -32,7 +33,8 @@ def copy_missing(course: Path) -> list[Path]:
     for lesson in sorted((course / "lessons").glob("*.ipynb")):
         own = work / lesson.name
         if not own.exists():
-            shutil.copyfile(lesson, own)
+            with whole(own) as draft:
+                shutil.copyfile(lesson, draft)
             copied.append(own)
     return copied
 

@@ -18,6 +18,7 @@ So far a model drew what it liked. How does a sentence tell it what to draw? In 
 import textwrap
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from tlab_diffusion import pipelines, plots
@@ -138,12 +139,12 @@ The features come as they are, not yet of length 1. Return one number.
 def contrastive_loss(image_features, text_features, temperature):
     """CLIP's loss. image_features, text_features: (B, D), pair by pair. Returns a scalar."""
     ### BEGIN SOLUTION
-    images = nn.functional.normalize(image_features, dim=1)
-    texts = nn.functional.normalize(text_features, dim=1)
+    images = F.normalize(image_features, dim=1)
+    texts = F.normalize(text_features, dim=1)
     logits = images @ texts.T / temperature
     own = torch.arange(len(logits))
-    of_images = nn.functional.cross_entropy(logits, own)
-    of_texts = nn.functional.cross_entropy(logits.T, own)
+    of_images = F.cross_entropy(logits, own)
+    of_texts = F.cross_entropy(logits.T, own)
     return (of_images + of_texts) / 2
     ### END SOLUTION
 
@@ -160,7 +161,7 @@ Now a tiny CLIP, as poor as can be: a picture is shrunk to 8 × 8 pixels, a capt
 scenes = [random_scene(seed) for seed in range(564)]
 texts = [caption(scene) for scene in scenes]
 pixels = torch.stack([torch.from_numpy(render(scene)) for scene in scenes])
-small = nn.functional.avg_pool2d(pixels.permute(0, 3, 1, 2) / 127.5 - 1, 8).flatten(1)
+small = F.avg_pool2d(pixels.permute(0, 3, 1, 2) / 127.5 - 1, 8).flatten(1)
 has_token = torch.zeros(len(texts), len(tokenizer)).scatter(1, token_ids(texts), 1.0)
 
 torch.manual_seed(0)
@@ -176,8 +177,8 @@ for _ in range(300):
     losses.append(loss.item())
 
 with torch.no_grad():
-    u = nn.functional.normalize(of_picture(small[500:]), dim=1)
-    s = nn.functional.normalize(of_caption(has_token[500:]), dim=1)
+    u = F.normalize(of_picture(small[500:]), dim=1)
+    s = F.normalize(of_caption(has_token[500:]), dim=1)
 found = (u @ s.T).argmax(dim=1)
 right = found == torch.arange(64)
 print(f"loss: {losses[0]:.1f} at first, {losses[-1]:.1f} at the end (log 128 = 4.9 knows nothing)")

@@ -280,3 +280,56 @@ def test_agreement_is_close_but_not_loose():
     right = torch.tensor([1.0, 2.0], dtype=torch.float64)
     assert agrees(right.float() * (1 + 1e-6), right)
     assert not agrees(right * (1 + 1e-3), right)
+
+
+def _denoise(model, x_T, text, no_text, timesteps, alphas_cumprod, guidance_scale, stride=None):
+    """DDIM, by a stride of its own instead of the list's, or without reshaping."""
+    timesteps, x = list(timesteps), x_T
+    for i, now in enumerate(timesteps):
+        then = timesteps[i + 1] if i + 1 < len(timesteps) else -1
+        then = now - stride if stride else then
+        bars = [alphas_cumprod[k] if k >= 0 else torch.ones(()).double() for k in (now, then)]
+        if stride is None:
+            bars = [bar.expand(len(x)) for bar in bars]
+        t = torch.full((len(x),), now)
+        uncond, cond = model(x, t, no_text), model(x, t, text)
+        eps = uncond + guidance_scale * (cond - uncond)
+        x0 = (x - (1 - bars[0]).sqrt() * eps) / bars[0].sqrt()
+        x = bars[1].sqrt() * x0 + (1 - bars[1]).sqrt() * eps
+    return x
+
+
+def _sorted_first(candidates, tokenize, known_words):
+    candidates.sort()
+    return next(w for w in candidates if len(tokenize(w)) == 1 and w not in known_words)
+
+
+@pytest.mark.parametrize(
+    ("id", "answer"),
+    [
+        ("latent.denoise", lambda *a: _denoise(*a, stride=3)),
+        ("latent.denoise", lambda *a: _denoise(*a)),
+        ("hands_on.choose_identifier", _sorted_first),
+        (
+            "hands_on.choose_identifier",
+            lambda candidates, tokenize, known_words: next(
+                w for w in candidates if len(w) == 3 and w not in known_words
+            ),
+        ),
+        ("dreambooth.prompts", lambda name, noun: (f"a [{name}] [{noun}]", f"a [{noun}]")),
+        ("dreambooth.prompts", lambda name, noun: (f"a {name}-{noun}", f"a {noun}")),
+        (
+            "hands_on.harmonic_mean",
+            lambda qualities: len(qualities) / (1 / qualities).sum(dim=1),
+        ),
+        (
+            "guidance.cross_attention",
+            lambda query, key, value: (
+                (query @ key.transpose(1, 2) / value.shape[-1] ** 0.5).softmax(dim=-1) @ value
+            ),
+        ),
+    ],
+)
+def test_what_is_right_by_chance_alone_does_not_pass(id, answer):
+    exercise = next(each for each in ALL if each.id == id)
+    assert check(id, as_answer(exercise, answer)).outcome != "passed"

@@ -105,7 +105,7 @@ def reference(id: str) -> Callable:
 def hint(id: str, tier: int = 1) -> Hint:
     """A hint: tier 1 is an idea, 2 the formula in terms of code, 3 nearly the code."""
     exercise = find(id)
-    if tier not in range(1, len(exercise.hints) + 1):
+    if type(tier) is not int or not 1 <= tier <= len(exercise.hints):
         raise InputError("tier", got=repr(tier), expected=f"1 to {len(exercise.hints)}")
     return Hint(exercise, tier)
 

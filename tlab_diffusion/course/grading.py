@@ -236,7 +236,9 @@ def _changed(exercise: Exercise, before: tuple, after: tuple) -> str | None:
 def _untouched(old: object, new: object) -> bool:
     if isinstance(old, list):
         return len(old) == len(new) and all(map(_untouched, old, new))
-    return not isinstance(old, Tensor) or torch.equal(old, new)
+    if isinstance(old, Tensor):
+        return torch.equal(old, new)
+    return not isinstance(old, int | float | str) or old == new
 
 
 def _mutated(exercise: Exercise, name: str) -> Result:

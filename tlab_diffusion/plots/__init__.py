@@ -21,8 +21,8 @@ results_panels   the live figure of the results browser
 run_figures      `loss_figure`, `trade_off_figure`
 grid_figures     `heat_maps`, `picture_page`
 
-Every function returns a `Picture`: it shows itself as the last expression of a cell, its title is
-its alternative text, and `.save("name.png")` writes it.
+Every function but `heat_over` returns a `Picture`: it shows itself as the last expression of a
+cell, its title is its alternative text, and `.save("name.png")` writes it.
 """
 
 from tlab_diffusion.plots.attention_panels import heat_over

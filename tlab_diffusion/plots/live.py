@@ -32,11 +32,6 @@ class LiveFigure:
         self._moving: list[Artist] = []
         self._background = None
 
-    @property
-    def screen_width(self) -> int:
-        """Pixels."""
-        return round(self.figure.get_figwidth() * SCREEN_DPI)
-
     def moving(self, *artists: Artist) -> None:
         """Declare artists that change from tick to tick."""
         # A frame is drawn above what it frames, or a tick would paint over it.

@@ -32,7 +32,7 @@ def picture_grid(pictures, captions: Sequence[str], *, columns: int, title: str)
 
     Args:
         pictures: (N, H, W, 3) uint8, or (N, 3, H, W) floats in [-1, 1].
-        captions: N short texts; "" leaves a place empty.
+        captions: N short texts, "" for none.
         columns: pictures in a row, at least 1.
         title: a phrase, shown above and read aloud.
 

@@ -16,6 +16,8 @@ from tlab_diffusion.diffusion import schedules
 
 # All sides equal, so that a misaligned broadcast is not an error; and a batch of one.
 PICTURES = ((4, 4, 4, 4), (3, 3, 3, 3), (1, 3, 3, 3))
+# And a shape with which it is one.
+OBLONG = (2, 3, 4, 5)
 STEPS = 12
 
 

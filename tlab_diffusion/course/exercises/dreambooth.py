@@ -32,7 +32,7 @@ NAMES = [("zwx", "robot"), ("qev", "teddy bear"), ("ojq", "owl")]
 
 def _says(prompt: str, phrase: str) -> bool:
     """Whether a prompt holds some words, side by side and in that order."""
-    words = " ".join(re.findall(r"\w+", prompt.lower()))
+    words = " ".join(word.strip(".,") for word in prompt.lower().split())
     return f" {phrase} " in f" {words} "
 
 

@@ -119,6 +119,17 @@ def means_at_rest_stay(answer: Callable, generator: torch.Generator) -> str | No
     return None
 
 
+def serves_a_gradient_of_zero(answer: Callable, generator: torch.Generator) -> str | None:
+    zero = torch.zeros(2, dtype=torch.float64)
+    change, _, _ = answer(zero, zero.clone(), zero.clone(), 1, 0.1)
+    if torch.isfinite(change).all():
+        return None
+    return (
+        "A weight whose gradient is 0 gets 0 / 0 from yours, and is no number from then on. Add "
+        "1e-8 to the root."
+    )
+
+
 # --- Find the bug -------------------------------------------------------------------------
 
 SNIPPETS = (
@@ -204,7 +215,7 @@ EXERCISES = (
         difficulty=1,
         reference=log_spaced,
         solution=log_spaced,
-        make_inputs=lambda g: [(0.2, 50.0, 4), (1.0, 27.0, 5), (3.0, 40.0, 3)],
+        make_inputs=lambda g: [(0.2, 30.0, 4), (1.0, 27.0, 5), (3.0, 35.0, 3)],
         verified="Each value is the one before it, times the same factor; both ends are there.",
         variants=(
             Variant(
@@ -247,7 +258,7 @@ EXERCISES = (
                 "ENDS_TAKEN_FOR_EXPONENTS",
                 "You take low and high for exponents, as `torch.logspace` does: it starts at 10 "
                 "to the power of low. Take their logarithms first.",
-                (lambda low, high, num: torch.logspace(low / 10, high / 10, num),),
+                (lambda low, high, num: torch.logspace(low, high, num),),
             ),
             Variant(
                 "FIXED_FACTOR",
@@ -293,7 +304,7 @@ EXERCISES = (
             Variant(
                 "NO_BIAS_CORRECTION",
                 "You use m and v as they are. They began at 0 and are far too small in the first "
-                "steps: divide m by 1 - 0.9**step, and v by 1 - 0.999**step.",
+                "steps: divide m by `1 - 0.9**step`, and v by `1 - 0.999**step`.",
                 (_adam(correct=lambda mean, beta, step: mean),),
             ),
             Variant(
@@ -337,7 +348,7 @@ EXERCISES = (
             Variant(
                 "OFF_BY_ONE_STEP",
                 "Your correction uses the number of another step. Steps count from 1 here: in the "
-                "first one m is 0.1 times the gradient, and 1 - 0.9**1 = 0.1 makes up for it.",
+                "first one m is 0.1 times the gradient, and `1 - 0.9**1 = 0.1` makes up for it.",
                 (
                     _adam(correct=lambda mean, beta, step: mean / (1 - beta ** (step + 1))),
                     _adam(correct=lambda mean, beta, step: mean / (1 - beta ** (step - 1))),
@@ -345,12 +356,13 @@ EXERCISES = (
             ),
         ),
         invariants=(the_first_step_is_as_long_as_the_learning_rate, means_at_rest_stay),
+        remarks=(serves_a_gradient_of_zero,),
         hints=(
             "Two running means, of the gradient and of its square; the step is the one over the "
             "root of the other.",
-            "m = 0.9 m + 0.1 g; v = 0.999 v + 0.001 g². Then m / (1 - 0.9**step) and v / (1 - "
-            "0.999**step). The change is -learning_rate times the first over the root of the "
-            "second (plus 1e-8, against a division by 0).",
+            "m = 0.9 m + 0.1 g; v = 0.999 v + 0.001 g². Then `m / (1 - 0.9**step)` and "
+            "`v / (1 - 0.999**step)`. The change is -learning_rate times the first over the root "
+            "of the second (plus 1e-8, against a division by 0).",
             "    m = 0.9 * m + ...\n"
             "    v = 0.999 * v + ...\n"
             "    m_hat, v_hat = m / (1 - ...), v / (1 - ...)\n"

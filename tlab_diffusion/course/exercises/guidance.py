@@ -202,13 +202,14 @@ def _kind(result: object, captions: Sequence[str]) -> int:
     if not isinstance(result, (list, tuple)):
         return STRANGE
     if not all(isinstance(text, str) for text in result):
-        return NOT_TEXT
+        return NOT_TEXT if all(isinstance(text, str | None) for text in result) else STRANGE
     if len(result) != len(captions):
         return SHORTER if set(result) <= set(captions) else STRANGE
     changed = [(t, c) for t, c in zip(result, captions, strict=True) if t not in ("", c)]
     if not changed:
         return WELL_FORMED
     fewer = all(set(text.split()) <= set(caption.split()) for text, caption in changed)
+    fewer = fewer and any(text.strip() for text, _ in changed)
     return WORDS_MISSING if fewer else STRANGE
 
 
@@ -269,7 +270,8 @@ def _reseeded(n: int, generator: torch.Generator) -> Tensor:
 
 
 def _python_draws(n: int, generator: torch.Generator) -> Tensor:
-    return torch.tensor([random.random() for _ in range(n)])
+    draws = random.Random()  # noqa: S311
+    return torch.tensor([draws.random() for _ in range(n)])
 
 
 def returns_as_many_captions(answer: Callable, generator: torch.Generator) -> str | None:

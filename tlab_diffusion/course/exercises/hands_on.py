@@ -28,8 +28,8 @@ def state_bytes(trained, frozen):
 
 KNOWN_WORDS = ("a", "robot", "cat", "red", "snow", "picture", "dog", "crown")
 CANDIDATES = (
-    ["red", "qj", "robot", "xxy5syt00", "zwx", "mybot"],
-    ["mydog", "uniquesubject", "cat", "qev", "pj", "dog"],
+    ["red", "bnx", "robot", "xxy5syt00", "zwx", "mybot"],
+    ["mydog", "mxl", "cat", "qev", "pj", "dog"],
     ["crown", "kx", "nameless", "snow", "robbie", "vyj"],
 )
 
@@ -45,8 +45,9 @@ def _observe_choice(function: Callable) -> Callable:
     """Which candidate an answer chooses: its number, or -1 where it is none of them."""
 
     def seen(candidates: list[str], tokenize: Callable, known_words: list[str]) -> int:
-        result = function(list(candidates), tokenize, known_words)
-        return candidates.index(result) if result in candidates else -1
+        as_given = list(candidates)  # an answer that reorders the caller's list is told so
+        result = function(candidates, tokenize, known_words)
+        return as_given.index(result) if result in as_given else -1
 
     return seen
 
@@ -85,9 +86,8 @@ def it_means_nothing_yet(answer: Callable, generator: torch.Generator) -> str | 
 # --- The harmonic mean --------------------------------------------------------------------
 
 
-def _qualities(generator: torch.Generator, number: int) -> Tensor:
-    """As many checkpoints as qualities, so that a mean along the wrong axis goes unnoticed."""
-    shares = torch.rand(number, number, generator=generator, dtype=torch.float64)
+def _qualities(generator: torch.Generator, checkpoints: int, qualities: int) -> Tensor:
+    shares = torch.rand(checkpoints, qualities, generator=generator, dtype=torch.float64)
     return 0.05 + 0.9 * shares
 
 
@@ -200,7 +200,7 @@ EXERCISES = (
         difficulty=1,
         reference=harmonic_mean,
         solution=harmonic_mean,
-        make_inputs=lambda g: [(_qualities(g, n),) for n in (3, 4, 2)],
+        make_inputs=lambda g: [(_qualities(g, *shape),) for shape in ((3, 3), (4, 3), (2, 5))],
         verified="The number of qualities, over the sum of their reciprocals: near the smallest of "
         "them, and 0 where one is.",
         variants=(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises._shared import (
+    OBLONG,
     PICTURES,
     STEPS,
     randn,
@@ -102,11 +103,6 @@ def _posterior_of_pictures(generator: torch.Generator, shape: tuple) -> tuple:
     return mean, -1 + 0.5 * randn(generator, *shape), noise, 0.3
 
 
-def _drawn(draw: Callable) -> Callable:
-    """Latents as `draw(mean, logvar, noise, scaling_factor)`."""
-    return lambda mean, logvar, noise, scaling_factor: draw(mean, logvar, noise, scaling_factor)
-
-
 def without_noise_it_is_the_scaled_mean(answer: Callable, generator: torch.Generator) -> str | None:
     mean, logvar, noise, scale = _posterior_of_pictures(generator, PICTURES[1])
     if (answer(mean, logvar, 0 * noise, scale) - scale * mean).abs().max() > 1e-3:
@@ -138,7 +134,7 @@ def _toy_model(x_t: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
 def _sampling_arguments(generator: torch.Generator, shape: tuple) -> tuple:
     text, no_text = randn(generator, 2, shape[0], 3, 5)
     x_T, alphas_cumprod = randn(generator, *shape), random_alphas_cumprod(generator)
-    return _toy_model, x_T, text, no_text, [STEPS - 2, 7, 4, 1], alphas_cumprod, 2.5
+    return _toy_model, x_T, text, no_text, [STEPS - 2, 8, 4, 1], alphas_cumprod, 2.5
 
 
 def _loop(
@@ -268,7 +264,7 @@ def what_is_left_undoes_the_noise(answer: Callable, generator: torch.Generator) 
 def _two_noises(generator: torch.Generator, shape: tuple, weight: float) -> tuple:
     # Neither at right angles nor of equal length, and each pair at an angle of its own.
     a, fresh = randn(generator, *shape), randn(generator, *shape)
-    lean = torch.linspace(0.3, 1.2, shape[0], dtype=torch.float64).reshape(-1, 1, 1, 1)
+    lean = torch.linspace(-0.9, 1.2, shape[0], dtype=torch.float64).reshape(-1, 1, 1, 1)
     return 1.5 * a, lean * a + fresh, weight
 
 
@@ -436,49 +432,49 @@ EXERCISES = (
                 "NOT_SCALED",
                 "You draw from the right distribution, but leave it in the autoencoder's own "
                 "units. The U-Net expects standard deviation 1: multiply by `scaling_factor`.",
-                (_drawn(lambda mean, logvar, noise, s: mean + (logvar / 2).exp() * noise),),
+                (lambda mean, logvar, noise, s: mean + (logvar / 2).exp() * noise,),
             ),
             Variant(
                 "DIVIDED_BY_FACTOR",
                 "You divide by the scaling factor; that is the way out, before the decoder. On "
                 "the way in, multiply.",
-                (_drawn(lambda mean, logvar, noise, s: (mean + (logvar / 2).exp() * noise) / s),),
+                (lambda mean, logvar, noise, s: (mean + (logvar / 2).exp() * noise) / s,),
             ),
             Variant(
                 "SCALED_IN_PART",
                 "You scale only one of the two parts, mean or noise. Put brackets around the "
                 "sum, so that the whole latent is scaled.",
                 (
-                    _drawn(lambda mean, logvar, noise, s: s * mean + (logvar / 2).exp() * noise),
-                    _drawn(lambda mean, logvar, noise, s: mean + s * (logvar / 2).exp() * noise),
+                    lambda mean, logvar, noise, s: s * mean + (logvar / 2).exp() * noise,
+                    lambda mean, logvar, noise, s: mean + s * (logvar / 2).exp() * noise,
                 ),
             ),
             Variant(
                 "VAR_AS_STD",
                 "You multiply the noise by `exp(logvar)`, the variance. Noise is scaled by the "
                 "standard deviation, its root: `exp(logvar / 2)`.",
-                (_drawn(lambda mean, logvar, noise, s: s * (mean + logvar.exp() * noise)),),
+                (lambda mean, logvar, noise, s: s * (mean + logvar.exp() * noise),),
             ),
             Variant(
                 "LOGVAR_AS_STD",
                 "You multiply the noise by the logarithm of the variance, which may be negative. "
                 "First undo the logarithm, then take the root: `exp(logvar / 2)`.",
                 (
-                    _drawn(lambda mean, logvar, noise, s: s * (mean + logvar * noise)),
-                    _drawn(lambda mean, logvar, noise, s: s * (mean + logvar / 2 * noise)),
+                    lambda mean, logvar, noise, s: s * (mean + logvar * noise),
+                    lambda mean, logvar, noise, s: s * (mean + logvar / 2 * noise),
                 ),
             ),
             Variant(
                 "MEAN_ONLY",
                 "You return the mean and use no noise. Often that does no harm, but what is "
                 "asked for is a draw from the distribution.",
-                (_drawn(lambda mean, logvar, noise, s: s * mean),),
+                (lambda mean, logvar, noise, s: s * mean,),
             ),
             Variant(
                 "NOISE_NOT_SCALED",
                 "You add the noise as it comes, with standard deviation 1. The encoder says how "
                 "wide it should be, number by number: `exp(logvar / 2)`.",
-                (_drawn(lambda mean, logvar, noise, s: s * (mean + noise)),),
+                (lambda mean, logvar, noise, s: s * (mean + noise),),
             ),
         ),
         invariants=(without_noise_it_is_the_scaled_mean, the_noise_has_the_encoders_width),
@@ -498,7 +494,7 @@ EXERCISES = (
         difficulty=3,
         reference=latents.denoise,
         solution=denoise,
-        make_inputs=lambda g: [_sampling_arguments(g, shape) for shape in PICTURES],
+        make_inputs=lambda g: [_sampling_arguments(g, shape) for shape in (*PICTURES, OBLONG)],
         verified="Every step asks twice, guides, and moves to the next timestep; the last one "
         "lands on the clean sample.",
         variants=(
@@ -607,8 +603,8 @@ EXERCISES = (
         reference=latents.img2img_start,
         solution=img2img_start,
         make_inputs=lambda g: [
-            _start_arguments(g, shape, strength)  # 2.4, 5.6 and 5 steps of 8
-            for shape, strength in zip(PICTURES, (0.3, 0.7, 0.625), strict=True)
+            _start_arguments(g, shape, strength)  # 2.4, 5.6, 5 and 3.2 steps of 8
+            for shape, strength in zip((*PICTURES, OBLONG), (0.3, 0.7, 0.625, 0.4), strict=True)
         ],
         verified="The picture is noised to the very timestep at which the remaining steps begin.",
         variants=(
@@ -707,7 +703,8 @@ EXERCISES = (
                 "STRAIGHT_LINE",
                 "You walk on the straight line. Halfway between two independent noises it is too "
                 "short by a factor of 0.7, and the model has never seen such noise. Use the "
-                "sines of the angle.",
+                "sines of the angle. (If you do, your angle is nearly 0: divide the product of "
+                "the two by both lengths.)",
                 (_arc(mix=lambda a, b, w, angle: _straight(a, b, w)),),
             ),
             Variant(

@@ -62,7 +62,7 @@ def _cosine_of_means(a: Tensor, b: Tensor) -> Tensor:
 NOT_NORMALISED = (
     "You take plain products of the features, so a long feature counts more than a short one, and "
     "the result can exceed 1. A cosine compares directions: divide each row by its own length "
-    "first (`F.normalize(x, dim=1)`)."
+    "first (`torch.nn.functional.normalize(x, dim=1)`)."
 )
 NORMALISED_OVER_BATCH = (
     "You normalise along the batch. Each *row* is one feature and must get length 1: `dim=1`."
@@ -334,8 +334,9 @@ EXERCISES = (
             "no generated picture belongs to one real picture: compare each with all.",
             "Give every row length 1. Then `generated @ real.T` holds the cosine of every pair, "
             "(N, M) of them; take their mean.",
-            "    generated = F.normalize(..., dim=1)\n"
-            "    real = F.normalize(..., dim=1)\n"
+            "    normalize = torch.nn.functional.normalize\n"
+            "    generated = normalize(..., dim=1)\n"
+            "    real = normalize(..., dim=1)\n"
             "    return (generated @ ...).mean()",
         ),
     ),
@@ -433,8 +434,8 @@ EXERCISES = (
         hints=(
             "Picture i was drawn from prompt i, and from no other.",
             "Give every row length 1, multiply the two row by row, add up along each row: N "
-            "cosines. Take their mean. (`F.cosine_similarity` does the first three at once.)",
-            "    images = F.normalize(..., dim=1)  # texts likewise\n"
+            "cosines. Take their mean. (`torch.cosine_similarity` does the first three at once.)",
+            "    images = torch.nn.functional.normalize(..., dim=1)  # texts likewise\n"
             "    return (images * texts).sum(dim=...).mean()",
         ),
     ),
@@ -512,8 +513,9 @@ EXERCISES = (
             ),
             Variant(
                 "SQUARED_DISTANCE",
-                "You return the squared distance of the unit features, which is 2 - 2 cosine: "
-                "twice too large. The definition is 1 - cosine.",
+                "Twice too large: either you return the squared distance of the unit features, "
+                "which is 2 - 2 cosine, or you add up the whole table and divide by half of its "
+                "pairs. The definition is 1 - cosine, a mean over pairs.",
                 (lambda features: 2 * _upper(features).mean(),),
             ),
         ),

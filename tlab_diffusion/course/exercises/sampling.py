@@ -166,9 +166,6 @@ def _ddim_arguments(generator: torch.Generator, shape: tuple, eta: float) -> tup
     return 0.5 + x_t, t, t_prev, eps, schedules.alphas_cumprod(betas), eta, noise
 
 
-ETAS = (0.0, 0.6, 1.0)
-
-
 def _ddim_inputs(generator: torch.Generator) -> list[tuple]:
     pairs = [(PICTURES[0], 0.0), *zip(PICTURES, (1.0, 0.6, 0.0), strict=True), (PICTURES[0], 0.6)]
     return [_ddim_arguments(generator, shape, eta) for shape, eta in pairs]
@@ -710,7 +707,7 @@ EXERCISES = (
         ),
         invariants=(without_eta_no_noise, true_noise_returns_x0, with_eta_1_it_is_ancestral),
         remarks=(
-            serves_points(samplers.ddim_step, lambda g, shape: _ddim_arguments(g, shape, ETAS[1])),
+            serves_points(samplers.ddim_step, lambda g, shape: _ddim_arguments(g, shape, 0.6)),
         ),
         expected_figure=_figures.ddim_step,
         hints=(

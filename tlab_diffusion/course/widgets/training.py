@@ -24,6 +24,7 @@ EMA_DECAYS = (0.0, 0.9, 0.99, 0.999)
 SMOOTH = 50  # steps of the running mean
 SAMPLING_STEPS = 20
 PAUSE = 0.01  # seconds between two slices of training, for clicks to be heard
+_shown: list["TrainingWidget"] = []  # the last one, at most
 TRAIN, STOP = "▶ train", "■ stop"
 
 
@@ -230,9 +231,13 @@ def training_view() -> TrainingWidget:
     r"""A widget: train a small network, and watch its loss and its samples while it learns.
 
     The button starts and stops; another setting starts afresh. The same settings train the same
-    network, to the last digit.
+    network, to the last digit. Where the cell is run again, the training of the widget before it
+    stops: it has no button on the page any more.
     """
-    return TrainingWidget()
+    while _shown:
+        _shown.pop().button.value = False
+    _shown.append(TrainingWidget())
+    return _shown[-1]
 
 
 def _options(settings: dict) -> tuple[int, float, float]:
