@@ -35,6 +35,21 @@ def test_a_learners_file_stays(course):
     assert lab.copy_missing(course) == []
 
 
+def test_a_copy_that_was_cut_short_is_made_again(course, monkeypatch):
+    def full_disk(source, target):
+        target.write_text("ne")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.shutil, "copyfile", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            lab.copy_missing(course)
+    assert [path.read_text() for path in lab.copy_missing(course)] == [
+        "new lessons/00_start.ipynb",
+        "new lessons/01_next.ipynb",
+    ]
+
+
 def test_the_current_folder_comes_first(course, monkeypatch):
     monkeypatch.chdir(course)
     assert lab.find_course() == course

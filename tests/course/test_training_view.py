@@ -140,6 +140,18 @@ def test_a_second_training_does_not_mix_with_a_stopped_one(view):
     assert not view.button.value
 
 
+def test_a_cell_that_is_run_again_stops_the_training_that_has_lost_its_button(view):
+    async def run_the_cell_again():
+        view.button.value = True
+        await asyncio.sleep(0)
+        training_view()
+        assert not view.button.value
+        await view._job
+
+    asyncio.run(asyncio.wait_for(run_the_cell_again(), 60))
+    assert len(view._frame.losses) < view.settings["steps"]
+
+
 @pytest.mark.parametrize("setting", ["learning_rate", "ema_decay", "steps", "data"])
 def test_another_setting_stops_and_starts_afresh(view, tiny_cats, setting):
     view.button.value = True
