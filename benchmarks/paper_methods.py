@@ -66,11 +66,8 @@ def asked(name: str, method: str) -> list[Prompt]:
     """Ten prompts in the words that a model was taught, all judged by the subject's true class."""
     subject, noun = SUBJECTS[name], class_of(name)
     told = {"wrong_noun": WRONG_NOUNS[noun]} | dict.fromkeys(NAMELESS, "")
-    texts, truth = (
-        ten_prompts(IDENTIFIER, said, subject.places, subject.colour)
-        for said in (told.get(method, noun), noun)
-    )
-    return [replace(text, plain=true.plain) for text, true in zip(texts, truth, strict=True)]
+    known = subject.places, subject.colour
+    return ten_prompts(IDENTIFIER, noun, *known, said_noun=told.get(method))
 
 
 def class_of(name: str) -> str:

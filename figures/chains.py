@@ -126,7 +126,7 @@ def draw_loss(axes: Axes) -> None:
         r"\Vert \epsilon - \epsilon_\theta(x_t, t)\Vert^2$"
     )
     maths(axes, MIDDLE, y, formula, 18, LOSS)
-    heading(axes, y, "Loss", "on average, up to a factor and a constant", LOSS, x=COLUMNS[2] - 0.3)
+    heading(axes, y, "Loss", "on average, up to\na factor and a constant", LOSS, x=COLUMNS[2] - 0.3)
 
 
 NOTE = {"size": 12, "color": SOFT_INK, "va": "center", "math_fontfamily": "cm"}

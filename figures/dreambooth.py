@@ -1,7 +1,7 @@
 """Draws figures/dreambooth.png: Pip, learned from five pictures, where Pip has never been.
 
-It trains a model first, as `tlab dreambooth` does with its defaults, and takes the step that the
-run finds best: a few minutes on a CPU.
+It trains a model first, as lesson 08 does, and takes the step that the run finds best: a few
+minutes on a CPU.
 """
 
 import tempfile
@@ -35,6 +35,9 @@ def draw() -> Picture:
             identifier="zwx",
             class_noun="robot",
             output=Path(folder) / "tuned",
+            max_steps=800,
+            prior_weight=2.0,
+            train_text_encoder=False,
         )
         for _ in run(config, references, evaluate_every=usual_evaluations(config)):
             pass

@@ -256,6 +256,13 @@ def test_sample_warns_of_words_that_are_cut(model, tmp_path, capsys):
     )
 
 
+def test_a_path_that_cannot_be_looked_at_is_one_line(capsys, tmp_path):
+    name = "x" * 300
+    options = ["--subject-images", name, "--identifier", "zwx", "--class-noun", "robot"]
+    assert main(["dreambooth", *options, "--output", f"{tmp_path / 'out'}"]) == 2
+    assert "too long" in one_line(capsys)
+
+
 def test_a_tuned_picture_book_knows_its_own_word_and_no_other(model, tmp_path, capsys):
     tuned = tmp_path / "tuned"
     shutil.copytree(model, tuned)

@@ -39,7 +39,7 @@ BatchSize = Annotated[
 ]
 PriorWeight = Annotated[
     float | None,
-    typer.Option(help="Lambda; 0 trains without the prior. 2 for picturebook, 1 for large models."),
+    typer.Option(help="Lambda, 1 by default; 0 trains without the prior."),
 ]
 NumClassImages = Annotated[int, typer.Option(help="Drawn by the original model.")]
 TrainTextEncoder = Annotated[
@@ -208,7 +208,7 @@ def dreambooth(
     model: BaseModel = "picturebook",
     method: Method = "dreambooth",
     lora_rank: LoraRank = None,
-    max_steps: Annotated[int | None, typer.Option(help="Steps; 800 for picturebook.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Steps; 500 for picturebook.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Constant; 3e-4 for picturebook.")
     ] = None,
@@ -325,9 +325,17 @@ def evaluate(
 
     About a minute for picturebook on one core, two with --full.
     """
-    if file is not None and not file.absolute().parent.is_dir():
-        raise InputError("--json", got=str(file), expected="a file in a folder that exists")
+    if file is not None:
+        there = file if file.exists() else file.absolute().parent
+        if file.is_dir() or not there.exists() or not os.access(there, os.W_OK):
+            expected = "a file in a folder of yours that exists"
+            raise InputError("--json", got=str(file), expected=expected)
+    from tlab_diffusion.dreambooth.checkpoint import taught
     from tlab_diffusion.dreambooth.evaluate import evaluate as measured
+
+    _, word = taught(Path(model))
+    if word not in (None, identifier):
+        print(f"tlab: warning: {model} was taught '{word}', not '{identifier}'", file=sys.stderr)
 
     found = measured(
         model,
@@ -467,6 +475,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         for line in str(error).splitlines():  # several where several things are wrong
             print(f"tlab: {line}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a path that cannot be looked at, a name that is too long
+        print(f"tlab: {error}", file=sys.stderr)
         return 2
     except typer.TyperException as error:
         print(f"tlab: {error.format_message()}", file=sys.stderr)

@@ -85,10 +85,12 @@ rows, columns = len(grid.learning_rates), len(grid.steps)
 one_by_one, by_rows = rows * sum(grid.steps), rows * max(grid.steps)
 print(f"{rows * columns} cells: {one_by_one} steps one by one, {by_rows} row by row")
 print("3e-4 and 1000 are on it:", 3e-4 in grid.learning_rates, 1000 in grid.steps)
+text_learns, weight = grid.settings["train_text_encoder"], grid.settings["prior_weight"]
+print(f"the text encoder {'learns along' if text_learns else 'is frozen'}, lambda {weight:g}")
 
 # %% [markdown]
 r"""
-These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured with the ten prompts of lesson 08, only more thoroughly, with four pictures of each and fifty of the bare class, and all cells from the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three:
+These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured with the ten prompts of lesson 08, only more thoroughly, with four pictures of each and fifty of the bare class, and all cells from the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three. (All other settings are those of lesson 08.)
 """
 
 # %%
@@ -371,7 +373,8 @@ rates = ",".join(map(in_words, grid.learning_rates))
 counts = ",".join(map(str, grid.steps))
 print("tlab subject pip --out pip")
 print("tlab grid --subject-images pip --identifier zwx --class-noun robot --output grid \\")
-print(f"    --learning-rates {rates} --steps {counts}")
+print(f"    --learning-rates {rates} --steps {counts} \\")
+print(f"    --{'' if text_learns else 'no-'}train-text-encoder --prior-weight {weight:g}")
 
 # %% [markdown]
 r"""
@@ -455,7 +458,7 @@ To look at a grid of yours as at the stored one: `results_browser("grid")`.
 - Choose by a score that cannot be bought; look at the pictures; quote a region, and measure the winner again.
 - What carries over from someone else's search is the shape of the map, not the cell.
 
-**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that is trained too (`--train-text-encoder`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
+**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that stays as it is (`--no-train-text-encoder`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
 
 **Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Loshchilov, Hutter, *Decoupled Weight Decay Regularization* (arXiv:1711.05101), which is AdamW · Akiba and others, *Optuna* (arXiv:1907.10902).
 

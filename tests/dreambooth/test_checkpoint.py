@@ -206,6 +206,15 @@ def test_other_settings_are_refused_and_named(tmp_path, change):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_what_auto_came_to_may_be_said_by_name(tmp_path):
+    config = begun(tmp_path)
+    named = dataclasses.replace(config, precision="bf16")
+    assert named.precision != config.precision
+    checkpoint.check_output(named, FACTS, resume=True)
+    with pytest.raises(InputError, match="arithmetic: got"):
+        checkpoint.check_output(named, FACTS | {"arithmetic": "other"}, resume=True)
+
+
 def test_memory_may_ask_for_other_parts(tmp_path):
     config = dataclasses.replace(begun(tmp_path), gradient_accumulation_steps=2)
     checkpoint.check_output(config, FACTS, resume=True)

@@ -115,6 +115,7 @@ def test_a_subject_of_the_picture_book_is_known_by_its_pictures():
     assert (target.name, target.colour) == ("yaga", "orange")
     assert target.places == SUBJECTS["yaga"].places and len(target.references) == 3
     assert target.size == 128 and target.of_this_world
+    assert target_of(some, "House").name == "yaga"  # capitals mean nothing to a tokenizer
     assert target_of(some, "robot").name is None  # no robot looks like this
     mixed = np.stack([*subject_pictures("yaga")[:4], subject_pictures("pip")[0]])
     assert target_of(mixed, "house").name is None

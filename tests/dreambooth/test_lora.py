@@ -195,7 +195,7 @@ def test_the_average_is_of_the_adapters_and_shares_the_rest(tmp_path, cache):
 
 def test_adapters_start_from_the_seed_alone():
     starts = []
-    for other, seed in ((0, 0), (1, 0), (0, 1)):
+    for other, seed in ((0, 0), (1, 0), (0, 10**20)):  # as large as other methods take
         unet = copy.deepcopy(tiny_pipeline().unet)
         torch.manual_seed(other)
         before = torch.get_rng_state()

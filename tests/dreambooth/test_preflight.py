@@ -409,6 +409,19 @@ def test_a_config_that_is_gone_or_damaged_is_one_line(pictures, tmp_path, name):
         (model / name).unlink(missing_ok=True)
 
 
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(
+    "name", ["unet/config.json", "vae/config.json", "tokenizer/tokenizer.json"]
+)
+def test_a_config_that_says_nothing_is_one_line(pictures, tmp_path, name):
+    model = shutil.copytree(model_folder(), tmp_path / "model")
+    (model / name).write_text("{}")
+    with pytest.raises(Refused) as error:
+        preflight(config_for(pictures, tmp_path, model=str(model), resolution=64))
+    assert {problem.name for problem in error.value.problems} == {"model"}
+    assert str(model) in str(error.value) and "whole pipeline folder" in str(error.value)
+
+
 def test_folders_that_are_none(tmp_path):
     (tmp_path / "file").touch()
     config = new_config(tmp_path / "file/out", subject_images=tmp_path / "nowhere")

@@ -87,7 +87,18 @@ def test_the_output_means_what_was_learned(trained):
     assert pipeline(prompts[0], num_inference_steps=1, output_type="np").images.std() > 0
 
 
-@pytest.mark.parametrize("identifier", [OLD, NEW])
+@pytest.mark.parametrize("identifier", [NEW.capitalize(), "ROBO_1", "[V]"])
+def test_a_new_word_is_one_token_however_it_is_written(identifier):
+    pipeline = fresh(model_folder())
+    number = len(pipeline.tokenizer)
+    assert add_token(pipeline.tokenizer, identifier) == number
+    report = token_report(pipeline.tokenizer, identifier, f"a {identifier}", "a cat", own_row=True)
+    assert (report.ids, report.new, report.problems) == ((number,), True, ())
+    for text in (identifier, identifier.lower()):
+        assert number in pipeline.tokenizer(f"a {text} in the snow").input_ids
+
+
+@pytest.mark.parametrize("identifier", [OLD, NEW, NEW.capitalize()])
 def test_it_starts_as_the_class_noun(identifier):
     pipeline = fresh(model_folder())
     add_row(pipeline, identifier, "robot")

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tlab_diffusion.dreambooth.uses import CHANGES, PER_USE, prompts_for, ten_prompts
+from tlab_diffusion.dreambooth.uses import CHANGES, CONTEXTS, PER_USE, prompts_for, ten_prompts
 from tlab_diffusion.picturebook import SUBJECTS, Scene, parse
 from tlab_diffusion.picturebook.grammar import ORDINARY
 
@@ -42,8 +42,11 @@ def test_articles_and_class_nouns():
     assert texts[0] == ("an ojq robot on the moon", "a robot on the moon")
     texts = [(each.text, each.plain) for each in prompts_for("sks", "backpack")]
     assert texts[0] == ("a sks backpack on the moon", "a backpack on the moon")
-    texts = [(each.text, each.plain) for each in prompts_for("zwx", "")]  # it learnt no class
-    assert texts[0] == ("a zwx on the moon", "a thing on the moon")
+    # What the model learnt is one thing, what the picture should be another.
+    texts = [(each.text, each.plain) for each in prompts_for("zwx", "robot", "")]
+    assert texts[0] == ("a zwx on the moon", "a robot on the moon")
+    texts = [(each.text, each.plain) for each in ten_prompts("zwx", "robot", said_noun="fish")]
+    assert texts[0] == ("a zwx fish on the moon", "a robot on the moon")
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -56,6 +59,14 @@ def test_the_short_list_asks_for_what_no_reference_shows(name):
     for prompt in prompts:
         assert prompt.expected.get("place") not in subject.places
         assert prompt.expected.get("colour") != subject.colour
+
+
+@pytest.mark.parametrize("known", [CONTEXTS[:7], CONTEXTS])
+def test_the_short_list_of_one_who_has_been_everywhere_is_as_long(known):
+    prompts = ten_prompts("zwx", "robot", known)
+    assert [prompt.use for prompt in prompts] == [p.use for p in ten_prompts("zwx", "robot")]
+    new = [place for place in CONTEXTS if place not in known]
+    assert [prompt.expected["place"] for prompt in prompts[: len(new)]] == new
 
 
 def test_the_short_list_of_a_stranger_is_as_long():

@@ -20,10 +20,11 @@ from tlab_diffusion.files import whole
 from tlab_diffusion.pretraining import checkpoints
 
 # Settings that a run which goes on may change: where things lie, how long, how often it is saved,
-# and the parts of a step, which memory decides (they change the order of sums, and nothing else).
+# the parts of a step, which memory decides (they change the order of sums, and nothing else), and
+# the name of the precision: what "auto" comes to is a fact of the run, and has to stay.
 FREE = (
     *("subject_images", "output", "max_steps", "checkpoint_every"),
-    "gradient_accumulation_steps",
+    *("gradient_accumulation_steps", "precision"),
 )
 
 

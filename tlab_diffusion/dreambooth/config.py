@@ -253,7 +253,7 @@ def _check_prompts(config: DreamBoothConfig) -> None:
     identifier = config.identifier.lower()
     for name in ("instance_prompt", "class_prompt"):
         prompt = getattr(config, name)
-        if not isinstance(prompt, str) or not prompt.strip():
+        if not isinstance(prompt, str) or not prompt.strip() or not prompt.isprintable():
             raise InputError(name, got=repr(prompt), expected="a prompt in words")
     if identifier not in _words(config.instance_prompt):
         raise InputError(

@@ -79,9 +79,9 @@ class Evaluator:
     def prompts(self) -> list[Prompt]:
         """What is asked of the subject."""
         if self.every_use:
-            return prompts_for(self.identifier, self.said_noun)
-        target = self.target
-        return ten_prompts(self.identifier, self.said_noun, target.places, target.colour)
+            return prompts_for(self.identifier, self.class_noun, self.said_noun)
+        known = self.target.places, self.target.colour
+        return ten_prompts(self.identifier, self.class_noun, *known, said_noun=self.said_noun)
 
     @property
     def fixed_texts(self) -> list[str]:

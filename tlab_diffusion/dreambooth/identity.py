@@ -102,6 +102,7 @@ def target_of(
         raise InputError("references", got=got, expected="(N, H, W, 3), with N from 1 up")
     if not class_noun:
         raise InputError("class_noun", got=repr(class_noun), expected="a word, such as robot")
+    class_noun = class_noun.lower()  # as tokenizers read it
     for name, subject in SUBJECTS.items():
         if subject.class_noun == class_noun:
             known = cast_target(name)

@@ -29,7 +29,7 @@ def add_adapters(parts: Mapping[str, nn.Module], rank: int, seed: int) -> None:
         seed: of what `A` starts from. Other random numbers are left alone.
     """
     with torch.random.fork_rng(devices=[]):  # adapters are drawn on the processor
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed % 2**64)
         for name, part in parts.items():
             targets = list(TARGETS[name])
             config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets)

@@ -5,7 +5,8 @@ Only headers, configs and the tokenizer are read; no weights.
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,17 +87,17 @@ def preflight(
     folder = None if source is None else _whole_folder(source)
     notes = _notes_on(found)
     tokens = needs = None
-    if folder is not None:
-        tokenizer = _tokenizer(folder)
+    tokenizer = None if folder is None else problems.collect(_tokenizer, folder)
+    if tokenizer is not None:
         tokens = _token_report(tokenizer, config)
         problems.list += tokens.problems
         world = config.model == "picturebook"
         notes += prompt_warnings(tokenizer, config.class_prompt, picturebook=world)
-    elif source is not None:
+    elif source is not None and folder is None:
         notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
     if tokens is not None and precision is not None:
         length = tokenizer.model_max_length
-        needs = problems.collect(estimate, config, folder, precision, length, measured=measured)
+        needs = problems.collect(_estimate, config, folder, precision, length, measured=measured)
     if needs is not None:
         problems.list += needs.problems
         config = replace(config, gradient_accumulation_steps=needs.parts)
@@ -180,7 +181,27 @@ def _whole_folder(source: str) -> Path | None:
 def _tokenizer(folder: Path):
     from transformers import CLIPTokenizer
 
-    return CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    with _whole_files(folder):
+        return CLIPTokenizer.from_pretrained(folder / "tokenizer")
+
+
+def _estimate(config: DreamBoothConfig, folder: Path, *facts, measured: bool) -> Estimate:
+    with _whole_files(folder):
+        return estimate(config, folder, *facts, measured=measured)
+
+
+@contextmanager
+def _whole_files(folder: Path) -> Iterator[None]:
+    """Say in one line that a file of a model's folder is JSON, but lacks what should be in it."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "model",
+            got=f"{folder}, whose files lack {error}",
+            expected="a whole pipeline folder",
+            fix="Fetch or save it anew.",
+        ) from error
 
 
 def _token_report(tokenizer, config: DreamBoothConfig) -> TokenReport:

@@ -158,7 +158,7 @@ def _measured(points: list[Point], chosen: int, judges: str) -> Html:
     note = (
         f"Of each of {last.counts['prompts']} prompts {last.counts['per_prompt']}, and of the bare "
         f"class {last.counts['per_class']} pictures at each step, judged by {judges}. "
-        "Small numbers: 95 % intervals over prompts."
+        "Small numbers: 95 % intervals over prompts, of the bare class over its pictures."
     )
     words = [
         part for name in names for part in (element("dt", name), element("dd", MEASURES[name]))

@@ -42,12 +42,11 @@ class LearnedRow(nn.Module):
 
 def add_token(tokenizer, identifier: str) -> int:
     r"""The identifier's token, which is new unless the vocabulary has it; its number."""
-    tokens = tokenizer.tokenize(identifier)
-    if len(tokens) > 1:
+    if len(tokenizer.tokenize(identifier)) > 1:
         # A word by itself: "olis" is not meant where "solis" is written.
         tokenizer.add_tokens(AddedToken(identifier, single_word=True, normalized=True))
-        tokens = tokenizer.tokenize(identifier)
-    return tokenizer.convert_tokens_to_ids(tokens[0])
+    # By its text: a token with capitals is not found by the name that `tokenize` gives it.
+    return tokenizer(identifier, add_special_tokens=False).input_ids[0]
 
 
 def add_row(pipeline, identifier: str, class_noun: str) -> None:

@@ -74,15 +74,15 @@ def token_report(
         own_row: whether the identifier is one token with a meaning of its own from the start, as
             in Textual Inversion.
     """
-    tokens = tuple(tokenizer.tokenize(identifier))
-    new = tokens[0] in tokenizer.get_added_vocab()
+    tokens, ids = tuple(tokenizer.tokenize(identifier)), tuple(_ids(tokenizer, identifier))
+    new = ids[0] in tokenizer.added_tokens_decoder and len(ids) == 1
     known = _means_something(identifier) if new else _is_known(tokenizer, identifier)
     common = len(tokens) > 1 and not all(_is_rare(tokenizer, token) for token in tokens)
     warnings = tuple(_warnings(identifier, tokens, known, common, own_row))
     return TokenReport(
         identifier=identifier,
         tokens=tokens,
-        ids=tuple(tokenizer.convert_tokens_to_ids(list(tokens))),
+        ids=ids,
         known_word=known,
         common_pieces=common,
         problems=tuple(_problems(tokenizer, identifier, instance_prompt, class_prompt)),
@@ -167,7 +167,7 @@ def _problems(
 
 
 def _ids(tokenizer, text: str) -> list[int]:
-    return tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))
+    return tokenizer(text, add_special_tokens=False).input_ids
 
 
 def _holds(ids: list[int], part: list[int]) -> bool:

@@ -59,18 +59,21 @@ class Prompt:
         return not recoloured and self.expected.get("view") != "back"
 
 
-def prompts_for(identifier: str, class_noun: str) -> list[Prompt]:
+def prompts_for(identifier: str, class_noun: str, said_noun: str | None = None) -> list[Prompt]:
     r"""Ten prompts of every use, in the order of `CHANGES`.
 
     Args:
         identifier: the word that means the subject.
-        class_noun: as the model learnt it; "" for a model that learnt the identifier alone.
+        class_noun: what the subject is.
+        said_noun: the noun that the model learnt, where it is another; "" for a model that learnt
+            the identifier alone.
     """
+    said = class_noun if said_noun is None else said_noun
     return [
         Prompt(
             use=use,
-            text=sentence(expected | {"class_noun": class_noun}, identifier),
-            plain=sentence(expected | {"class_noun": class_noun or "thing"}),
+            text=sentence(expected | {"class_noun": said}, identifier),
+            plain=sentence(expected | {"class_noun": class_noun}),
             expected=expected,
         )
         for use in CHANGES
@@ -86,23 +89,28 @@ def _expected(use: str) -> Iterator[dict[str, str]]:
 
 
 def ten_prompts(
-    identifier: str, class_noun: str, places: Sequence[str] = (), colour: str | None = None
+    identifier: str,
+    class_noun: str,
+    places: Sequence[str] = (),
+    colour: str | None = None,
+    *,
+    said_noun: str | None = None,
 ) -> list[Prompt]:
-    r"""The short list of all uses, nothing of which the references show.
+    r"""The short list of all uses: what the references do not show, as far as there is such.
 
     Args:
-        identifier, class_noun: see `prompts_for`.
+        identifier, class_noun, said_noun: see `prompts_for`.
         places: where the references were taken.
         colour: the subject's own; None where nobody can tell.
     """
-    new = [
-        prompt
-        for prompt in prompts_for(identifier, class_noun)
-        if prompt.expected.get("place") not in places
-        and (colour is None or prompt.expected.get("colour") != colour)
-    ]
+
+    def shown(prompt: Prompt) -> bool:
+        own_colour = colour is not None and prompt.expected.get("colour") == colour
+        return own_colour or prompt.expected.get("place") in places
+
+    new_first = sorted(prompts_for(identifier, class_noun, said_noun), key=shown)
     return [
         prompt
         for use, number in IN_TEN.items()
-        for prompt in [prompt for prompt in new if prompt.use == use][:number]
+        for prompt in [prompt for prompt in new_first if prompt.use == use][:number]
     ]

@@ -91,8 +91,13 @@ class GridFolder:
         _refuse_less("steps", earlier.steps, steps)
 
     def begin(self, settings: dict, rates: Sequence[float], steps: Sequence[int]) -> Grid:
-        """Start the grid that lies here, or extend it; its settings stay as they are."""
+        """Start the grid that lies here, or extend it; its settings stay as they are.
+
+        Raises:
+            InputError: see `check_same`; another process may have begun a grid meanwhile.
+        """
         with self.locked():
+            self.check_same(settings, rates, steps)
             grid = self.read() if self.file.is_file() else Grid(uuid.uuid4().hex, settings, (), ())
             grid = replace(
                 grid,

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from multiprocessing import Process, get_context
+from multiprocessing import Process, get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -125,11 +125,14 @@ def preflight_grid(
     problems.collect(check_values, learning_rates, steps)
     problems.collect(_check_count, "workers", workers)
     problems.collect(lambda: folder.check_free(resume=resume))
-    problems.collect(check_storage, storage, folder.path)
+    longest = {} if problems.list else {"max_steps": max(steps)}
     # What lies in the folder has been looked at: a training there finds a place of its own.
-    found = problems.collect(preflight, replace(config, output=folder.path / "training"))
+    one = replace(config, output=folder.path / "training", **longest)
+    found = problems.collect(preflight, one)
     if not problems.list:
         problems.collect(_check_memory, workers, found.estimate)
+    if not problems.list:  # last, for a database is made when it is opened
+        problems.collect(check_storage, storage, folder.path)
     if problems.list:
         raise Refused(problems.list)
     return replace(found, config=replace(found.config, output=config.output))
@@ -200,7 +203,8 @@ def _alone(plan: Search, threads: int, gpu: str | None, said: SimpleQueue) -> No
     torch.set_num_threads(threads)
     try:
         for _ in Worker(plan).work():
-            pass
+            if not parent_process().is_alive():
+                return  # killed: nobody would see what comes
     except InputError as error:
         said.put((error.name, {"got": error.got, "expected": error.expected, "fix": error.fix}))
     except KeyboardInterrupt:

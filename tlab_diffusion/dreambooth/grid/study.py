@@ -108,7 +108,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
             ) from error
     try:
         return RDBStorage(url)
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).splitlines()[:1])
         raise InputError(
             "storage",
