@@ -110,8 +110,8 @@ def test_every_method_has_its_own_defaults(model):
     assert rates == sorted(set(rates))
     small = model == "picturebook"
     weights = [each.prior_weight for each in (dreambooth, lora, inversion)]
-    assert weights == [2 if small else 1, 1, 0]
-    assert [dreambooth.text_learns, lora.text_learns] == [False, model == "picturebook"]
+    assert weights == [1, 1, 0]
+    assert [dreambooth.text_learns, lora.text_learns] == [small, small]
     assert inversion.text_learns and not inversion.train_text_encoder
     assert [each.averages for each in (dreambooth, lora, inversion)] == [small, False, False]
     for config in (dreambooth, lora, inversion):
