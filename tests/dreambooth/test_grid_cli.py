@@ -80,6 +80,7 @@ def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, ca
         ({"options": ("--num", "0")}, "per_prompt: got 0"),
         ({"options": ("--workers", "0")}, "workers: got 0"),
         ({"options": ("--storage", "sqlite:////no/such/folder/x.db")}, "storage: got sqlite:"),
+        ({"options": ("--storage", "mysql://u:p@host:port/x")}, "storage: got mysql:"),
         ({"options": ("--seed", "-1")}, "seed: got -1"),
     ],
 )
@@ -100,6 +101,8 @@ def test_everything_wrong_is_said_at_once(run, subject, tmp_path, capsys):
     words = ["steps: got 0", "which holds other files", "storage: got nonsense", "broken.png"]
     assert len(lines) == 4 and all(w in line for w, line in zip(words, lines, strict=True))
     assert [path.name for path in (tmp_path / "grid").iterdir()] == ["notes.txt"]
+    assert run("--storage", f"sqlite:///{tmp_path}/new.db", steps="0") == 2
+    assert not (tmp_path / "new.db").exists()  # a database is made last
 
 
 def test_an_earlier_grid_with_another_setting_is_refused_by_name(run, tmp_path, capsys):

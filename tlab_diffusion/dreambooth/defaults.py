@@ -25,8 +25,7 @@ out: there the last weights of a constant learning rate are restless, and an ave
 tenth of a run obeys the prompt more often. With it, many steps of one picture learn more than few
 of two in the same time. Their text encoder learnt along with the U-Net, and goes on doing so: with
 a frozen one some subjects are hardly learnt in 800 steps, and the class takes on their looks. Large
-is everything else, with the numbers of the methods' papers and of
-common use.
+is everything else, with the numbers of the methods' papers and of common use.
 """
 
 import json

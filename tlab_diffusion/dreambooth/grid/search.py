@@ -27,7 +27,7 @@ from tlab_diffusion.dreambooth.estimate import Estimate, gib
 from tlab_diffusion.dreambooth.grid.folder import GridFolder
 from tlab_diffusion.dreambooth.grid.page import write_page
 from tlab_diffusion.dreambooth.grid.record import Grid
-from tlab_diffusion.dreambooth.grid.study import check_owner, check_storage
+from tlab_diffusion.dreambooth.grid.study import check_owner, check_storage, check_url
 from tlab_diffusion.dreambooth.grid.worker import Measured, Search, Training, Worker
 from tlab_diffusion.dreambooth.measures import Counts
 from tlab_diffusion.dreambooth.preflight import Preflight, Problems, Refused, preflight
@@ -126,6 +126,7 @@ def preflight_grid(
     problems.collect(_check_count, "workers", workers)
     problems.collect(lambda: folder.check_free(resume=resume))
     longest = {} if problems.list else {"max_steps": max(steps)}
+    problems.collect(check_url, storage)
     # What lies in the folder has been looked at: a training there finds a place of its own.
     one = replace(config, output=folder.path / "training", **longest)
     found = problems.collect(preflight, one)

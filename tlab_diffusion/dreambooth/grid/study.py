@@ -6,7 +6,8 @@ numbers answers it. So the trials of a worker that died are not lost.
 """
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
@@ -15,6 +16,7 @@ from optuna.samplers import GridSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tlab_diffusion.dreambooth.grid.record import Grid, Place
@@ -106,8 +108,21 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
                 expected="a journal of Optuna",
                 fix="Delete it and go on with --resume; what was measured is kept.",
             ) from error
-    try:
+    with _one_line(url):
         return RDBStorage(url)
+
+
+def check_url(url: str | None) -> None:
+    """Refuse what is no URL of a database; none is opened."""
+    if url is not None:
+        with _one_line(url):
+            make_url(url)
+
+
+@contextmanager
+def _one_line(url: str) -> Iterator[None]:
+    try:
+        yield
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).splitlines()[:1])
         raise InputError(
