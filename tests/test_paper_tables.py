@@ -1,15 +1,25 @@
 """The paper's experiments, with a tiny model: shared, stopped, gone on with, collected."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import paper_tables
-from benchmarks.paper_methods import NAMELESS, WAYS, WRONG_NOUNS, asked, class_of, config_of
+from benchmarks.paper_methods import (
+    NAMELESS,
+    STEPS,
+    WAYS,
+    WRONG_NOUNS,
+    asked,
+    class_of,
+    config_of,
+)
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.course.stored import METHODS, load_settings, load_sheet, load_tables
 from tlab_diffusion.dreambooth import defaults, measures
+from tlab_diffusion.dreambooth.defaults import DREAMBOOTH
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import CLASSES, SUBJECTS
 
@@ -51,6 +61,14 @@ def test_each_way_differs_from_the_default_in_one_thing(tmp_path):
     assert changed("lora")["method"] == "lora"
     assert changed("textual_inversion")["method"] == "textual-inversion"
     assert default["max_steps"] == default["checkpoint_every"] == 7
+
+
+def test_the_stored_results_are_of_the_settings_that_are_here():
+    run = {"model": "picturebook", "output": Path("none"), "steps": None}
+    now = {way: config_of("pip", way, **run).as_dict() for way in WAYS}
+    assert load_settings()["training"] == json.loads(json.dumps(now))
+    trained = [each["max_steps"] for each in now.values() if each["method"] == DREAMBOOTH]
+    assert trained == 4 * [STEPS]
 
 
 def test_every_model_is_asked_in_its_words_and_judged_by_the_same():

@@ -208,7 +208,7 @@ def dreambooth(
     model: BaseModel = "picturebook",
     method: Method = "dreambooth",
     lora_rank: LoraRank = None,
-    max_steps: Annotated[int | None, typer.Option(help="Steps; 500 for picturebook.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Steps; 600 for picturebook.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Constant; 3e-4 for picturebook.")
     ] = None,

@@ -263,7 +263,7 @@ print("in one batch or in three parts, the same gradient:", torch.allclose(whole
 
 # %% [markdown]
 r"""
-With it the paper trains about 1000 steps at a learning rate of $10^{-5}$ (Imagen) or $5 \cdot 10^{-6}$ (Stable Diffusion), with about 1000 class pictures: five minutes on one A100 or TPUv4. Ours is trained at a larger rate, $3\cdot10^{-4}$, for 500 steps, with a hundred class pictures: lesson 09 searches.
+With it the paper trains about 1000 steps at a learning rate of $10^{-5}$ (Imagen) or $5 \cdot 10^{-6}$ (Stable Diffusion), with about 1000 class pictures: five minutes on one A100 or TPUv4. Ours is trained at a larger rate, $3\cdot10^{-4}$, for 600 steps, with a hundred class pictures: lesson 09 searches.
 
 ## 4. How to measure it
 
@@ -436,7 +436,7 @@ check("metrics.find_the_bug", find_the_bug_in_measures)
 r"""
 ## 5. The experiments again, in small
 
-The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Every method was trained with its own default settings of `tlab dreambooth`, but for the one thing that is compared, and judged at its last step, where the tool would keep the best. That is too long for a lesson, so the results are stored: the next cell says for which subjects, `python -m benchmarks.paper_tables` computes them, and `--collect` writes them down.
+The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Every method was trained with its own default settings of `tlab dreambooth`, but for the one thing that is compared, and for the steps of DreamBooth: the tool takes 600, measures itself three times, and keeps the best; here it takes 500, and the last is judged, whichever it is. (A measure that chooses the step flatters itself.) That is too long for a lesson, so the results are stored: the next cell says for which subjects, `python -m benchmarks.paper_tables` computes them, and `--collect` writes them down.
 """
 
 # %% tags=["nbval-check-output"]

@@ -137,7 +137,7 @@ print(pictures.shape, "upright again:", np.array_equal(pictures[1], references[1
 r"""
 ## 3. Before the run
 
-All settings are one object. What you leave out suits the model: for `picturebook` 500 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that learns along with the U-Net. These are best over the course's ten subjects, and the best for ten need not be the best for one. Pip is the one that they suit least (lesson 07 has a list). So we leave the text encoder as it is, and take more steps with twice the weight of the class: that is what trials with Pip have shown. What you get are averaged weights (EMA, lesson 03): with one picture a step the last weights are restless, and at one step all robots may stand in the rain. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
+All settings are one object. What you leave out suits the model: for `picturebook` 600 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that learns along with the U-Net. These are best over the course's ten subjects, and the best for ten need not be the best for one. Pip is the one that they suit least (lesson 07 has a list). So we leave the text encoder as it is, and take more steps with twice the weight of the class: that is what trials with Pip have shown. What you get are averaged weights (EMA, lesson 03): with one picture a step the last weights are restless, and at one step all robots may stand in the rain. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
 """
 
 # %% tags=["nbval-check-output"]

@@ -26,7 +26,7 @@ def new(**changes):
 
 def test_picturebook_learns_fast_and_small():
     config = new()
-    assert (config.resolution, config.learning_rate, config.max_steps) == (64, 3e-4, 500)
+    assert (config.resolution, config.learning_rate, config.max_steps) == (64, 3e-4, 600)
     assert config.train_text_encoder
     assert new(model=str(model_folder())) == dataclasses.replace(config, model=str(model_folder()))
 

@@ -4,7 +4,7 @@ r"""What settings are when nobody says otherwise: they suit the method and the s
     what learns         U-Net                 adapters of the       one row of the text
                                               U-Net's attention     encoder's embeddings
     small models
-      max_steps         500                   400                   600
+      max_steps         600                   400                   600
       learning_rate     3e-4                  2e-3                  1e-2
       text encoder      learns too            has adapters too      (only the row)
       lora_rank                               8
@@ -35,7 +35,7 @@ SMALL_SIDE = 128  # pixels: models up to here learn as `picturebook` does
 
 SMALL = {
     DREAMBOOTH: {
-        "max_steps": 500,
+        "max_steps": 600,
         "batch_size": 1,
         "learning_rate": 3e-4,
         "train_text_encoder": True,

@@ -1,0 +1,104 @@
+r"""Every subject of the course, learnt as `tlab dreambooth` does it when nobody says otherwise.
+
+    python -m benchmarks.every_subject        # three quarters of an hour on two cores
+
+For each subject: its pictures, `tlab dreambooth` from an empty cache, timed, and `tlab evaluate` of
+what it kept, from other noise than that by which it chose the step. One line each, then the means
+over the subjects with their 95 % intervals. A subject's numbers are a file of the work folder as
+soon as they are there, so what was stopped goes on.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tlab_diffusion.dreambooth.intervals import mean_interval
+from tlab_diffusion.files import whole
+from tlab_diffusion.picturebook import SUBJECTS
+
+IDENTIFIER = "zwx"
+OTHER_SEED = "1"  # a run measures itself with the noise of seed 0
+COLUMNS = (
+    *("seconds", "identity", "place", "obeyed", "copies"),
+    *("pres", "original_pres", "distance_kept", "variety_kept"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=Path("work/every_subject"))
+    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
+    parser.add_argument("--model", default="picturebook")
+    options = parser.parse_args(arguments)
+    rows = {}
+    print(line("", COLUMNS), flush=True)
+    for name in options.subjects:
+        file = options.work / f"{name}.json"
+        if not file.exists():
+            learn(name, options.model, file)
+        rows[name] = row(json.loads(file.read_text(encoding="utf-8")))
+        print(line(name, [f"{value:.2f}" for value in rows[name].values()]), flush=True)
+    print()
+    for column in COLUMNS:
+        print(f"{column:16}{mean_interval([each[column] for each in rows.values()])}")
+
+
+def learn(name: str, model: str, file: Path) -> None:
+    """Type what a person would; the numbers of `tlab evaluate`, and the seconds, go to a file."""
+    folder = file.parent / name
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    pictures, tuned = folder / "pictures", folder / "tuned"
+    about = ["--identifier", IDENTIFIER, "--class-noun", SUBJECTS[name].class_noun]
+    about += ["--subject-images", str(pictures)]
+    tlab(folder, "subject", name, "--out", str(pictures))
+    start = time.perf_counter()
+    tlab(folder, "dreambooth", *about, "--model", model, "--output", str(tuned))
+    seconds = time.perf_counter() - start
+    report = folder / "evaluation.json"
+    told = ["--model", str(tuned), "--base", model, "--seed", OTHER_SEED, "--json", str(report)]
+    tlab(folder, "evaluate", *about, *told)
+    found = json.loads(report.read_text(encoding="utf-8")) | {"seconds": seconds}
+    with whole(file) as draft:
+        draft.write_text(json.dumps(found), encoding="utf-8")
+
+
+def tlab(folder: Path, *words: str) -> None:
+    """Run a command with a cache of the folder's own; what it says goes to a log there.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        command = [sys.executable, "-m", "tlab_diffusion.cli", *words]
+        subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
+
+
+def row(found: dict) -> dict[str, float]:
+    """One subject's numbers, of what `tlab evaluate` wrote."""
+    tuned, original = (
+        {name: interval[0] for name, interval in (each["samples"] | each["class_samples"]).items()}
+        for each in (found["tuned"], found["original"])
+    )
+    known = tuned | {
+        "seconds": found["seconds"],
+        "original_pres": original["pres"],
+        "distance_kept": (1 - tuned["pres"]) / (1 - original["pres"]),
+        "variety_kept": tuned["class_div"] / original["class_div"],
+    }
+    return {name: known[name] for name in COLUMNS}
+
+
+def line(name: str, values: Sequence[str]) -> str:
+    return f"{name:10}" + "".join(f"{value:>15}" for value in values)
+
+
+if __name__ == "__main__":
+    main()
