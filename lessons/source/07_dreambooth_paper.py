@@ -8,7 +8,7 @@ The model of lesson 06 draws any robot you can describe. It cannot draw *this* r
 
 - say what DreamBooth does that neither cut-and-paste nor a better prompt can do;
 - derive the prior-preservation loss, and say what it holds on to;
-- compute DINO, CLIP-I, CLIP-T, PRES and DIV, and say how each can be fooled;
+- compute DINO, CLIP-I, CLIP-T and DIV, say what PRES adds, and how each can be fooled;
 - read the paper's tables, and tell a difference from chance;
 - name the ways in which it fails, and the people whom it can harm.
 
@@ -59,7 +59,7 @@ plots.picture_strip(described, 5 * [""], title="As described: is any of them Pip
 r"""
 What was said may be there; Pip is not, for nobody described a key, a star or that face. More words would help a little. A thousand would not be a face.
 
-**Cut and paste?** The other way is old: cut the subject out of a picture and put it into another one (*image composition*). We can do it well, because we can see the same Pip in two places: the pixels that do not change are Pip. For an empty stage we take, pixel by pixel, the median of many scenes in one place.
+**Cut and paste?** The other way is old: cut the subject out of a picture and put it into another one (*image composition*). We can do it well, because we can see the same Pip in two places: the pixels that do not change are Pip. For an empty stage we take, pixel by pixel, the median of many scenes in one place; some ghosts remain.
 """
 
 
@@ -94,7 +94,7 @@ plots.picture_grid(
 
 # %% [markdown]
 r"""
-Pasting keeps the subject to the last pixel, and that is its limit: always the same pose, the same face, the same light. It can neither turn Pip around nor put a crown on that head. (What we want was drawn by the picture book itself, which knows Pip. No model has done it yet.)
+Pasting keeps the subject almost to the last pixel (only its outline, blended with what was behind, is lost), and that is its limit: always the same pose, the same face, the same light. It can neither turn Pip around nor put a crown on that head. (What we want was drawn by the picture book itself, which knows Pip. No model has done it yet.)
 
 So the task has two halves that pull in different directions: **subject fidelity**, it is the same one; and **prompt fidelity**, it does what the words say. The paper calls it *subject-driven generation*, and claims to be the first to have both at once. Its idea is one sentence long:
 
@@ -104,7 +104,7 @@ What that is good for, it shows in six uses: new contexts, new views, accessorie
 
 ## 2. A name among words
 
-The pictures need a prompt to be trained under. The paper's is as short as can be: **"a [V] [class noun]"**, with an identifier [V] and the coarse class of the subject, "a zwx robot". Both words matter. The *class noun* ties the newcomer to all that the model knows of its kind: robots can stand on the moon, be seen from behind, wear a crown. (Section 5 shows what happens without.) The *identifier* must be a word that means nothing yet. The paper takes one to three rare tokens, each of at most three characters, found by looking through the rare end of the tokenizer's vocabulary. A common word would bring its own meaning along ("unique", "special"), and a long random string is cut into common pieces, as you saw in lesson 05.
+The pictures need a prompt to be trained under. The paper's is as short as can be: **"a [V] [class noun]"**, with an identifier [V] and the coarse class of the subject, "a zwx robot". Both words matter. The *class noun* ties the newcomer to all that the model knows of its kind: robots can stand on the moon, be seen from behind, wear a crown. (Section 5 shows what happens without.) The *identifier* must be a word that means nothing yet. The paper takes one to three rare tokens, each of at most three characters, drawn at random from the rarer tokens of the tokenizer's vocabulary (numbers 5000 to 10 000 of some 32 000 in Imagen's). A common word would bring its own meaning along ("unique", "special"), and a long random string is cut into common pieces, as you saw in lesson 05.
 
 For the class alone, a second prompt: "a [class noun]".
 """
@@ -166,18 +166,18 @@ $$\mathbb{E}\Big[\, w_t\, \lVert \hat x_\theta(\alpha_t x + \sigma_t \epsilon,\,
 
 with its own noise $\epsilon'$ and its own timestep $t'$, and with a weight $\lambda$: the paper takes 1, and so do we. This is the **prior-preservation loss**.
 
-Why should learning one's own pictures keep one from changing? Write $\epsilon^*(x_t) = \mathbb{E}[\epsilon \mid x_t]$ for the best prediction that the class pictures allow. For any network $f$, insert it and take the square apart:
+Why should learning one's own pictures keep one from changing? Write $\epsilon^*(x_t, t) = \mathbb{E}[\epsilon \mid x_t, t]$ for the best prediction that the class pictures allow. For any network $f$ (under the class prompt), insert it and take the square apart:
 
-$$\mathbb{E}\lVert \epsilon - f(x_t) \rVert^2 = \mathbb{E}\lVert \epsilon - \epsilon^*(x_t) \rVert^2 + \mathbb{E}\lVert \epsilon^*(x_t) - f(x_t) \rVert^2 .$$
+$$\mathbb{E}\lVert \epsilon - f(x_t, t) \rVert^2 = \mathbb{E}\lVert \epsilon - \epsilon^*(x_t, t) \rVert^2 + \mathbb{E}\lVert \epsilon^*(x_t, t) - f(x_t, t) \rVert^2 .$$
 
-The mixed term is gone: given $x_t$, the mean of $\epsilon - \epsilon^*$ is zero. The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$ and nowhere else. And the pictures came from the original model. In the ideal case, with as many of them as one likes, drawn by an exact sampler without guidance, from a model that is itself such a mean, $\epsilon^*$ *is* the original model. Then the class term is, up to a constant, the **squared distance from what the model was**, measured where its class lives. A hundred pictures, fifteen solver steps and a guidance scale of 2.5 make it an approximation: our trainer holds on to a slightly more decided version of the original, and a network that trained long enough would learn the hundred by heart.
+The mixed term is gone: given $x_t$ and $t$, the mean of $\epsilon - \epsilon^*$ is zero. The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$ and nowhere else. And the pictures came from the original model. In the ideal case, with as many of them as one likes, drawn by an exact sampler without guidance, from a model that is itself such a mean, $\epsilon^*$ *is* the original model. Then the class term is, up to a constant, the **squared distance from what the model was**, measured where its class lives. A hundred pictures, fifteen solver steps and a guidance scale of 2.5 make it an approximation: our trainer holds on to a slightly more decided version of the original, and a network that trained long enough would learn the hundred by heart.
 
 Check it, with a distribution whose $\epsilon^*$ is a formula (lesson 02), and a network that has drifted:
 """
 
 # %% tags=["nbval-check-output"]
 face = smile()
-original = face.denoiser(alphas_cumprod)  # the exact E[noise | x_t]
+original = face.denoiser(alphas_cumprod)  # the exact E[noise | x_t, t]
 
 
 def drifted(x_t, t):
@@ -277,9 +277,11 @@ A picture says more than a number, and proves less. The paper's protocol: 30 sub
 | **PRES** | DINO | pictures of the bare *class* with the real ones | low: the class is not the subject |
 | **DIV** | LPIPS, a perceptual distance | pictures of one prompt with each other | high: they differ |
 
+(A ViT, a vision transformer, cuts a picture into patches, one token for each; the output of one more, the *class token*, stands for the whole picture.)
+
 The authors prefer DINO to CLIP-I: CLIP learned to match captions, and to a caption all yellow clocks are alike; DINO learned from each picture what is its own.
 
-Our small world has small encoders of the same two kinds: one learned to recognise a character wherever it stands, the other to match pictures with captions. Their cosines have a scale of their own, so **our numbers are not to be compared with the paper's**. What can be compared is which of two methods is higher.
+Our small world has small encoders in the same two roles. One looks at pictures alone; unlike DINO, it was told which of them show the same character, and learned to recognise a character wherever it stands. The other learned to match pictures with captions. Their cosines have a scale of their own, so **our numbers are not to be compared with the paper's**. What can be compared is which of two methods is higher.
 """
 
 # %% [markdown]
@@ -361,7 +363,7 @@ Before a measure judges a model, it should itself be judged, on pictures of whic
 - **copier**: it returns the five references, whatever is asked;
 - **described**: for comparison, the five pictures of section 1, which were asked for in other words, "a happy plain turquoise robot on the moon".
 
-(DIV is taken over all pictures of a row here. The last row has one prompt, the others have ten: do not compare its DIV with theirs.)
+(DIV is taken over all pictures of a row here. The last row has one prompt, the others have ten: of its numbers, only DINO is to be compared with theirs.)
 """
 
 # %%
@@ -401,7 +403,9 @@ print("DINO prefers the copier to the perfect model:", copier["DINO"] > perfect[
 
 # %% [markdown]
 r"""
-The last line is the trap. A measure of likeness to the references rewards the references themselves: a model that learned nothing but five pictures beats one that draws Pip as asked. That is why subject fidelity should never be reported without prompt fidelity, and why the course counts **copies** separately. In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject, copies left out; and `obeyed`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
+The last line is the trap. A measure of likeness to the references rewards the references themselves: a model that learned nothing but five pictures beats one that draws Pip as asked. That is why subject fidelity should never be reported without prompt fidelity, and why the course counts **copies** separately. The other measures have traps of their own: CLIP-T and DIV never ask who is there, so strangers do as well by them as the perfect model does; and PRES is best of all for a model that has learned nothing.
+
+In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject (a copy counts as a miss); and `obeyed`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
 
 ### Find the bug
 
@@ -491,9 +495,9 @@ DreamBooth changes the model itself: ours trains the U-Net and the text encoder,
 
 For every measure: our mean over subjects with its 95 % interval, and the paper's number. Below, the differences, paired by subject, so that what makes one subject easier than another cancels. A difference is claimed only if its interval leaves out 0.
 
-Read that with some salt. The intervals come from a bootstrap (Efron, 1979): subjects are drawn again and again, with replacement, and 95 % of the means lie within. With few subjects it promises too much. If all differences have one sign, the interval leaves out 0, and with $n$ subjects pure chance alone does that in a share $2^{1-n}$ of all cases; and we test more than a dozen differences, so one false claim would be no surprise.
+Read that with some salt. The intervals come from a bootstrap (Efron, 1979): subjects are drawn again and again, with replacement, and 95 % of the means lie within. With few subjects it promises too much: it should leave out 0 by pure chance in one case of twenty, and a cell below counts how often it does. And we test more than a dozen differences, so one or two false claims would be no surprise.
 
-The paper gives no intervals. Of its numbers we call a difference clear from 0.005 up. That line is ours: the authors only say that users notice about 0.1 in DINO and 0.05 in CLIP-T, and the differences of Table 3 are smaller than that.
+The paper gives no intervals. Of its numbers we call a difference clear from 0.005 up. That line is ours: the authors only say that users notice about 0.1 in DINO and 0.05 in CLIP-T, and in these two the differences of Table 3 are smaller than that.
 """
 
 # %% tags=["nbval-check-output"]
@@ -506,18 +510,32 @@ print(
 
 # %% tags=["nbval-check-output"]
 print(table_1(tables))
-print(f"\nall {len(subjects)} differences of one sign by chance: {2 * 0.5 ** len(subjects):.1%}")
+
+# Experiments in which nothing differs: how often does their interval leave out 0 all the same?
+num = len(subjects)
+rng = np.random.default_rng(0)
+nothing = rng.normal(size=(2000, num))
+drawn_again = rng.multinomial(num, np.full(num, 1 / num), size=1000) / num
+low, high = np.percentile(nothing @ drawn_again.T, (2.5, 97.5), axis=1)
+print(f"\nclaimed by chance, with {num} subjects: {np.mean((low > 0) | (high < 0)):.0%} of cases")
+
+# %% [markdown]
+r"""
+("*A* beside *B*: higher" says that *A* is higher than *B*.) In pictures; the captions are DreamBooth's prompts, and Textual Inversion was asked the same without "robot":
+"""
 
 # %%
 show(["dreambooth", "textual_inversion"], "DreamBooth and Textual Inversion")
 
 # %% [markdown]
 r"""
+Textual Inversion hardly learns our subjects, with its one row of numbers; in the paper it comes within 0.1 DINO of DreamBooth. So DreamBooth's lead is the paper's, and larger. And that our Textual Inversion obeys is no merit: it draws somebody else, as asked.
+
 The paper's two methods are both on Stable Diffusion here; on Imagen, DreamBooth reaches .696, .812 and .306. Real pictures are compared among themselves: no method needs to be higher than that. A DINO below that of the real pictures is no failure by itself: the prompts ask for Pip in new places, in watercolour or with a crown on, and the five references show none of that.
 
 ### Table 3: with and without the prior-preservation loss
 
-Read PRES and DIV with care. PRES is *high* where the bare class has become the subject. DIV is that of pictures of the subject under one prompt; the paper's is LPIPS, so only the directions are compared.
+(The paper's numbers in this table and the next differ from those above: here it tunes Imagen, and asks other subjects.) Read PRES and DIV with care. PRES is *high* where the bare class has become the subject. DIV is that of pictures of the subject under one prompt; the paper's is LPIPS, so only the directions are compared.
 """
 
 # %% tags=["nbval-check-output"]
@@ -528,7 +546,9 @@ show(["dreambooth", "without_prior"], "With and without the prior-preservation l
 
 # %% [markdown]
 r"""
-The paper's story in one line: without the second term you get a little more of the subject, and lose its class. How much of the class is left? Here is by how much PRES and the variety of the *bare class* rise or fall, from the original model to the tuned one, over all subjects. (As differences: where PRES begins near 0, a percentage of it would say little.)
+The paper's story in one line: without the second term you get a little more of the subject, and lose its class. How much of the class is left? Here is by how much PRES and the variety of the *bare class* rise or fall, from the original model to the tuned one, over all subjects. (As differences: where PRES begins near 0, a percentage of it would say little.) Two more stand beside. **LoRA** was not in the paper: it freezes the weights, and adds to some matrices $W$ a product $BA$ of two thin ones, which alone learn (arXiv:2106.09685). Textual Inversion is the control: all that changed is the embedding of one word, and "a robot" does not contain it.
+
+(DIV above is no praise by itself: a model that never draws the subject, such as the original, has most of it. And ours leans on one subject, Yaga, whose pictures differ partly because they are not always Yaga.)
 """
 
 # %% tags=["nbval-check-output"]
@@ -543,8 +563,6 @@ for method in ("dreambooth", "without_prior", "lora", "textual_inversion"):
 
 # %% [markdown]
 r"""
-Textual Inversion is the control here: all that changed is the embedding of one word, and "a robot" does not contain it. **LoRA** was not in the paper: it freezes the weights, and adds to some matrices $W$ a product $BA$ of two thin ones, which alone learn (arXiv:2106.09685).
-
 ### Table 4: does the class noun matter?
 
 Three prompts for the same pictures: "a [V] robot"; "a [V] fish", which is wrong; and "a [V]". (Which wrong noun each subject got stands in `settings["wrong_nouns"]`.) Each model is asked in the words that it was taught, and judged by the true ones; the captions below always show the true ones. Without a noun, the class term keeps the true class; a wrong noun is wrong in both terms, as it is for a person who errs. Ours is as far away as this world allows, the paper's was drawn at random.
@@ -566,8 +584,9 @@ Counted over all differences of the three tables:
 # %% tags=["nbval-check-output"]
 comparisons = [table_1(tables), table_3(tables), table_4(tables)]
 effects = [effect for table in comparisons for effect in table.effects]
-agreeing = [effect for effect in effects if effect.verdict == "agrees"]
-print(f"{len(agreeing)} of {len(effects)} agree with the paper")
+clear = [effect for effect in effects if effect.in_paper != "no clear difference"]
+agreeing = [effect for effect in clear if effect.verdict == "agrees"]
+print(f"of {len(effects)} differences, {len(clear)} are clear in the paper; {len(agreeing)} of them here too")
 
 differing = [effect for effect in effects if effect.verdict != "agrees"]
 for effect in differing:
@@ -621,13 +640,13 @@ Encoders are not people. So the authors asked 72 people, 25 questions each: whic
 | subject fidelity | 68 % | 22 % | 10 % |
 | prompt fidelity | 81 % | 12 % | 7 % |
 
-How sure is that? Three people answered each questionnaire, and the table counts their majorities: of 72 × 25 = 1800 answers, 600 questions remain. Nor are these independent. If each person held one opinion there are 72, and if each of the 30 subjects decides, there are 30:
+How sure is that? Three people answered each questionnaire, and the table counts their majorities: of 72 × 25 = 1800 answers, 600 questions remain. Nor are these independent. If each of the 30 subjects decides, there are 30; and if each person held one opinion, a questionnaire's majority is one opinion, 72 / 3 = 24:
 """
 
 # %% tags=["nbval-check-output"]
 rng = np.random.default_rng(0)
 for what, shares in {"subject": (0.68, 0.22, 0.10), "prompt": (0.81, 0.12, 0.07)}.items():
-    for independent in (600, 72, 30):
+    for independent in (600, 30, 24):
         drawn = rng.multinomial(independent, shares, size=20_000) / independent
         low, high = np.percentile(drawn[:, 0] - drawn[:, 1], (2.5, 97.5))
         print(f"{what:8} {independent:5} independent answers: lead of {low:.0%} to {high:.0%}")
@@ -642,7 +661,7 @@ The paper is frank about it. Its failures, and where to look for them in our own
 
 - **Wrong context**: what was asked for is not there, because the model hardly knows such scenes (*a weak prior*), or because the subject has never been seen with them. Then the original model should fail as well: compare `obeyed` of the two.
 - **Entanglement of context and appearance**: the new place changes the subject itself, its colour above all. Then `identity` is low for new contexts.
-- **Overfitting to the original setting**: where the prompt is close to the setting of the references, the picture repeats it. Our ten prompts avoid the references' places, so `copies` shows the stronger failure, a reference drawn where another place was asked for.
+- **Overfitting to the original setting**: where the prompt is close to the setting of the references, the picture repeats it. Nine of our ten prompts ask for a place that no reference shows. There `copies` shows the stronger failure, a reference drawn where another place was asked for. (The tenth, `property`, asks for a colour and no place.)
 - Some subjects are **easier**: dogs and cats more than what is rare.
 - Some features are **invented**, as anybody would who has seen a subject from the front only.
 """
@@ -673,7 +692,9 @@ for each in easiest:
 
 # %% [markdown]
 r"""
-(No verdict on identity where pictures cannot show it: from behind, or in another coat. `context` rests on five prompts of each subject, every other row on one.)
+(No verdict on identity where pictures cannot show it: from behind, or in another coat. `context` rests on five prompts of each subject, every other row on one, and `view` has a verdict on identity only where it is from the side.)
+
+Read it: the original draws nearly all of this, so a weak prior is not to blame here; what is not obeyed any more, tuning has cost. New contexts hardly lower identity; the view from the side does: only one of the five references shows it.
 
 ### Find the bug
 

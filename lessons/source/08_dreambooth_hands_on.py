@@ -32,7 +32,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load
 
-STEPS = 800  # of training, measured four times on the way; fewer are quicker, and show less
+STEPS = 800  # of training, measured before it and four times on the way; fewer are quicker
 
 original = load("picturebook")
 references = np.stack(subject_pictures("pip"))
@@ -137,7 +137,7 @@ print(pictures.shape, "upright again:", np.array_equal(pictures[1], references[1
 r"""
 ## 3. Before the run
 
-All settings are one object. What you leave out suits the model: for `picturebook` 600 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that learns along with the U-Net. These are best over the course's ten subjects, and the best for ten need not be the best for one. Pip is the one that they suit least (lesson 07 has a list). So we leave the text encoder as it is, and take more steps with twice the weight of the class: that is what trials with Pip have shown. What you get are averaged weights (EMA, lesson 03): with one picture a step the last weights are restless, and at one step all robots may stand in the rain. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
+All settings are one object. What you leave out suits the model: for `picturebook` 600 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that learns along with the U-Net. These did well over the course's ten subjects, and what does well for ten need not be the best for one. Pip is the one that they suit least (lesson 07 has a list). So we leave the text encoder as it is, and take more steps with twice the weight of the class: trials with Pip came out better so. What you get are averaged weights (EMA, lesson 03): with one picture a step they are restless, and the model of one step may put every robot into the rain, that of the next none. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
 """
 
 # %% tags=["nbval-check-output"]
@@ -216,7 +216,7 @@ More than thirteen gigabytes (a GiB is $2^{30}$ bytes) before the first picture 
 
 ## 4. Train
 
-First the original model draws its hundred robots, which stand for "what the class was". Then every step takes one picture of Pip under "a zwx robot" and one of those robots under "a robot", noises both, and lowers the subject's loss plus $\lambda$ times the class's. Four times on the way we stop and measure, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class. All are drawn with the strong guidance scale of 10: in our trials the subject and the place came out more often than at 5. The price is variety (lesson 05), so compare these numbers with none that were drawn at another scale.
+First the original model draws its hundred robots, which stand for "what the class was". Then every step takes one picture of Pip under "a zwx robot" and one of those robots under "a robot", noises both, and lowers the subject's loss plus $\lambda$ times the class's. We measure the original (step 0), and four times on the way the model that learns, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class. All are drawn with the strong guidance scale of 10: in our trials the subject and the place came out more often than at 5. The price is variety (lesson 05), so compare these numbers with none that were drawn at another scale.
 """
 
 # %%
@@ -237,9 +237,9 @@ for event in run(ready.config, ready.pictures, evaluate_every=STEPS // 4):
 
 # %% [markdown]
 r"""
-"It is Pip" is a verdict and no impression: in an encoder that looks at pictures alone, the nearest neighbour of the drawn picture, among the pictures of *all* the course's subjects and fifty robots of Pip's colour, is Pip; and it must not be a copy of one of the five. The third number is PRES of lesson 07: how near bare robots are to Pip (low is good). The last is that lesson's *variety of the class*: how much bare robots differ among themselves (high is good).
+"It is Pip" is a verdict and no impression: in an encoder that looks at pictures alone, the nearest neighbour of the drawn picture, among the pictures of *all* the course's subjects and fifty robots of Pip's colour, is Pip; and it must not be a copy of one of the five. The third number is PRES of lesson 07: how near bare robots are to Pip (low is good). The last is that lesson's *variety of the class*: how much bare robots differ among themselves (as high as the original's is good; far above it, look whether robots have lost their shape).
 
-Does the loss tell the same? Here it is, as the run has noted it down:
+Does the loss tell the same? Here it is, as the run has noted it down, each point the mean of ten steps:
 """
 
 # %%
@@ -249,7 +249,8 @@ plots.curves(
     [line["step"] for line in steps],
     {
         "of the subject": [line["subject_loss"] for line in steps],
-        "of the class": [line["prior_loss"] for line in steps],
+        # Noted down as it counts, times lambda.
+        "of the class": [line["prior_loss"] / config.prior_weight for line in steps],
     },
     title="The loss of the run: it hardly tells when to stop",
     xlabel="step",
@@ -279,13 +280,13 @@ r"""
 
 $$H = \frac{Q}{\frac1{q_1} + \dots + \frac1{q_Q}}$$
 
-`qualities` is a table with a row for each of N checkpoints, and Q columns. Return N numbers.
+`qualities` is a tensor with a row for each of N checkpoints, and Q columns. Return a tensor of N numbers; where a quality is 0, the mean is 0.
 """
 
 
 # %% exercise="hands_on.harmonic_mean"
 def harmonic_mean(qualities):
-    """qualities: (N, Q), from 0 to 1. Returns (N,)."""
+    """qualities: tensor (N, Q), from 0 to 1. Returns a tensor (N,)."""
     ### BEGIN SOLUTION
     reciprocals = 1 / qualities  # infinite where a quality is 0, and then the mean is 0
     return 1 / reciprocals.mean(dim=1)
@@ -329,7 +330,7 @@ The folder of the run holds the weights of that step, whether or not it is the l
 2. Does anything get worse again later?
 3. Would you have chosen the same step by eye?
 
-As a still picture, from a run of the course's own:
+As a still picture, from a longer run, measured with four pictures of each prompt (it is one row of lesson 09's grid):
 
 ![Curves of identity, prompt, prior and their harmonic mean against the training step, with the best step marked, beside four pictures drawn at one of the steps](figures/trade_off.png)
 """
@@ -339,11 +340,11 @@ trade_off_explorer(config.output, prompts=evaluator_of(ready.config, ready.pictu
 
 # %% [markdown]
 r"""
-A word of caution. Nine pictures decide about identity here (the tenth is recoloured, and has no verdict), so it moves in steps of eleven per cent, and two neighbouring checkpoints may well change places when one looks at more. `tlab evaluate` takes four pictures of each prompt and says how sure it is; lesson 09 comes back to that.
+A word of caution. Nine pictures decide about identity here (the tenth is recoloured, and has no verdict), so it moves in steps of eleven per cent, and the prompt, of ten pictures, in steps of ten: one picture may have chosen the step. Two neighbouring checkpoints may well change places when one looks at more. `tlab evaluate` takes four pictures of each prompt and says how sure it is; lesson 09 comes back to that.
 
 ## 6. Before and after
 
-The same prompts and the same noise, by the original model and by the tuned one. Move the border. In the first three the robot is to turn into Pip and the rest is to stay; in the last two, which do not name Pip, *nothing* should change but details.
+The same prompts and the same noise, by the original model and by the tuned one. Move the border. In the first three the robot is to turn into Pip and the rest is to stay; in the last two, which do not name Pip, *nothing* should change but details. Look closely: does "a robot on the moon" turn into Pip, does the cat take on Pip's colour? The prior was measured on the bare words "a robot", and the class term holds the model there and nowhere else (lesson 07, section 3): a high prior promises nothing about a robot on the moon.
 
 The still picture is of lesson 07's model at its *last* step, and of other prompts: four that name Pip, one that does not. Are all of its places what was asked for? And does your run, left at its best step, do better?
 
@@ -365,18 +366,18 @@ before_after(before, after, asked)
 
 # %% [markdown]
 r"""
-Is anything merely *copied* from the five pictures? A picture whose thumbnail differs from a reference's by less than about 15 of 255 grey levels counts as a copy:
+Is anything merely *copied* from the five pictures? A picture whose thumbnail differs from a reference's by less than about 15 of 255 grey levels counts as a copy. (Nine of the ten prompts ask for a place that none of the five shows, so a copy has to disobey. The next section asks for such places too.)
 """
 
 # %%
 copies = next(p.measures for p in points if p.step == chosen.best).numbers()["copies"]
-print(f"copies among the pictures at step {chosen.best}: {copies:.0%}")
+print(f"copies among the ten pictures measured at step {chosen.best}: {copies:.0%}")
 
 # %% [markdown]
 r"""
 ## 7. What can it be used for?
 
-The paper names six uses. Here is each of them: ten prompts, one picture each, nothing picked. Under each picture stand the course's own verdicts: **✓** or **✗** for whether it shows the place, the accessory and so on that were asked for, and **Pip** or **not Pip**. (No verdict on identity where the pictures could not show it: from behind, or in another coat.)
+The paper names six uses. Here is each of them: ten prompts, one picture each, nothing picked. Under each picture stand the course's own verdicts: **✓** or **✗** for whether it shows the place, the accessory and so on that were asked for, and **Pip**, **not Pip**, or **a copy** of one of the five. (No verdict on identity where the pictures could not show it: from behind, or in another coat.)
 """
 
 # %%
@@ -396,6 +397,7 @@ def show(use, title):
     captions = []
     for prompt, verdict in zip(prompts, verdicts, strict=True):
         who = {None: "", 0.0: ", not Pip", 1.0: ", Pip"}[verdict.get("identity")]
+        who = ", a copy" if verdict["copies"] else who
         captions.append(fill(prompt.text, 24) + f"\n{'✓' if verdict['obeyed'] else '✗'}{who}")
     obeyed = sum(verdict["obeyed"] for verdict in verdicts)
     known = [verdict["identity"] for verdict in verdicts if "identity" in verdict]
@@ -408,7 +410,7 @@ show("context", "New contexts")
 
 # %% [markdown]
 r"""
-**New contexts** are what DreamBooth is for: Pip from the five pictures, the place from all that the model knew before. Two things go wrong, and the count tells them apart. Where it is not Pip, the name has not bound yet. Where it *is* Pip and the ✗ stands for the place, see whether it is one of the places of the five references: then the name has swallowed them, the paper's *overfitting to the original setting*.
+**New contexts** are what DreamBooth is for: Pip from the five pictures, the place from all that the model knew before. Two things go wrong, and the verdicts tell them apart. Where it is not Pip, the name has not bound yet. (The snow, the desert and the beach are places of the five pictures: there a copy is easiest, and does not count as Pip.) Where it *is* Pip and the ✗ stands for the place, see whether it is one of the places of the five references: then the name has swallowed them, the paper's *overfitting to the original setting*.
 """
 
 # %%
@@ -440,7 +442,7 @@ show("view", "Views")
 
 # %% [markdown]
 r"""
-**Views** are the subtlest. One reference shows Pip from the side, none from behind: there the model must put together what robots look like at the back and what it has guessed of Pip. Does the key turn up?
+**Views** are the subtlest. One reference shows Pip from the side, none from behind. Is one enough? Look at the side views first: is it Pip, or some robot of Pip's colour? From behind there is no verdict; the model must put together what robots look like at the back and what it has guessed of Pip. Does the key turn up, or the star, which belongs in front?
 """
 
 # %%
@@ -448,7 +450,7 @@ show("property", "Properties")
 
 # %% [markdown]
 r"""
-**Properties** ask for a contradiction: Pip's own colour is part of what the name means, and now it should be another. The stronger the name has bound, the harder this becomes; if nothing changes colour, train again with fewer steps (`STEPS` at the top).
+**Properties** ask for a contradiction: Pip's own colour is part of what the name means, and now it should be another. The stronger the name has bound, the harder this becomes; if nothing changes colour, train again with fewer steps (`STEPS` at the top). (Turquoise is Pip's own colour, so that ✓ costs nothing; three prompts ask for a pattern.)
 
 Nothing here was hand-picked, so expect failures; the counts say how many. It is why the measures above are *shares*: one lucky picture proves nothing.
 
@@ -496,9 +498,9 @@ and `tuned/report.html` shows the run on one page.
 
 ## 9. The same on a GPU, with your own photos
 
-**Plain words first.** `picturebook` knows only its own world: fourteen kinds of characters, twelve places, 64 pixels, and never a shadow that was not drawn. Photos of your cat mean nothing to it; it would learn blots. Your own photos need a model that has seen photos, such as Stable Diffusion 1.5, and that needs a GPU. The code is the same to the letter, with another `model=`.
+**Plain words first.** `picturebook` knows only its own world: fourteen kinds of characters, twelve places, 64 pixels, and never a shadow that was not drawn. Photos of your cat mean nothing to it; it would learn blots. Your own photos need a model that has seen photos, such as Stable Diffusion 1.5, and that needs a GPU. The code is the same, with another `model=`, another word (`zwx` is one token only here; Stable Diffusion's tokenizer cuts it in two, and keeps `ohwx` whole) and that model's own defaults. What follows is counted, not measured: the course has not been run on a GPU yet.
 
-What does it need? We can count before anything is downloaded, as the preflight does: the U-Net is built without memory, run once on shapes alone, and what the backward pass would keep is added up.
+What does it need? We can count before anything is downloaded, as the preflight does: the U-Net is built without memory, run once on shapes alone, and what the backward pass would keep is added up. Four words of the trade: *bf16* is arithmetic with 16-bit numbers, for which every number that learns gets a 16-bit copy, 2 bytes more (15.2 GiB instead of the 13.6 of section 3); *gradient checkpointing* computes activations again on the way back instead of keeping them; *8-bit moments* keep each of AdamW's two means in one byte; and the *rank* is the thin side of LoRA's two matrices. We plan with nine tenths of a card's memory.
 """
 
 # %%
@@ -546,7 +548,7 @@ settings = {
     "all weights": (all_weights, work(checkpointing=False)),
     "  + gradient checkpointing": (all_weights, checkpointed),
     "  + 8-bit moments": (small_moments, checkpointed),
-    "LoRA, rank 4": (lora_alone, work(checkpointing=False, freeze=only_adapters)),
+    "LoRA, rank 4, no checkpointing": (lora_alone, work(checkpointing=False, freeze=only_adapters)),
 }
 
 # %% tags=["nbval-check-output"]
@@ -618,7 +620,7 @@ If the photos show a person, ask that person first, before you train and again b
 - The word: one token, rare, before the class noun. The pictures: few, different in everything but the subject.
 - The loss does not tell when to stop. Draw with fixed prompts and fixed noise, and measure: is it the subject, is the prompt obeyed, is the class still there?
 - The three pull in different directions; a harmonic mean cannot be bought with one of them.
-- A number that learns costs 16 bytes before any picture is looked at, and 20 where its average is kept.
+- A number that learns costs 16 bytes before any picture is looked at, 18 with bf16, and 4 more where its average is kept.
 - What all references show alike, such as a colour, a face, a view, a place, tends to become part of the name. Choose pictures that differ in all that is *not* the subject.
 
 **Read on** Ruiz and others, *DreamBooth* (arXiv:2208.12242), sections 4.3 and 4.4 and the pictures of its appendix · Hu and others, *LoRA* (arXiv:2106.09685) · Dettmers and others, *8-bit Optimizers via Block-wise Quantization* (arXiv:2110.02861).

@@ -35,7 +35,7 @@ STEPS = (10, 20)  # where the small grid of section 7 is measured; its trainings
 r"""
 ## 1. Where to look
 
-Two knobs, and nobody tells their values. Learning rates that make sense for one model or another lie between one millionth and one hundredth: they differ by *factors*, not by amounts. From $10^{-5}$ to $2\cdot10^{-5}$ is as large a change as from $10^{-3}$ to $2\cdot10^{-3}$. So a grid of learning rates should be even on a **logarithmic** scale: each value a fixed factor above the one before. The same goes for steps.
+Two knobs, and nobody tells their values. Learning rates that make sense for one model or another lie between one millionth and one hundredth: they differ by *factors*, not by amounts. From $10^{-5}$ to $2\cdot10^{-5}$ is as large a change as from $10^{-3}$ to $2\cdot10^{-3}$. So a grid of learning rates should be even on a **logarithmic** scale: each value a fixed factor above the one before. The same goes for steps where their range is wide; ours, 200 to 1000, is a factor of five, and need not be so exact.
 """
 
 # %% [markdown]
@@ -50,7 +50,7 @@ r"""
 
 # %% exercise="grid.log_spaced"
 def log_spaced(low, high, num):
-    """low, high: positive numbers; num: 2 or more. Returns (num,)."""
+    """low, high: positive numbers; num: 2 or more. Returns a rising tensor (num,)."""
     ### BEGIN SOLUTION
     factor = (high / low) ** (1 / (num - 1))
     return low * factor ** torch.arange(num)
@@ -65,7 +65,8 @@ log_spaced = reference("grid.log_spaced")
 even, evenly = torch.linspace(1e-5, 1e-2, 7), log_spaced(1e-5, 1e-2, 7)
 for name, rates in (("even steps", even), ("even factors", evenly)):
     print(f"{name:13}", "  ".join(f"{rate:.0e}" for rate in rates.tolist()))
-print("below 1e-3:", (even < 1e-3).sum().item(), "of 7 and", (evenly < 9e-4).sum().item(), "of 7")
+# 9e-4, for 1e-3 itself is on the second grid, up to rounding.
+print("below 1e-3:", (even < 9e-4).sum().item(), "of 7 and", (evenly < 9e-4).sum().item(), "of 7")
 
 # %% [markdown]
 r"""
@@ -90,7 +91,7 @@ print(f"the text encoder {'learns along' if text_learns else 'is frozen'}, lambd
 
 # %% [markdown]
 r"""
-These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured with the ten prompts of lesson 08, only more thoroughly, with four pictures of each and fifty of the bare class, and all cells from the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three. (All other settings are those of lesson 08.)
+These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured with the ten prompts of lesson 08, only more thoroughly, with four pictures of each and fifty of the bare class, and all cells from the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three; the ★ marks the cell that is best *together*, in all four. (All other settings are those of lesson 08.)
 """
 
 # %%
@@ -136,7 +137,7 @@ results_browser(stored)
 r"""
 ## 4. Is there a ridge?
 
-In maps of this kind the good cells often lie on a slanted ridge: half the learning rate wants about twice the steps, as if what mattered were the *product*, learning rate × steps. With three or four rates the map above may show it or not; below, a correlation puts a number on it. Why should there be one at all?
+In maps of this kind the good cells often lie on a slanted ridge: half the learning rate wants about twice the steps, as if what mattered were the *product*, learning rate × steps. With three rates, each about three times the one before, the map above can show it only roughly: a third of the rate should want three times the steps. Below, a correlation puts a number on one half of it, how identity rises with the product; where prompt and prior fall is the other half. Why should there be one at all?
 
 Look at what AdamW does with a gradient $g$. It keeps two running means, of the gradient and of its square:
 
@@ -144,7 +145,7 @@ $$m \leftarrow 0.9\,m + 0.1\,g, \qquad v \leftarrow 0.999\,v + 0.001\,g^2 .$$
 
 Both begin at 0, so in the first steps they are too small, by known factors; $\hat m = m / (1 - 0.9^n)$ and $\hat v = v / (1 - 0.999^n)$ make up for that in step $n$. Then every weight moves by
 
-$$-\,\eta\,\frac{\hat m}{\sqrt{\hat v} + 10^{-8}} .$$
+$$-\,\eta\,\frac{\hat m}{\sqrt{\hat v} + 10^{-8}} ,$$
 
 with $\eta$ the learning rate (DDIM's $\eta$ of lesson 04 is another), $n$ the step, and $v$ no velocity. (AdamW also shrinks every weight a little in each step. Our trainer takes $10^{-6}$ for $10^{-8}$, shortens gradients that are too long, and averages the weights. None of this changes the picture.)
 """
@@ -155,13 +156,14 @@ r"""
 
 `grid.adam_update` · medium · 15 minutes
 
-Return three things: the change of the weights, the new $m$ and the new $v$. `step` counts from 1.
+Return three things: the change of the weights, the new $m$ and the new $v$. `step` is $n$ and counts from 1, `learning_rate` is $\eta$.
 """
 
 
 # %% exercise="grid.adam_update"
 def adam_update(gradient, m, v, step, learning_rate):
-    """gradient, m, v: of one shape. Returns the change, the new m and the new v."""
+    """gradient, m, v: tensors of one shape; step: a whole number from 1; learning_rate: a number.
+    Returns the change (to be added to the weights), the new m and the new v, of that shape."""
     ### BEGIN SOLUTION
     m = 0.9 * m + 0.1 * gradient
     v = 0.999 * v + 0.001 * gradient.square()
@@ -250,7 +252,19 @@ plots.dotted(
 
 # %% [markdown]
 r"""
-"About", "nearly", "more or less": the leash is no law. A high learning rate cannot settle, for it overshoots with every step; far enough up, the model breaks at *any* number of steps. And a very low one may not get out of the valley in which it began. A grid finds out; the product only tells where to look first: if $3\cdot10^{-4}$ and 400 steps were good, try $10^{-4}$ with 1200 before anything else.
+"About", "nearly", "more or less": the leash is no law. A high learning rate cannot settle, for it overshoots with every step; far enough up, the model breaks at *any* number of steps. And a very low one may not get out of the valley in which it began. A grid finds out; the product only tells where to look first: if $3\cdot10^{-4}$ and 400 steps were good, one would try $10^{-4}$ with 1200.
+
+And equal products are not equal cells. Here is what the two highest rates do at nearly the same one:
+"""
+
+# %%
+for place in ((1e-3, 200), (3e-4, 700)):
+    cell = grid.cells[place]
+    print(f"{in_words(place[0])} x {place[1]} = {place[0] * place[1]:.2f}: {cell.qualities}")
+
+# %% [markdown]
+r"""
+Both have gone equally far, and the faster one has lost the prompt on the way: its rate is too high already, and the ridge ends there.
 
 ## 5. What overfitting looks like
 
@@ -275,7 +289,7 @@ side_by_side(row, [f"{place.steps} steps" for place in row], "Learning rate 3e-4
 
 # %% [markdown]
 r"""
-Look for three stages; you may not find all of them. First the name is unknown, and some robot stands where it was asked to stand. Then it is Pip, more and more certainly. After that there is little left to gain, and things may begin to go: places fade into those of the five references, accessories and styles are left out, or, in the last row, the bare class comes to look like Pip or loses its shape. That is what overfitting means here: the model answers with what it has seen last, whatever the question.
+Look for three stages; you may not find all of them. First the name is unknown, and some robot stands where it was asked to stand. Then it is Pip, more and more certainly. After that there is little left to gain, and things may begin to go: places fade into those of the five references, accessories and styles are left out, or, in the last row, the bare class comes to look like Pip or loses its shape. (The colour alone is no sign: from this noise the original's robot is turquoise too. And four prompts are not all: what a number loses may be in those that are not shown, such as faces and colours.) That is what overfitting means here: the model answers with what it has seen last, whatever the question.
 
 And the same at the largest number of steps, with higher and higher learning rates:
 """
@@ -316,11 +330,11 @@ side_by_side([cell.place for cell in winners.values()], winners, "Three ways to 
 
 # %% [markdown]
 r"""
-Identity alone does not care what the model has forgotten. The plain mean lets a high number pay for a low one. The harmonic mean asks for all three; where its weakest part is 0, so is the whole. (If you need something else, say a model that only ever has to draw Pip, choose by something else. A search finds what it is told to look for.)
+Identity alone does not care what the model has forgotten. The plain mean lets a high number pay for a low one. The harmonic mean asks for all three; where its weakest part is 0, so is the whole. Where the two means choose the same cell, they need not in the next grid. (If you need something else, say a model that only ever has to draw Pip, choose by something else. A search finds what it is told to look for.)
 
 ## 6. How sure is the best cell?
 
-Each cell was measured on a limited number of pictures, and a share of so many is uncertain. The five highest cells, with the intervals of identity and of prompt:
+Each cell was measured on a limited number of pictures, and a share of so many is uncertain. The five highest cells, with the 95 % intervals of identity and of prompt (a bootstrap as in lesson 07; what is drawn again are the prompts):
 """
 
 # %%
@@ -336,7 +350,7 @@ for cell in by_score[:5]:
 
 # %% [markdown]
 r"""
-Each interval is of one cell alone, over its ten prompts (nine for identity). Where all prompts agree it shrinks to a point, which is no certainty. The cells share prompts and noise, so the difference of two, prompt by prompt, would be surer than either (lesson 07); but cells whose intervals overlap by a lot should not be ranked. They are *one* answer: "somewhere here". Quote a region, not a cell. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with other noise and with more prompts than had a say in the choice (`tlab evaluate --full --seed 1`).
+Each interval is of one cell alone, over its ten prompts (nine for identity). Where all prompts agree it shrinks to a point, which is no certainty. The cells share prompts and noise, so the difference of two, prompt by prompt, would be surer than either (lesson 07); but cells whose intervals overlap by a lot should not be ranked. They are *one* answer: "somewhere here". Quote a region, not a cell; here that is $3\cdot10^{-4}$ with 700 to 1000 steps. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with other noise and with more prompts than had a say in the choice (`tlab evaluate` with `--full --seed 1`).
 
 ### Exercise: find the bug
 
@@ -384,7 +398,7 @@ It leaves a table, a heat map and a page of pictures in the folder `grid`, and t
 - **Many hands.** `--workers 2` starts two processes; or type the same command with `--resume` in another terminal, and it joins in. Machines that share the folder can share the search, and with `--storage postgresql://...` a database keeps the study.
 - **Let it grow.** `--resume` with more learning rates or more steps fills only what is new.
 
-Here is a very small one, live: two learning rates, measured after 10 and after 20 steps. (That is far too few to learn anybody. It is the machinery that we look at.) After the first cell we pull the plug:
+Here is a very small one, live: two learning rates, measured after 10 and after 20 steps. (That is far too few to learn anybody; a score above 0 is one lucky picture of nine. It is the machinery that we look at. `subject_images` is only a name here, for the pictures are handed over, and what is left out has its default.) After the first cell we pull the plug:
 """
 
 # %%
@@ -458,7 +472,7 @@ To look at a grid of yours as at the stored one: `results_browser("grid")`.
 - Choose by a score that cannot be bought; look at the pictures; quote a region, and measure the winner again.
 - What carries over from someone else's search is the shape of the map, not the cell.
 
-**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that stays as it is (`--no-train-text-encoder`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
+**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that learns along (`--train-text-encoder`, and `--prior-weight 1`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
 
 **Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Loshchilov, Hutter, *Decoupled Weight Decay Regularization* (arXiv:1711.05101), which is AdamW · Akiba and others, *Optuna* (arXiv:1907.10902).
 

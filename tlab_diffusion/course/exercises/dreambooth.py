@@ -226,12 +226,12 @@ def train_step(model, encode, optimizer, x0, class_x0, instance_prompt, class_pr
     optimizer.step()
 """,
     """
-def find_the_subject(tuned, recognise, identifier, class_noun, places):
+def find_the_subject(tuned, shows_subject, identifier, class_noun, places):
     found = []
     for place in places:
         prompt = f"a {class_noun} {place}"
         picture = sample(tuned, prompt)
-        found.append(recognise(picture) == identifier)
+        found.append(shows_subject(picture))
     return sum(found) / len(found)
 """,
     """
