@@ -586,7 +586,9 @@ comparisons = [table_1(tables), table_3(tables), table_4(tables)]
 effects = [effect for table in comparisons for effect in table.effects]
 clear = [effect for effect in effects if effect.in_paper != "no clear difference"]
 agreeing = [effect for effect in clear if effect.verdict == "agrees"]
-print(f"of {len(effects)} differences, {len(clear)} are clear in the paper; {len(agreeing)} of them here too")
+print(
+    f"of {len(effects)} differences, {len(clear)} are clear in the paper; {len(agreeing)} of them here too"
+)
 
 differing = [effect for effect in effects if effect.verdict != "agrees"]
 for effect in differing:
