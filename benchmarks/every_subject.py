@@ -24,9 +24,11 @@ from tlab_diffusion.picturebook import SUBJECTS
 
 IDENTIFIER = "zwx"
 OTHER_SEED = "1"  # a run measures itself with the noise of seed 0
+IN_CONTEXTS = "in new contexts: "
 COLUMNS = (
     *("seconds", "identity", "place", "obeyed", "copies"),
-    *("pres", "original_pres", "distance_kept", "variety_kept"),
+    *(IN_CONTEXTS + "identity", IN_CONTEXTS + "place"),
+    *("pres", "original pres", "distance kept", "variety kept"),
 )
 
 
@@ -37,16 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="picturebook")
     options = parser.parse_args(arguments)
     rows = {}
-    print(line("", COLUMNS), flush=True)
     for name in options.subjects:
         file = options.work / f"{name}.json"
         if not file.exists():
             learn(name, options.model, file)
         rows[name] = row(json.loads(file.read_text(encoding="utf-8")))
-        print(line(name, [f"{value:.2f}" for value in rows[name].values()]), flush=True)
-    print()
+        said = ", ".join(f"{column} {value:.2f}" for column, value in rows[name].items())
+        print(f"{name}: {said}", flush=True)
+    print("\nmeans over the subjects, with 95 % intervals")
     for column in COLUMNS:
-        print(f"{column:16}{mean_interval([each[column] for each in rows.values()])}")
+        print(f"{column:28}{mean_interval([each[column] for each in rows.values()])}")
 
 
 def learn(name: str, model: str, file: Path) -> None:
@@ -87,17 +89,15 @@ def row(found: dict) -> dict[str, float]:
         {name: interval[0] for name, interval in (each["samples"] | each["class_samples"]).items()}
         for each in (found["tuned"], found["original"])
     )
+    contexts = found["tuned"]["uses"]["context"]
     known = tuned | {
         "seconds": found["seconds"],
-        "original_pres": original["pres"],
-        "distance_kept": (1 - tuned["pres"]) / (1 - original["pres"]),
-        "variety_kept": tuned["class_div"] / original["class_div"],
+        **{IN_CONTEXTS + name: contexts[name][0] for name in ("identity", "place")},
+        "original pres": original["pres"],
+        "distance kept": (1 - tuned["pres"]) / (1 - original["pres"]),
+        "variety kept": tuned["class_div"] / original["class_div"],
     }
     return {name: known[name] for name in COLUMNS}
-
-
-def line(name: str, values: Sequence[str]) -> str:
-    return f"{name:10}" + "".join(f"{value:>15}" for value in values)
 
 
 if __name__ == "__main__":

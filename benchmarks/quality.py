@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work/quality"))
     parser.add_argument("--part", type=float, default=1.0)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
     options = parser.parse_args()
     pipeline = load(options.model)
     sample = _in_half_precision(

@@ -53,14 +53,16 @@ def test_subjects_are_measured_once_and_the_means_are_over_them(typed, tmp_path,
     subjects = {each.subject: each.numbers() for each in load_tables()["dreambooth"]}
     names = ("pip", "mochi", "petal")
     mean = sum(subjects[name]["identity"] for name in names) / 3
-    [line] = (line for line in said if line.startswith("identity  ") and "[" in line)
+    *_, line = (line for line in said if line.startswith("identity  "))
     assert f"{mean:.3f} [" in line
     original = load_tables()["original"][0].numbers()
     row = every_subject.row(json.loads((tmp_path / "pip.json").read_text()))
     assert tuple(row) == every_subject.COLUMNS
     kept = subjects["pip"]["class_div"] / original["class_div"]
-    assert row["variety_kept"] == pytest.approx(kept)
-    assert row["distance_kept"] == pytest.approx(
+    assert row["variety kept"] == pytest.approx(kept)
+    in_contexts = load_tables()["dreambooth"][0].uses["context"]["place"].mean
+    assert row["in new contexts: place"] == pytest.approx(in_contexts)
+    assert row["distance kept"] == pytest.approx(
         (1 - subjects["pip"]["pres"]) / (1 - original["pres"])
     )
 
