@@ -1,6 +1,6 @@
 r"""Every subject of the course, learnt as `tlab dreambooth` does it when nobody says otherwise.
 
-    python -m benchmarks.every_subject        # three quarters of an hour on two cores
+    python -m benchmarks.every_subject        # three quarters of an hour of one core
 
 For each subject: its pictures, `tlab dreambooth` from an empty cache, timed, and `tlab evaluate` of
 what it kept, from other noise than that by which it chose the step. One line each, then the means
@@ -18,11 +18,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.paper_methods import IDENTIFIER, class_of
 from tlab_diffusion.dreambooth.intervals import mean_interval
+from tlab_diffusion.dreambooth.measures import Measures
 from tlab_diffusion.files import whole
 from tlab_diffusion.picturebook import SUBJECTS
 
-IDENTIFIER = "zwx"
 OTHER_SEED = "1"  # a run measures itself with the noise of seed 0
 IN_CONTEXTS = "in new contexts: "
 COLUMNS = (
@@ -56,7 +57,7 @@ def learn(name: str, model: str, file: Path) -> None:
     folder = file.parent / name
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     pictures, tuned = folder / "pictures", folder / "tuned"
-    about = ["--identifier", IDENTIFIER, "--class-noun", SUBJECTS[name].class_noun]
+    about = ["--identifier", IDENTIFIER, "--class-noun", class_of(name)]
     about += ["--subject-images", str(pictures)]
     tlab(folder, "subject", name, "--out", str(pictures))
     start = time.perf_counter()
@@ -85,14 +86,12 @@ def tlab(folder: Path, *words: str) -> None:
 
 def row(found: dict) -> dict[str, float]:
     """One subject's numbers, of what `tlab evaluate` wrote."""
-    tuned, original = (
-        {name: interval[0] for name, interval in (each["samples"] | each["class_samples"]).items()}
-        for each in (found["tuned"], found["original"])
-    )
-    contexts = found["tuned"]["uses"]["context"]
+    measures = Measures.from_dict(found["tuned"])
+    tuned, original = measures.numbers(), Measures.from_dict(found["original"]).numbers()
+    contexts = measures.uses["context"]
     known = tuned | {
         "seconds": found["seconds"],
-        **{IN_CONTEXTS + name: contexts[name][0] for name in ("identity", "place")},
+        **{IN_CONTEXTS + name: contexts[name].mean for name in ("identity", "place")},
         "original pres": original["pres"],
         "distance kept": (1 - tuned["pres"]) / (1 - original["pres"]),
         "variety kept": tuned["class_div"] / original["class_div"],

@@ -22,7 +22,7 @@ r"""What settings are when nobody says otherwise: they suit the method and the s
 
 Small are `picturebook` and folders of its size, whose numbers were chosen by looking at what came
 out: there the last weights of a constant learning rate are restless, and an average of the last
-tenth of a run obeys the prompt more often. With it, many steps of one picture learn more than few
+hundred steps obeys the prompt more often. With it, many steps of one picture learn more than few
 of two in the same time. Their text encoder learnt along with the U-Net, and goes on doing so: with
 a frozen one some subjects are hardly learnt in 800 steps, and the class takes on their looks. Large
 is everything else, with the numbers of the methods' papers and of common use.
