@@ -31,17 +31,17 @@ from PIL import Image
 from benchmarks import rival
 from benchmarks.operations import Operations, count
 from benchmarks.turns import Training, printing_to
-from tlab_diffusion.dreambooth import caches
+from tlab_diffusion.dreambooth.cache import latents
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.devices import new_accelerator
-from tlab_diffusion.dreambooth.draws import TrainingSet
-from tlab_diffusion.dreambooth.images import audit
-from tlab_diffusion.dreambooth.learner import Learner
-from tlab_diffusion.dreambooth.model import prepare
-from tlab_diffusion.dreambooth.trainer import train
+from tlab_diffusion.dreambooth.data.batches import TrainingSet
+from tlab_diffusion.dreambooth.data.images import audit
+from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
+from tlab_diffusion.dreambooth.training.step import Learner
+from tlab_diffusion.dreambooth.training.trainer import train
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import draw_scenes
 from tlab_diffusion.pipelines import load
+from tlab_diffusion.training.precision import new_accelerator
 
 PAIRS, STEPS, WARM_UP = 5, 20, 3
 PICTURES, CLASS_IMAGES = 5, 8
@@ -158,7 +158,7 @@ def our_losses(config: DreamBoothConfig) -> tuple[list[float], list[torch.Tensor
     accelerator = new_accelerator("fp32")
     pipeline = load(config.model, accelerator.device)
     subject, other = (
-        caches.latent_distributions(
+        latents.latent_distributions(
             pipeline.vae, audit(folder, config.resolution).pictures, folder.parent / "cache", ""
         )
         for folder in (config.subject_images, class_folder(config))

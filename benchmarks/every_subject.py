@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.paper_methods import IDENTIFIER, class_of
-from tlab_diffusion.dreambooth.intervals import mean_interval
-from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.files import whole
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.evaluation.statistics import mean_interval
+from tlab_diffusion.files import atomic_write
 from tlab_diffusion.picturebook import SUBJECTS
 
 OTHER_SEED = "1"  # a run measures itself with the noise of seed 0
@@ -67,7 +67,7 @@ def learn(name: str, model: str, file: Path) -> None:
     told = ["--model", str(tuned), "--base", model, "--seed", OTHER_SEED, "--json", str(report)]
     tlab(folder, "evaluate", *about, *told)
     found = json.loads(report.read_text(encoding="utf-8")) | {"seconds": seconds}
-    with whole(file) as draft:
+    with atomic_write(file) as draft:
         draft.write_text(json.dumps(found), encoding="utf-8")
 
 

@@ -29,16 +29,17 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.stable_diffusion_size import save_random_pipeline
-from tlab_diffusion.dreambooth import cost
+from tlab_diffusion.dreambooth.cache.prior import DRAWN_AT_ONCE
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.devices import DTYPES, choose_precision
-from tlab_diffusion.dreambooth.preflight import Preflight, preflight
-from tlab_diffusion.dreambooth.prior import DRAWN_AT_ONCE
-from tlab_diffusion.dreambooth.trainer import Event, PriorImages, TrainStep, train
+from tlab_diffusion.dreambooth.preflight import cost
+from tlab_diffusion.dreambooth.preflight.checks import Preflight, preflight
+from tlab_diffusion.dreambooth.training.trainer import Event, PriorImages, TrainStep, train
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import render, subject_scenes
 from tlab_diffusion.pipelines import check_model
-from tlab_diffusion.pretraining.pace import run_device
+from tlab_diffusion.training import hardware
+from tlab_diffusion.training.hardware import run_device
+from tlab_diffusion.training.precision import DTYPES, choose_precision
 
 MIB = 2**20
 BATCHES = (1, 2, 4, 8)
@@ -80,7 +81,7 @@ def measure(model: str | Path, scratch: Path, precision: str, steps: int) -> dic
     """Measure everything, and print it as it comes; the numbers as JSON can hold them."""
     device = run_device()
     precision = choose_precision(precision, device)
-    speed = cost.measured_speed(device, DTYPES[precision])
+    speed = hardware.measured_speed(device, DTYPES[precision])
     flops = 3 * forward_flops(Path(check_model(model)))
     report = {
         "device": device_name(device),

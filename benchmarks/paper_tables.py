@@ -25,14 +25,14 @@ from PIL import Image
 
 from benchmarks.paper_methods import IDENTIFIER, WAYS, WRONG_NOUNS, asked, class_of, config_of
 from tlab_diffusion.course.stored import METHODS, RESULTS
-from tlab_diffusion.dreambooth.caches import model_fingerprint
-from tlab_diffusion.dreambooth.defaults import native_resolution
-from tlab_diffusion.dreambooth.drawing import STEPS, few_step_sample, usual_guidance
-from tlab_diffusion.dreambooth.identity import cast_target
-from tlab_diffusion.dreambooth.measures import Counts, Drawn, draw_asked, judge
-from tlab_diffusion.dreambooth.trainer import TrainStep, train
+from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
+from tlab_diffusion.dreambooth.measures.result import Counts, Drawn, draw_asked, judge
+from tlab_diffusion.dreambooth.measures.sampling import STEPS, default_guidance_scale, fast_sampler
+from tlab_diffusion.dreambooth.presets import native_resolution
+from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.files import whole
+from tlab_diffusion.evaluation.identity import cast_target
+from tlab_diffusion.files import atomic_write
 from tlab_diffusion.picturebook import SUBJECTS
 from tlab_diffusion.picturebook.grammar import sentence
 from tlab_diffusion.pipelines import load
@@ -70,10 +70,10 @@ def make_cell(cell: Cell, options: argparse.Namespace) -> tuple[float, float]:
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     pipeline = load(options.model if method == "original" else tuned(cell, folder, options))
     trained = time.perf_counter()
-    drawn = draw_asked(few_step_sample(pipeline), cast_target(name), asked(*cell), counts=COUNTS)
+    drawn = draw_asked(fast_sampler(pipeline), cast_target(name), asked(*cell), counts=COUNTS)
     shutil.rmtree(folder, ignore_errors=True)
     seconds = (trained - start, time.perf_counter() - trained)
-    with whole(cell_file(options.work, cell)) as draft, draft.open("wb") as opened:
+    with atomic_write(cell_file(options.work, cell)) as draft, draft.open("wb") as opened:
         np.savez(opened, seconds=np.array(seconds), **drawn._asdict())
     return seconds
 
@@ -153,7 +153,7 @@ def _same_settings(options: argparse.Namespace) -> None:
         "identifier": IDENTIFIER,
         "training": {way: config.as_dict() for way, config in configs.items()},
         "sampler_steps": STEPS,
-        "guidance_scale": usual_guidance(native_resolution(options.model)),
+        "guidance_scale": default_guidance_scale(native_resolution(options.model)),
     }
     file = options.work / "settings.json"
     if file.exists() and _read(file) != settings:

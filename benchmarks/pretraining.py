@@ -37,23 +37,23 @@ def images_per_second(
     import torch
     from transformers import CLIPTextModel
 
-    from tlab_diffusion.pretraining import pace
     from tlab_diffusion.pretraining.networks import new_unet, new_vae, text_config
     from tlab_diffusion.pretraining.recipe import load_recipe
     from tlab_diffusion.pretraining.tokenizer import new_tokenizer
     from tlab_diffusion.pretraining.unet import TextToImage
+    from tlab_diffusion.training import hardware
 
     recipe = load_recipe()
     torch.set_num_threads(threads)
     if keep_memory:
-        pace.keep_memory()
+        hardware.tune_malloc()
     tokenizer = new_tokenizer()
     model = TextToImage(
         new_unet(recipe.unet.channels), CLIPTextModel(text_config(tokenizer)), recipe.unet
     )
     vae = new_vae(recipe.vae.channels) if encode else None
     if attention:
-        pace.suit_attention(model.unet, torch.device("cpu"))
+        hardware.set_attention(model.unet, torch.device("cpu"))
     if channels_last:
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tlab_diffusion.dreambooth.caches import model_fingerprint
+from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
 from tlab_diffusion.evaluation import quality
 from tlab_diffusion.pipelines import load
-from tlab_diffusion.pretraining.pace import autocast
+from tlab_diffusion.training.hardware import autocast
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.draws import SAMPLE, stream
+from tlab_diffusion.dreambooth.data.batches import SAMPLE
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import check_model
+from tlab_diffusion.training.generators import generator_for
 
 URL = (
     "https://raw.githubusercontent.com/huggingface/diffusers/v{version}"
@@ -136,7 +137,7 @@ def our_draws(config: DreamBoothConfig, shape: tuple[int, ...], timesteps: int) 
     for step in range(1, config.max_steps + 1):
         samples = []
         for number in numbers:
-            generator = stream(config.seed, SAMPLE, step, number)
+            generator = generator_for(config.seed, SAMPLE, step, number)
             t = torch.randint(timesteps, (), generator=generator)
             noise, added = (torch.randn(shape, generator=generator) for _ in range(2))
             samples.append((added * (number < config.batch_size), noise, t))

@@ -15,8 +15,8 @@ from benchmarks import dreambooth_speed, gpu, operations, rival, stable_diffusio
 from benchmarks.turns import Training
 from tests.dreambooth.tiny import model_folder, new_config
 from tlab_diffusion.diffusion.process import q_sample
-from tlab_diffusion.dreambooth import prior
-from tlab_diffusion.dreambooth.draws import TrainingSet
+from tlab_diffusion.dreambooth.cache import prior
+from tlab_diffusion.dreambooth.data.batches import TrainingSet
 from tlab_diffusion.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

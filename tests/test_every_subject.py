@@ -10,7 +10,7 @@ from typer.main import get_command
 from benchmarks import every_subject
 from tlab_diffusion.cli import app
 from tlab_diffusion.course.stored import load_tables
-from tlab_diffusion.dreambooth.evaluate import Evaluation
+from tlab_diffusion.dreambooth.measures.compare import Evaluation
 
 
 @pytest.fixture

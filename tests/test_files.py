@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tlab_diffusion.evaluation.pictures import kept
-from tlab_diffusion.files import whole
+from tlab_diffusion.files import atomic_write
 
 
 def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
     path = tmp_path / "folder" / "file.txt"
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -22,7 +22,7 @@ def test_a_file_gets_its_name_when_it_is_complete(tmp_path):
 def test_what_fails_half_way_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole(path) as draft:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as draft:
         draft.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old"

@@ -18,12 +18,13 @@ from benchmarks.paper_methods import (
 )
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.course.stored import METHODS, load_settings, load_sheet, load_tables
-from tlab_diffusion.dreambooth import defaults, measures
-from tlab_diffusion.dreambooth.defaults import DREAMBOOTH
+from tlab_diffusion.dreambooth import presets
+from tlab_diffusion.dreambooth.measures import result
+from tlab_diffusion.dreambooth.presets import DREAMBOOTH
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import CLASSES, SUBJECTS
 
-COUNTS = measures.Counts(per_prompt=1, per_class=2, batch=12)
+COUNTS = result.Counts(per_prompt=1, per_class=2, batch=12)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def run(tmp_path, monkeypatch):
     """Runs the command on the tiny model, which draws noise; the pictures are few and quick."""
     monkeypatch.setattr(paper_tables, "COUNTS", COUNTS)
     quick = paper_tables.few_step_sample
-    monkeypatch.setattr(paper_tables, "few_step_sample", lambda pipe: quick(pipe, steps=1))
+    monkeypatch.setattr(paper_tables, "fast_sampler", lambda pipe: quick(pipe, steps=1))
 
     def run(*options):
         settings = ["--work", tmp_path / "work", "--results", tmp_path / "results"]
@@ -157,7 +158,7 @@ def test_other_settings_need_another_folder(run, monkeypatch):
     kept = json.loads((work / "settings.json").read_text())
     run("--subjects", "pip", "--methods", "original")  # the same: nothing to do
     with monkeypatch.context() as changed, pytest.raises(InputError, match="of the same model"):
-        changed.setitem(defaults.SMALL_ALL, "adam_epsilon", 1e-3)
+        changed.setitem(presets.SMALL_ALL, "adam_epsilon", 1e-3)
         run("--subjects", "pip", "--methods", "original")
     with pytest.raises(InputError, match="work: got .* expected a folder of the same model"):
         run("--subjects", "pip", "--methods", "original", "--steps", 2)

@@ -165,7 +165,7 @@ def sample(
     files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
     sheet = out / f"sheet-{names[0]}-{seed}.png"
     refuse_existing([*files, sheet])
-    from tlab_diffusion.dreambooth.checkpoint import taught
+    from tlab_diffusion.dreambooth.checkpoint.resume import taught
     from tlab_diffusion.pipelines import load, prompt_warnings
     from tlab_diffusion.pipelines import sample as draw_samples
 
@@ -234,9 +234,9 @@ def dreambooth(
     apart = ("resume", "evaluate_every")
     settings = {name: value for name, value in locals().items() if name not in ("apart", *apart)}
     from tlab_diffusion.dreambooth.config import DreamBoothConfig
-    from tlab_diffusion.dreambooth.preflight import preflight
-    from tlab_diffusion.dreambooth.progress import show
-    from tlab_diffusion.dreambooth.runs import run, usual_evaluations
+    from tlab_diffusion.dreambooth.preflight.checks import preflight
+    from tlab_diffusion.dreambooth.report.console import show
+    from tlab_diffusion.dreambooth.run import run, usual_evaluations
 
     config = DreamBoothConfig(**settings)
     if evaluate_every is None:
@@ -295,9 +295,9 @@ def grid(
         "resume": resume,
     }
     from tlab_diffusion.dreambooth.config import DreamBoothConfig
-    from tlab_diffusion.dreambooth.grid.progress import show_grid
+    from tlab_diffusion.dreambooth.grid.console import show_grid
     from tlab_diffusion.dreambooth.grid.search import preflight_grid, search
-    from tlab_diffusion.dreambooth.measures import Counts
+    from tlab_diffusion.dreambooth.measures.result import Counts
 
     config = DreamBoothConfig(**settings)
     counts = Counts(per_prompt=num)
@@ -330,8 +330,8 @@ def evaluate(
         if file.is_dir() or not there.exists() or not os.access(there, os.W_OK):
             expected = "a file in a folder of yours that exists"
             raise InputError("--json", got=str(file), expected=expected)
-    from tlab_diffusion.dreambooth.checkpoint import taught
-    from tlab_diffusion.dreambooth.evaluate import evaluate as measured
+    from tlab_diffusion.dreambooth.checkpoint.resume import taught
+    from tlab_diffusion.dreambooth.measures.compare import evaluate as measured
 
     _, word = taught(Path(model))
     if word not in (None, identifier):

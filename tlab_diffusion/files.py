@@ -13,7 +13,7 @@ GO_ON = "Make room and go on with --resume; the newest checkpoint is whole."
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     r"""Write a file beside its place, and move it there when it is complete.
 
     A kill at any time leaves the old file or the new one, never half of one.
@@ -31,7 +31,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def room(folder: Path, name: str = "output", fix: str = GO_ON) -> Iterator[None]:
+def as_input_error(folder: Path, name: str = "output", fix: str = GO_ON) -> Iterator[None]:
     r"""Say in one line that something could not be written, as on a full disk.
 
     Args:
@@ -50,7 +50,7 @@ def room(folder: Path, name: str = "output", fix: str = GO_ON) -> Iterator[None]
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     r"""Keep other processes of this machine from making the same file at the same time.
 
     Args:
@@ -59,7 +59,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         InputError: if it cannot be written.
     """
-    with room(path.parent, "cache", "Make room there; what is kept already is whole."):
+    with as_input_error(path.parent, "cache", "Make room there; what is kept already is whole."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             yield

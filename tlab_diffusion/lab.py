@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.files import whole
+from tlab_diffusion.files import atomic_write
 
 
 def find_course() -> Path:
@@ -33,7 +33,7 @@ def copy_missing(course: Path) -> list[Path]:
     for lesson in sorted((course / "lessons").glob("*.ipynb")):
         own = work / lesson.name
         if not own.exists():
-            with whole(own) as draft:
+            with atomic_write(own) as draft:
                 shutil.copyfile(lesson, draft)
             copied.append(own)
     return copied

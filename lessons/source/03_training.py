@@ -24,8 +24,9 @@ from tlab_diffusion import plots
 from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
 from tlab_diffusion.course.tasks import pixel_cats, smile
 from tlab_diffusion.course.widgets import training_view
-from tlab_diffusion.diffusion import losses, process, samplers, schedules, training, unet
+from tlab_diffusion.diffusion import losses, process, samplers, schedules, unet
 from tlab_diffusion.diffusion.points import PointNet
+from tlab_diffusion.training import ema, loop
 
 POINT_STEPS = 800  # steps of training, for each network for points
 PICTURE_STEPS = 300  # steps of training for the U-Net; 1000 give much prettier cats
@@ -168,7 +169,7 @@ for _ in range(20):
 
 # %% [markdown]
 r"""
-The package's `training.train` is the same loop, written as a **generator**: it hands back control after every step, so that whoever calls it can draw, measure, save, or stop. **Check**: from the same seeds, the same losses.
+The package's `training.loop.train` is the same loop, written as a **generator**: it hands back control after every step, so that whoever calls it can draw, measure, save, or stop. **Check**: from the same seeds, the same losses.
 """
 
 
@@ -184,7 +185,7 @@ def train_points(model, steps, learning_rate=3e-3, ema_decay=0.99):
     generator = torch.Generator().manual_seed(2)
     batches = (mixture.sample(256, generator) for _ in range(steps))
     options = {"learning_rate": learning_rate, "ema_decay": ema_decay, "generator": generator}
-    return training.train(model, batches, alpha_bar, **options)
+    return loop.train(model, batches, alpha_bar, **options)
 
 
 by_package = [step.loss for step in train_points(fresh(), 20)]
@@ -346,7 +347,7 @@ for decay in (0.9, 0.99, 0.999):
     average = [torch.zeros(1)]
     steps = round(1 / (1 - decay))
     for _ in range(steps):
-        average = training.ema_update(average, [torch.ones(1)], decay)
+        average = ema.ema_update(average, [torch.ones(1)], decay)
     print(f"decay {decay}: after {steps:4} steps {average[0].item():.2f}")
 
 # %% [markdown]
@@ -530,7 +531,7 @@ torch.manual_seed(0)
 net = unet.UNet(3, channels=(32, 64))
 generator = torch.Generator().manual_seed(0)
 batches = (cats[torch.randint(len(cats), (16,), generator=generator)] for _ in range(PICTURE_STEPS))
-trainer = training.train(
+trainer = loop.train(
     net,
     batches,
     picture_bar,

@@ -29,18 +29,19 @@ from tlab_diffusion.course.stored import METHODS, load_settings, load_sheet, loa
 from tlab_diffusion.course.tasks import smile
 from tlab_diffusion.course.widgets import before_after
 from tlab_diffusion.diffusion import process, schedules
-from tlab_diffusion.dreambooth import identity, loss
-from tlab_diffusion.dreambooth.across import average, differences
-from tlab_diffusion.dreambooth.drawing import few_step_sample
-from tlab_diffusion.dreambooth.judges import shipped_judges
-from tlab_diffusion.dreambooth.uses import ten_prompts
+from tlab_diffusion.dreambooth.measures.prompts import ten_prompts
+from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
+from tlab_diffusion.dreambooth.measures.subjects import average, differences
+from tlab_diffusion.dreambooth.training import loss
+from tlab_diffusion.evaluation import identity
+from tlab_diffusion.evaluation.encoders import shipped_encoders
 from tlab_diffusion.picturebook import random_scene, render, subject_pictures, subject_scene
 from tlab_diffusion.pipelines import load
 
 STEPS = 15  # of every sampling run in this lesson
 
 pipeline = load("picturebook")
-draw = few_step_sample(pipeline, steps=STEPS)
+draw = fast_sampler(pipeline, steps=STEPS)
 references = np.stack(subject_pictures("pip"))
 plots.picture_strip(references, 5 * [""], title="The subject: five pictures of Pip")
 
@@ -371,7 +372,7 @@ image_similarity = reference("metrics.image_similarity")
 prompt_similarity = reference("metrics.prompt_similarity")
 diversity = reference("metrics.diversity")
 
-judges = shipped_judges()
+judges = shipped_encoders()
 pip = identity.cast_target("pip")
 asked = ten_prompts("zwx", "robot", pip.places, pip.colour)
 expected = [prompt.expected for prompt in asked]

@@ -50,7 +50,7 @@ A new meaning needs a word to hold it. The word should be **one token**, so that
 """
 
 # %% tags=["nbval-check-output"]
-from tlab_diffusion.dreambooth.tokens import token_report
+from tlab_diffusion.dreambooth.data.identifier import token_report
 
 for word in ("zwx", "red", "sparkletail"):
     print(token_report(original.tokenizer, word, f"a {word} robot", "a robot"), end="\n\n")
@@ -83,10 +83,10 @@ We take `zwx`. (People often take `sks`. In Stable Diffusion's vocabulary it is 
 """
 
 # %%
-from tlab_diffusion.dreambooth.drawing import few_step_sample
+from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
 
 IDENTIFIER, CLASS_NOUN = "zwx", "robot"
-draw_original = few_step_sample(original)
+draw_original = fast_sampler(original)
 plots.picture_strip(
     draw_original(5 * [f"a {IDENTIFIER} {CLASS_NOUN}"], seed=0),
     5 * [""],
@@ -117,7 +117,7 @@ Image.fromarray(np.rot90(references[1])).save(folder / "pip-2.png", exif=TURN_ME
 Image.fromarray(references[0]).save(folder / "pip-6.jpg", quality=60)
 
 # %% tags=["nbval-check-output"]
-from tlab_diffusion.dreambooth.images import audit
+from tlab_diffusion.dreambooth.data.images import audit
 
 found = audit(folder, resolution=64)
 for finding in found.findings:
@@ -142,7 +142,7 @@ All settings are one object. What you leave out suits the model: for `pictureboo
 
 # %% tags=["nbval-check-output"]
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.preflight import preflight
+from tlab_diffusion.dreambooth.preflight.checks import preflight
 
 try:
     preflight(
@@ -220,8 +220,8 @@ First the original model draws its hundred robots, which stand for "what the cla
 """
 
 # %%
-from tlab_diffusion.dreambooth.runs import Evaluated, evaluator_of, run
-from tlab_diffusion.dreambooth.trade_off import Point, trade_off
+from tlab_diffusion.dreambooth.measures.selection import Point, trade_off
+from tlab_diffusion.dreambooth.run import Evaluated, evaluator_of, run
 
 points = []
 for event in run(ready.config, ready.pictures, evaluate_every=STEPS // 4):
@@ -353,7 +353,7 @@ The still picture is of lesson 07's model at its *last* step, and of other promp
 
 # %%
 tuned = load(config.output)
-draw_tuned = few_step_sample(tuned)
+draw_tuned = fast_sampler(tuned)
 asked = [
     "a zwx robot on the moon",
     "a zwx robot in the snow wearing a crown",
@@ -381,12 +381,12 @@ The paper names six uses. Here is each of them: ten prompts, one picture each, n
 """
 
 # %%
-from tlab_diffusion.dreambooth.identity import cast_target
-from tlab_diffusion.dreambooth.judges import shipped_judges
-from tlab_diffusion.dreambooth.scores import Scorer
-from tlab_diffusion.dreambooth.uses import prompts_for
+from tlab_diffusion.dreambooth.measures.prompts import prompts_for
+from tlab_diffusion.dreambooth.measures.scoring import Scorer
+from tlab_diffusion.evaluation.encoders import shipped_encoders
+from tlab_diffusion.evaluation.identity import cast_target
 
-scorer = Scorer(cast_target("pip"), shipped_judges())
+scorer = Scorer(cast_target("pip"), shipped_encoders())
 
 
 def show(use, title):
@@ -506,7 +506,8 @@ What does it need? We can count before anything is downloaded, as the preflight 
 # %%
 from diffusers import UNet2DConditionModel
 
-from tlab_diffusion.dreambooth import cost, lora
+from tlab_diffusion.dreambooth.methods import lora
+from tlab_diffusion.dreambooth.preflight import cost
 
 SD_PARTS = {  # how many numbers the parts of Stable Diffusion 1.5 have
     "text_encoder": cost.Part(123_060_480, 4),

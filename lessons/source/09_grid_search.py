@@ -26,7 +26,7 @@ from tlab_diffusion.course import check, hint, progress, reference, snippets, so
 from tlab_diffusion.course.stored import load_grid
 from tlab_diffusion.course.widgets import results_browser, trade_off_explorer
 from tlab_diffusion.course.widgets.trade_off import one_row
-from tlab_diffusion.dreambooth.grid.record import in_words
+from tlab_diffusion.dreambooth.grid.result import in_words
 from tlab_diffusion.picturebook import subject_pictures
 
 STEPS = (10, 20)  # where the small grid of section 7 is measured; its trainings end at the last
@@ -405,7 +405,7 @@ Here is a very small one, live: two learning rates, measured after 10 and after 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.grid.search import search
 from tlab_diffusion.dreambooth.grid.worker import Measured
-from tlab_diffusion.dreambooth.measures import Counts
+from tlab_diffusion.dreambooth.measures.result import Counts
 
 home = Path(tempfile.mkdtemp())
 config = DreamBoothConfig(

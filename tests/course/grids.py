@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tlab_diffusion.course.stored import StoredGrid
-from tlab_diffusion.dreambooth.grid.record import Grid, Place, new_cell, pictures_file
-from tlab_diffusion.dreambooth.intervals import Interval
-from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.strips import save_strip
+from tlab_diffusion.dreambooth.grid.result import Grid, Place, new_cell, pictures_file
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
+from tlab_diffusion.evaluation.statistics import Interval
 
 PROMPTS = ["a zwx robot on the moon", "a zwx robot in the snow", "a robot"]
 RATES, STEPS = [1e-4, 3e-4], [100, 400, 1000]

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from tlab_diffusion.course.stored import METHODS
-from tlab_diffusion.dreambooth.intervals import Interval
-from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.evaluation.statistics import Interval
 from tlab_diffusion.picturebook import SUBJECTS
 
 SAMPLES = ("dino", "clip_i", "clip_t", "copies", "identity", "obeyed", "place", "div")

@@ -13,7 +13,7 @@ from tlab_diffusion.course.comparison import (
     table_4,
 )
 from tlab_diffusion.course.stored import METHODS
-from tlab_diffusion.dreambooth.intervals import Interval
+from tlab_diffusion.evaluation.statistics import Interval
 from tlab_diffusion.picturebook import SUBJECTS
 
 ALL = (table_1, table_3, table_4)

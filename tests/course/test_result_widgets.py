@@ -11,9 +11,9 @@ from tests.course import grids
 from tlab_diffusion.course.stored import StoredGrid
 from tlab_diffusion.course.widgets import before_after, results_browser, trade_off_explorer
 from tlab_diffusion.course.widgets.trade_off import one_row
-from tlab_diffusion.dreambooth.grid.record import Place
-from tlab_diffusion.dreambooth.run_log import RunLog
-from tlab_diffusion.dreambooth.trade_off import Point
+from tlab_diffusion.dreambooth.grid.result import Place
+from tlab_diffusion.dreambooth.measures.selection import Point
+from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.errors import InputError
 
 SHORT = {1e-4: "1e-4", 3e-4: "3e-4"}

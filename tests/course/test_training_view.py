@@ -11,9 +11,9 @@ from PIL import Image
 from tlab_diffusion.course import tasks
 from tlab_diffusion.course.widgets import training, training_view
 from tlab_diffusion.diffusion.mixture import GaussianMixture
-from tlab_diffusion.diffusion.training import train
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots.training_panels import mosaic
+from tlab_diffusion.training.loop import train
 
 
 @pytest.fixture

@@ -10,14 +10,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.models.embeddings import get_timestep_embedding
 from diffusers.training_utils import compute_snr
 
-from tlab_diffusion.diffusion import (
-    losses,
-    parameterization,
-    process,
-    samplers,
-    schedules,
-    unet,
-)
+from tlab_diffusion.diffusion import losses, parameterization, process, samplers, schedules, unet
 
 SCHEDULES = {
     "linear": schedules.linear_betas,

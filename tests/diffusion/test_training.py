@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from tlab_diffusion.diffusion import losses, schedules, training, unet
+from tlab_diffusion.diffusion import losses, schedules, unet
 from tlab_diffusion.diffusion.mixture import GaussianMixture
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.training import loop
 
 ALPHAS_CUMPROD = schedules.alphas_cumprod(schedules.linear_betas(100, 1e-3, 0.15))
 MIXTURE = GaussianMixture(
@@ -36,7 +37,7 @@ def run(steps, seed=0):
     generator = torch.Generator().manual_seed(seed)
     model = PointModel()
     batches = (MIXTURE.sample(256, generator) for _ in range(steps))
-    yield from training.train(model, batches, ALPHAS_CUMPROD, generator=generator)
+    yield from loop.train(model, batches, ALPHAS_CUMPROD, generator=generator)
 
 
 def test_training_approaches_the_exact_denoiser():
@@ -63,15 +64,15 @@ def test_the_caller_may_stop():
 def test_a_loss_that_is_not_finite_stops_with_its_step():
     batches = [torch.zeros(4, 2), torch.full((4, 2), float("nan"))]
     with pytest.raises(InputError, match="nan at step 2"):
-        list(training.train(PointModel(), batches, ALPHAS_CUMPROD))
+        list(loop.train(PointModel(), batches, ALPHAS_CUMPROD))
 
 
 def test_ema_by_hand_and_in_the_long_run():
     ema, params = [torch.tensor([1.0, 2.0])], [torch.tensor([3.0, 6.0])]
-    torch.testing.assert_close(training.ema_update(ema, params, 0.75)[0], torch.tensor([1.5, 3.0]))
+    torch.testing.assert_close(ema.ema_update(ema, params, 0.75)[0], torch.tensor([1.5, 3.0]))
     assert ema[0].tolist() == [1.0, 2.0]
     for _ in range(200):
-        ema = training.ema_update(ema, params, 0.9)
+        ema = ema.ema_update(ema, params, 0.9)
     torch.testing.assert_close(ema[0], params[0])
 
 
@@ -119,7 +120,7 @@ def record(steps=20, **options):
     model = Recorder()
     batches = [torch.full((64, 2), 0.3)] * steps
     generator = torch.Generator().manual_seed(0)
-    done = list(training.train(model, batches, ALPHAS_CUMPROD, generator=generator, **options))
+    done = list(loop.train(model, batches, ALPHAS_CUMPROD, generator=generator, **options))
     return model, done
 
 
@@ -157,7 +158,7 @@ def test_one_step_is_adamw_on_the_loss_that_was_asked_for(prediction_type):
 def test_the_averaged_model_follows_the_formula_and_takes_no_gradient():
     model, done = Recorder(), []
     average, batches = model.weight.item(), [torch.full((64, 2), 0.3)] * 30
-    for step in training.train(model, batches, ALPHAS_CUMPROD, ema_decay=0.5):
+    for step in loop.train(model, batches, ALPHAS_CUMPROD, ema_decay=0.5):
         decay = min(0.5, step.step / (step.step + 10))
         average = decay * average + (1 - decay) * model.weight.item()
         assert step.ema_model.weight.item() == pytest.approx(average, rel=1e-5)
@@ -166,7 +167,7 @@ def test_the_averaged_model_follows_the_formula_and_takes_no_gradient():
     assert not ema.training
     assert not ema.weight.requires_grad
     assert ema.calls == model.calls == 30
-    assert not training.ema_update([torch.ones(1)], [model.weight], 0.5)[0].requires_grad
+    assert not ema.ema_update([torch.ones(1)], [model.weight], 0.5)[0].requires_grad
 
 
 def test_bad_arguments_of_training():
@@ -175,9 +176,9 @@ def test_bad_arguments_of_training():
     with pytest.raises(InputError, match=r"weights: got shape \(3,\), expected \(100,\)"):
         record(1, weights=torch.ones(3))
     with pytest.raises(InputError, match="batch: got dtype torch.uint8"):
-        list(training.train(Recorder(), [torch.zeros(2, 2, dtype=torch.uint8)], ALPHAS_CUMPROD))
+        list(loop.train(Recorder(), [torch.zeros(2, 2, dtype=torch.uint8)], ALPHAS_CUMPROD))
     with pytest.raises(InputError, match="batch: got list, expected a torch tensor"):
-        list(training.train(Recorder(), [[torch.zeros(2, 2)]], ALPHAS_CUMPROD))
+        list(loop.train(Recorder(), [[torch.zeros(2, 2)]], ALPHAS_CUMPROD))
 
 
 def test_attention_knows_no_places_and_unet_no_neighbours():

@@ -19,15 +19,15 @@ import pytest
 
 from tests.dreambooth.standin import hashed_sample, pixel_judges
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config
-from tlab_diffusion.dreambooth import evaluator
 from tlab_diffusion.dreambooth.grid import search as grid_search
 from tlab_diffusion.dreambooth.grid import worker
-from tlab_diffusion.dreambooth.grid.folder import GridFolder
-from tlab_diffusion.dreambooth.grid.page import table
-from tlab_diffusion.dreambooth.grid.record import Grid
+from tlab_diffusion.dreambooth.grid.report import table
+from tlab_diffusion.dreambooth.grid.result import Grid
 from tlab_diffusion.dreambooth.grid.search import search
+from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.dreambooth.grid.worker import Training
-from tlab_diffusion.dreambooth.measures import Counts
+from tlab_diffusion.dreambooth.measures import evaluator
+from tlab_diffusion.dreambooth.measures.result import Counts
 
 RATES, STEPS = [1e-3, 1e-4], [2, 5, 3]
 COUNTS = Counts(per_prompt=1, per_class=8)
@@ -37,8 +37,8 @@ COUNTS = Counts(per_prompt=1, per_class=8)
 def stand_ins():
     """In place of what takes time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "few_step_sample", hashed_sample)
-        patch.setattr(evaluator, "suitable_judges", pixel_judges)
+        patch.setattr(worker, "fast_sampler", hashed_sample)
+        patch.setattr(evaluator, "suitable_encoders", pixel_judges)
         patch.setattr(grid_search, "write_page", write_table)
         yield
 

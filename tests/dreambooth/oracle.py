@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from tlab_diffusion.dreambooth.judges import Judges
+from tlab_diffusion.evaluation.encoders import Encoders
 from tlab_diffusion.picturebook import (
     FACTORS,
     SUBJECTS,
@@ -48,7 +48,7 @@ class Oracle:
         return np.stack([self.render(scene) for scene in scenes])
 
     def judges(self):
-        return Judges(self.identity, self.image, self.text, self.recognise)
+        return Encoders(self.identity, self.image, self.text, self.recognise)
 
     def scenes(self, pictures):
         return [self.truth[picture.tobytes()] for picture in pictures]

@@ -5,7 +5,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from tlab_diffusion.dreambooth.judges import Judges
+from tlab_diffusion.evaluation.encoders import Encoders
 
 
 def hashed_sample(pipeline, after_each=lambda: None):
@@ -39,4 +39,4 @@ def pixel_judges(*_):
     def words(captions):
         return text(captions).float().repeat(1, 4)
 
-    return Judges(features, features, words, name="a few pixels")
+    return Encoders(features, features, words, name="a few pixels")

@@ -8,9 +8,10 @@ import torch
 
 from tests.dreambooth.tiny import PICTURES, new_config, run
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth import caches
+from tlab_diffusion.dreambooth.cache import latents as caches
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import embed
+from tlab_diffusion.training import fingerprint
 
 
 class Counting:
@@ -70,17 +71,17 @@ def test_a_damaged_file_is_made_again(tmp_path, vae):
 
 def test_a_fingerprint_knows_every_weight():
     unet = tiny_pipeline().unet
-    before = caches.fingerprint([unet])
-    assert caches.fingerprint([copy.deepcopy(unet)]) == before
+    before = fingerprint.weights_fingerprint([unet])
+    assert fingerprint.weights_fingerprint([copy.deepcopy(unet)]) == before
     other = copy.deepcopy(unet)
     weight = other.conv_out.bias.data
     weight[0] = torch.nextafter(weight[0], torch.tensor(1.0))
     names = {
         before,
-        caches.fingerprint([other]),
-        caches.fingerprint([unet.to(torch.float32), other]),
+        fingerprint.weights_fingerprint([other]),
+        fingerprint.weights_fingerprint([unet.to(torch.float32), other]),
     }
-    assert len(names | {caches.fingerprint([copy.deepcopy(unet).bfloat16()])}) == 4
+    assert len(names | {fingerprint.weights_fingerprint([copy.deepcopy(unet).bfloat16()])}) == 4
 
 
 def test_a_models_fingerprint_knows_the_numbers_of_its_words():
@@ -113,8 +114,8 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, vae):
 def test_keys_tell_values_apart():
     a = np.zeros((2, 3), np.uint8)
     values = [("a", "b"), ("ab",), (1, 2), (12,), (1.0, 2), (a,), (a.T,), (a.astype(np.int8),)]
-    assert len({caches.key(*each) for each in values}) == len(values)
-    assert caches.key(a.T) == caches.key(np.ascontiguousarray(a.T))
+    assert len({fingerprint.content_key(*each) for each in values}) == len(values)
+    assert fingerprint.content_key(a.T) == fingerprint.content_key(np.ascontiguousarray(a.T))
 
 
 @pytest.mark.parametrize("train_text_encoder", [False, True])

@@ -11,10 +11,11 @@ import torch
 from filelock import FileLock
 
 from tests.dreambooth.tiny import PICTURES, new_config, run, state_of
-from tlab_diffusion.dreambooth import caches, checkpoint, trainer
-from tlab_diffusion.dreambooth.draws import check_shares
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.data.batches import check_shares
+from tlab_diffusion.dreambooth.training import trainer
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.training import checkpoints, fingerprint
 
 FACTS = {"pictures": "abc", "arithmetic": "fp32"}
 
@@ -128,7 +129,7 @@ def test_a_run_that_was_killed_before_its_record_is_in_nobodys_way(tmp_path):
 def test_one_run_at_a_time_in_a_folder(tmp_path):
     config, cache = new_config(tmp_path / "out"), tmp_path / "cache"
     run(config, cache, steps=3)  # the second is saved
-    name = caches.key(str(config.output.resolve()))
+    name = fingerprint.content_key(str(config.output.resolve()))
     with FileLock(cache / "runs" / f"{name}.lock"):  # another process' run
         before = sorted(config.output.rglob("*"))
         with pytest.raises(InputError, match="output: got a run that is at work in .*out"):
@@ -149,7 +150,7 @@ def test_a_full_disk_is_one_line_where_results_are_written(tmp_path, monkeypatch
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_tuned", full)
+        patch.setattr(trainer, "export_pipeline", full)
         with pytest.raises(InputError, match="output: got what could not be .*no space left"):
             run(config, cache, resume=True)
     with monkeypatch.context() as patch, pytest.raises(InputError, match="room in .*another"):
@@ -247,7 +248,7 @@ def test_a_damaged_record_is_one_line(tmp_path, damage):
 def test_another_model_under_the_same_name_is_refused(tmp_path, monkeypatch):
     config = new_config(tmp_path / "out", max_steps=2)
     run(config, tmp_path / "cache")
-    monkeypatch.setattr(trainer.caches, "model_fingerprint", lambda pipeline: "another")
+    monkeypatch.setattr(trainer.latents, "model_fingerprint", lambda pipeline: "another")
     before = state_of(config)
     with pytest.raises(InputError, match="weights: got 'another'"):
         run(dataclasses.replace(config, max_steps=3), tmp_path / "cache", resume=True)

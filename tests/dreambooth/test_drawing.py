@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth import drawing
-from tlab_diffusion.dreambooth.drawing import few_step_sample, usual_guidance
+from tlab_diffusion.dreambooth.measures import sampling
+from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale, fast_sampler
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import sample
 
@@ -18,11 +18,11 @@ TEXTS = ["a sks robot on the moon", "a robot"]
 
 @pytest.fixture
 def in_float32(monkeypatch):
-    monkeypatch.setattr(drawing, "autocast", lambda device: nullcontext())
+    monkeypatch.setattr(sampling, "autocast", lambda device: nullcontext())
 
 
 def test_the_same_seed_is_the_same_picture_whatever_else_is_asked():
-    draw = few_step_sample(tiny_pipeline(), steps=2)
+    draw = fast_sampler(tiny_pipeline(), steps=2)
     before = torch.random.get_rng_state()
     pictures = draw(TEXTS, 3)
     assert pictures.shape == (2, 64, 64, 3) and pictures.dtype == np.uint8
@@ -33,15 +33,15 @@ def test_the_same_seed_is_the_same_picture_whatever_else_is_asked():
 
 def test_two_models_start_from_the_same_noise(monkeypatch):
     asked = []
-    solver = drawing.dpm_solver_pp_2m
+    solver = sampling.dpm_solver_pp_2m
 
     def noted(model, x_T, *arguments, **options):
         asked.append(x_T)
         return solver(model, x_T, *arguments, **options)
 
-    monkeypatch.setattr(drawing, "dpm_solver_pp_2m", noted)
+    monkeypatch.setattr(sampling, "dpm_solver_pp_2m", noted)
     for texts in (TEXTS, ["another", "prompt", "or more"]):
-        few_step_sample(tiny_pipeline(), steps=1)(texts, 5)
+        fast_sampler(tiny_pipeline(), steps=1)(texts, 5)
     assert torch.equal(asked[0], asked[1][:2])
     assert not torch.equal(asked[0][0], asked[0][1])
 
@@ -54,17 +54,17 @@ def test_large_models_draw_few_pictures_at_a_time(monkeypatch, side, num):
         batches.append(batch_size)
         return [np.zeros((8, 8, 3), np.uint8) for _ in texts]
 
-    monkeypatch.setattr(drawing, "sample", noted)
+    monkeypatch.setattr(sampling, "sample", noted)
     unet = SimpleNamespace(config=SimpleNamespace(sample_size=side))
     cpu = torch.device("cpu")
-    few_step_sample(SimpleNamespace(unet=unet, vae_scale_factor=8, device=cpu))(TEXTS, 0)
+    fast_sampler(SimpleNamespace(unet=unet, vae_scale_factor=8, device=cpu))(TEXTS, 0)
     assert batches == [num]
 
 
 def test_all_texts_are_drawn_however_few_fit(monkeypatch, in_float32):
     def drawn(at_once):
-        monkeypatch.setattr(drawing, "PLACES_AT_ONCE", at_once * 16**2)
-        return few_step_sample(tiny_pipeline(), steps=2, after_each=lambda: calls.append(1))(
+        monkeypatch.setattr(sampling, "PLACES_AT_ONCE", at_once * 16**2)
+        return fast_sampler(tiny_pipeline(), steps=2, after_each=lambda: calls.append(1))(
             ["a robot", "a cat", "a dog"], 0
         )
 
@@ -78,7 +78,7 @@ def test_its_few_steps_come_nearer_to_many_than_as_many_of_ddim(in_float32):
     tiny = tiny_pipeline()
     settings = {"seed": 1, "guidance_scale": 1.0}
     many, same = (np.stack(list(sample(tiny, TEXTS, steps=n, **settings))) for n in (200, 8))
-    few = few_step_sample(tiny, steps=8, guidance_scale=1.0)(TEXTS, 1)
+    few = fast_sampler(tiny, steps=8, guidance_scale=1.0)(TEXTS, 1)
     assert difference(few, many) < difference(same, many)
 
 
@@ -86,8 +86,8 @@ def test_half_precision_changes_hardly_a_level(monkeypatch):
     pictures = []
     for enabled in (True, False):
         half = torch.autocast("cpu", torch.bfloat16, enabled=enabled)
-        monkeypatch.setattr(drawing, "autocast", lambda device, half=half: half)
-        pictures.append(few_step_sample(tiny_pipeline(), guidance_scale=5.0)(TEXTS, 0))
+        monkeypatch.setattr(sampling, "autocast", lambda device, half=half: half)
+        pictures.append(fast_sampler(tiny_pipeline(), guidance_scale=5.0)(TEXTS, 0))
     assert 0 < difference(*pictures) < 2
 
 
@@ -96,8 +96,8 @@ def test_without_guidance_one_question_a_step():
     tiny = tiny_pipeline()
     hook = tiny.unet.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     try:
-        few_step_sample(tiny, steps=2, guidance_scale=1.0)(TEXTS, 0)
-        few_step_sample(tiny, steps=2)(TEXTS, 0)
+        fast_sampler(tiny, steps=2, guidance_scale=1.0)(TEXTS, 0)
+        fast_sampler(tiny, steps=2)(TEXTS, 0)
     finally:
         hook.remove()
     assert sizes == [2, 2, 4, 4]
@@ -106,16 +106,16 @@ def test_without_guidance_one_question_a_step():
 def test_guidance_left_out_suits_the_side(in_float32):
     tiny = tiny_pipeline()
     left_out, said, other = (
-        few_step_sample(tiny, steps=2, **scale)(TEXTS, 0)
+        fast_sampler(tiny, steps=2, **scale)(TEXTS, 0)
         for scale in ({}, {"guidance_scale": 10.0}, {"guidance_scale": 7.5})
     )
     assert np.array_equal(left_out, said) and not np.array_equal(left_out, other)
-    assert [usual_guidance(side) for side in (64, 128, 512)] == [10, 10, 7.5]
+    assert [default_guidance_scale(side) for side in (64, 128, 512)] == [10, 10, 7.5]
 
 
 def test_bad_numbers_are_refused():
     with pytest.raises(InputError, match="steps"):
-        few_step_sample(tiny_pipeline(), steps=0)(TEXTS, 0)
+        fast_sampler(tiny_pipeline(), steps=0)(TEXTS, 0)
 
 
 def difference(one, other):

@@ -7,8 +7,9 @@ import torch
 from diffusers.training_utils import compute_snr
 
 from tests.dreambooth.tiny import new_config
-from tlab_diffusion.dreambooth.draws import ORDER, PRIOR, SAMPLE, TrainingSet, picture_at, stream
+from tlab_diffusion.dreambooth.data.batches import ORDER, PRIOR, SAMPLE, TrainingSet, picture_at
 from tlab_diffusion.pretraining.networks import new_scheduler
+from tlab_diffusion.training.generators import generator_for
 
 SCHEDULER = new_scheduler()
 
@@ -107,7 +108,7 @@ def test_streams_do_not_meet():
     numbers = [(ORDER, half, epoch) for half in (0, 1) for epoch in (0, 1)]
     numbers += [(SAMPLE, step, number) for step in (1, 2) for number in (0, 1)]
     numbers += [(PRIOR, number) for number in (0, 1)]
-    drawn = {float(torch.rand((), generator=stream(s, *n))) for n in numbers for s in (0, 1)}
+    drawn = {float(torch.rand((), generator=generator_for(s, *n))) for n in numbers for s in (0, 1)}
     assert len(drawn) == 20
-    first, again = (torch.randn(5, generator=stream(3, SAMPLE, 1, 0)) for _ in range(2))
+    first, again = (torch.randn(5, generator=generator_for(3, SAMPLE, 1, 0)) for _ in range(2))
     assert torch.equal(first, again)

@@ -13,12 +13,12 @@ from tests.dreambooth.standin import hashed_sample, pixel_judges
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
-from tlab_diffusion.dreambooth import evaluate as module
-from tlab_diffusion.dreambooth import evaluator
-from tlab_diffusion.dreambooth.evaluate import Evaluation, evaluate
-from tlab_diffusion.dreambooth.hub_judges import suitable_judges
-from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.measures import compare as module
+from tlab_diffusion.dreambooth.measures import evaluator
+from tlab_diffusion.dreambooth.measures.compare import Evaluation, evaluate
+from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.hub_encoders import suitable_encoders
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load
 
@@ -45,8 +45,8 @@ def tuned(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "few_step_sample", hashed_sample)
-    monkeypatch.setattr(evaluator, "suitable_judges", pixel_judges)
+    monkeypatch.setattr(module, "fast_sampler", hashed_sample)
+    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_judges)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_textual_inversion_is_asked_without_the_noun(tuned, pictures, tmp_path, 
         draw = hashed_sample(pipeline, **options)
         return lambda texts, seed: asked.extend(texts) or draw(texts, seed)
 
-    monkeypatch.setattr(module, "few_step_sample", noted)
+    monkeypatch.setattr(module, "fast_sampler", noted)
     record = tuned / "run.json"
     record.write_text(json.dumps({"settings": {"method": "textual-inversion"}}))
     try:
@@ -197,18 +197,18 @@ def test_the_verdict_names_what_lacks():
 
 
 def test_large_pictures_without_the_hub_are_judged_small(monkeypatch):
-    from tlab_diffusion.dreambooth import hub_judges
+    from tlab_diffusion.evaluation import hub_encoders
 
     def not_there():
         raise InputError("judges", got="nothing", expected="something")
 
-    monkeypatch.setattr(hub_judges, "hub_judges", not_there)
-    assert suitable_judges(64).recognise is not None
-    judges = suitable_judges(128)
+    monkeypatch.setattr(hub_encoders, "hub_encoders", not_there)
+    assert suitable_encoders(64).recognise is not None
+    judges = suitable_encoders(128)
     assert judges.recognise is None and "cannot be had" in judges.name
     small = np.stack(subject_pictures("pip"))
     large = small.repeat(2, axis=1).repeat(2, axis=2)
-    alike = (judges.identity(large) * suitable_judges(64).identity(small)).sum(dim=1)
+    alike = (judges.identity(large) * suitable_encoders(64).identity(small)).sum(dim=1)
     assert (alike > 0.98).all()  # the same pictures, larger
-    monkeypatch.setattr(hub_judges, "hub_judges", lambda: replace(judges, name="CLIP and DINO"))
-    assert suitable_judges(512).name == "CLIP and DINO"
+    monkeypatch.setattr(hub_encoders, "hub_encoders", lambda: replace(judges, name="CLIP and DINO"))
+    assert suitable_encoders(512).name == "CLIP and DINO"

@@ -19,17 +19,17 @@ from tests.dreambooth.standin import hashed_sample
 from tests.dreambooth.test_checkpoint import full_disk
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.course.stored import load_grid
-from tlab_diffusion.dreambooth.evaluator import Evaluator
-from tlab_diffusion.dreambooth.grid import folder as grid_folder
+from tlab_diffusion.dreambooth.grid import store as grid_folder
 from tlab_diffusion.dreambooth.grid import study as grid_study
 from tlab_diffusion.dreambooth.grid import worker
-from tlab_diffusion.dreambooth.grid.folder import GridFolder
-from tlab_diffusion.dreambooth.grid.record import Place
+from tlab_diffusion.dreambooth.grid.result import Place
 from tlab_diffusion.dreambooth.grid.search import Complete, search
+from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.dreambooth.grid.study import GridStudy
 from tlab_diffusion.dreambooth.grid.worker import Measured, Training
-from tlab_diffusion.dreambooth.runs import evaluator_of
-from tlab_diffusion.dreambooth.trainer import Finished, Loaded, TrainStep, train
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
+from tlab_diffusion.dreambooth.run import evaluator_of
+from tlab_diffusion.dreambooth.training.trainer import Finished, Loaded, TrainStep, train
 from tlab_diffusion.errors import InputError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -175,7 +175,7 @@ def test_a_killed_search_goes_on(straight, cache, events):
     [
         (GridFolder, "_write", 1),
         (GridFolder, "_write", 2),
-        (grid_folder, "save_tuned", 1),
+        (grid_folder, "export_pipeline", 1),
         (grid_folder, "save_strip", 3),
         (GridFolder, "_write", 4),
         (GridFolder, "drop_training", 2),

@@ -9,8 +9,8 @@ from PIL import Image
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
 from tlab_diffusion.dreambooth.grid import search as grid_search
-from tlab_diffusion.dreambooth.grid.folder import GridFolder
 from tlab_diffusion.dreambooth.grid.search import _gpus, preflight_grid
+from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
 
@@ -127,7 +127,7 @@ def test_more_workers_than_memory_holds_are_refused(subject, tmp_path, monkeypat
 
     assert found(1).config.output == tmp_path / "grid"
     needed = found(1).estimate.memory
-    monkeypatch.setattr("tlab_diffusion.dreambooth.cost.free_memory", lambda _: int(2.5 * needed))
+    monkeypatch.setattr("tlab_diffusion.training.hardware.free_memory", lambda _: int(2.5 * needed))
     monkeypatch.setattr(grid_search, "_gpus", lambda: [])
     found(2)
     with pytest.raises(InputError, match="workers: got 3, which need .* MiB"):

@@ -9,11 +9,11 @@ from PIL import Image
 
 from tests.course.grids import BEST, NUMBERS, PROMPTS, new_grid, pictures
 from tests.dreambooth.test_checkpoint import full_disk
-from tlab_diffusion.dreambooth.grid.folder import GridFolder
-from tlab_diffusion.dreambooth.grid.page import markdown, table, verdict, write_page
-from tlab_diffusion.dreambooth.grid.progress import line_of
-from tlab_diffusion.dreambooth.grid.record import Grid, Place, in_words, row_name
-from tlab_diffusion.dreambooth.strips import save_strip
+from tlab_diffusion.dreambooth.grid.console import line_of
+from tlab_diffusion.dreambooth.grid.report import markdown, table, verdict, write_page
+from tlab_diffusion.dreambooth.grid.result import Grid, Place, in_words, row_name
+from tlab_diffusion.dreambooth.grid.store import GridFolder
+from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots import heat_maps, picture_page
 

@@ -13,8 +13,8 @@ from transformers import (
     ViTModel,
 )
 
-from tlab_diffusion.dreambooth.hub_judges import hub_judges
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.hub_encoders import hub_encoders
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
@@ -43,7 +43,7 @@ def judges(models, tmp_path_factory):
     clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
     dino.save_pretrained(folder / "dino")
-    return hub_judges(str(folder / "clip"), str(folder / "dino"), device="cpu")
+    return hub_encoders(str(folder / "clip"), str(folder / "dino"), device="cpu")
 
 
 def pixels(pictures, side, mean_and_std):
@@ -82,5 +82,5 @@ def test_words_are_read_whatever_their_number(models, judges):
 
 def test_what_cannot_be_had_is_named(tmp_path):
     with pytest.raises(InputError, match="judges: got .*nothing, which cannot be had") as error:
-        hub_judges(str(tmp_path / "nothing"), device="cpu")
+        hub_encoders(str(tmp_path / "nothing"), device="cpu")
     assert "the course's own encoders" in str(error.value) and "\n" not in str(error.value)

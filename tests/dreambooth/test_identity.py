@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from tests.dreambooth.oracle import Oracle
-from tlab_diffusion.dreambooth import identity
-from tlab_diffusion.dreambooth.identity import (
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation import identity
+from tlab_diffusion.evaluation.identity import (
     MEMBERS,
     Target,
     cast_target,
@@ -20,7 +21,6 @@ from tlab_diffusion.dreambooth.identity import (
     strangers,
     target_of,
 )
-from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import (
     PLACES,
     SUBJECTS,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from tlab_diffusion.dreambooth.images import audit, near_duplicates
+from tlab_diffusion.dreambooth.data.images import audit, near_duplicates
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import SUBJECTS, render, subject_pictures, subject_scene
 

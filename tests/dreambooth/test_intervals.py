@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tlab_diffusion.dreambooth.intervals import (
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.statistics import (
     Interval,
     mean_interval,
     paired_effect,
     pairs_interval,
 )
-from tlab_diffusion.errors import InputError
 
 
 def normal(*shape, seed=0):

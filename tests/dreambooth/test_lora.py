@@ -9,11 +9,11 @@ from torch import nn
 
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth import lora
-from tlab_diffusion.dreambooth.cost import read_parts
-from tlab_diffusion.dreambooth.model import prepare
-from tlab_diffusion.dreambooth.trainer import TrainStep, train
-from tlab_diffusion.dreambooth.tuned import stored_dtypes
+from tlab_diffusion.dreambooth.checkpoint.export import stored_dtypes
+from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
+from tlab_diffusion.dreambooth.methods import lora
+from tlab_diffusion.dreambooth.preflight.cost import read_parts
+from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
 from tlab_diffusion.pretraining.networks import save_pipeline
 
 RANK = 4

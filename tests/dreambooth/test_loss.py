@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tlab_diffusion.dreambooth.loss import (
+from tlab_diffusion.dreambooth.training.loss import (
     prior_preservation_loss,
     sample_weights,
     weighted_errors,

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from tests.dreambooth.oracle import Oracle, Tuned
-from tlab_diffusion.dreambooth import identity
-from tlab_diffusion.dreambooth.across import average, differences
-from tlab_diffusion.dreambooth.identity import Target, cast_target
-from tlab_diffusion.dreambooth.judges import Judges, shipped_judges
-from tlab_diffusion.dreambooth.measures import Counts, Measures, measure
-from tlab_diffusion.dreambooth.scores import Scorer
-from tlab_diffusion.dreambooth.uses import prompts_for, ten_prompts
+from tlab_diffusion.dreambooth.measures.prompts import prompts_for, ten_prompts
+from tlab_diffusion.dreambooth.measures.result import Counts, Measures, measure
+from tlab_diffusion.dreambooth.measures.scoring import Scorer
+from tlab_diffusion.dreambooth.measures.subjects import average, differences
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation import identity
+from tlab_diffusion.evaluation.encoders import Encoders
+from tlab_diffusion.evaluation.identity import Target, cast_target
 from tlab_diffusion.evaluation.metrics import diversity, image_similarity, prompt_similarity
 from tlab_diffusion.picturebook import SUBJECTS, subject_pictures
 
@@ -175,7 +175,7 @@ def test_a_subject_of_another_world_is_measured_without_ours():
     def sample(prompts, seed):
         return np.stack([subject_pictures("pip", 64)[(seed + i) % 5] for i in range(len(prompts))])
 
-    judges = Judges(features, features, lambda texts: torch.ones(len(texts), 64 * 64 * 3))
+    judges = Encoders(features, features, lambda texts: torch.ones(len(texts), 64 * 64 * 3))
     target = Target(np.stack(subject_pictures("pip")), "backpack")
     prompts = prompts_for("sks", "backpack")[:3]
     measures = measure(sample, target, prompts, judges=judges, counts=COUNTS)
@@ -205,12 +205,12 @@ def test_what_is_refused(monkeypatch, tmp_path):
 
 
 def test_the_shipped_judges_need_their_weights(monkeypatch, tmp_path):
-    from tlab_diffusion.evaluation import encoders
+    from tlab_diffusion.evaluation import shipped_encoders
 
-    monkeypatch.setattr(encoders, "IMAGE_TEXT_FILE", tmp_path / "nothing")
-    encoders.image_text.cache_clear()
+    monkeypatch.setattr(shipped_encoders, "IMAGE_TEXT_FILE", tmp_path / "nothing")
+    shipped_encoders.image_text.cache_clear()
     with pytest.raises(InputError, match="weights: got no file"):
-        shipped_judges()
+        shipped_encoders()
 
 
 def test_effects_over_subjects():

@@ -9,8 +9,9 @@ from peft.import_utils import is_bnb_available
 from torch import nn
 
 from tests.dreambooth.tiny import PICTURES, new_config, run, state_of
-from tlab_diffusion.dreambooth import preflight, trainer
-from tlab_diffusion.dreambooth.optimizers import check_optimizer, new_optimizer
+from tlab_diffusion.dreambooth.preflight import checks
+from tlab_diffusion.dreambooth.training import trainer
+from tlab_diffusion.dreambooth.training.optimizers import check_optimizer, new_optimizer
 from tlab_diffusion.errors import InputError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -93,8 +94,8 @@ def test_it_is_refused_before_a_model_is_loaded(tmp_path):
     config = new_config(tmp_path / "out", optimizer="adamw8bit", subject_images=tmp_path / "none")
     with pytest.raises(InputError, match="optimizer: got adamw8bit on cpu"):
         trainer.train(config, PICTURES)
-    with pytest.raises(preflight.Refused) as error:
-        preflight.preflight(config)
+    with pytest.raises(checks.Refused) as error:
+        checks.preflight(config)
     assert [problem.name for problem in error.value.problems] == ["subject images", "optimizer"]
     assert not (tmp_path / "out").exists()
 

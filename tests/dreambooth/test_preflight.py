@@ -15,12 +15,14 @@ from PIL import Image
 from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.tiny import model_folder, new_config
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth import caches, cost, estimate, lora
-from tlab_diffusion.dreambooth.checkpoint import write_record
-from tlab_diffusion.dreambooth.defaults import METHODS
-from tlab_diffusion.dreambooth.preflight import Refused, preflight
+from tlab_diffusion.dreambooth.checkpoint.resume import write_record
+from tlab_diffusion.dreambooth.methods import lora
+from tlab_diffusion.dreambooth.preflight import cost, estimate
+from tlab_diffusion.dreambooth.preflight.checks import Refused, preflight
+from tlab_diffusion.dreambooth.presets import METHODS
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
+from tlab_diffusion.training import fingerprint, hardware
 
 GIB = 2**30
 STABLE_DIFFUSION = {
@@ -177,8 +179,8 @@ def test_processes_share_a_step():
 
 
 def test_the_speed_is_measured_and_the_memory_asked_for():
-    assert 1e8 < cost.measured_speed(torch.device("cpu"), torch.float32) < 1e14
-    assert cost.free_memory(torch.device("cpu")) > 0
+    assert 1e8 < hardware.measured_speed(torch.device("cpu"), torch.float32) < 1e14
+    assert hardware.free_memory(torch.device("cpu")) > 0
 
 
 # --- Preflight -------------------------------------------------------------------------------
@@ -208,7 +210,7 @@ def config_for(pictures, tmp_path, **changes):
 
 @pytest.mark.usefixtures("no_weights")
 def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
     config = config_for(pictures, tmp_path, identifier="zwx", class_guidance_scale=3.0)
     report = preflight(config)
     assert report.config == config and report.notes == ()
@@ -231,7 +233,7 @@ def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
 
 
 def test_the_lighter_methods_need_less(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
     needs = [
         preflight(config_for(pictures, tmp_path, method=method)).estimate for method in METHODS
     ]
@@ -248,7 +250,7 @@ def test_the_lighter_methods_need_less(pictures, tmp_path, monkeypatch):
 
 
 def test_checkpointing_takes_a_fourth_pass_and_less_memory(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
     plain = preflight(config_for(pictures, tmp_path)).estimate
     again = preflight(config_for(pictures, tmp_path, gradient_checkpointing=True)).estimate
     assert again.training == pytest.approx(plain.training * 4 / 3)
@@ -263,11 +265,11 @@ def test_the_steps_parts_follow_the_memory(pictures, tmp_path, monkeypatch):
     kept = tiny_work().kept
     for fitting, parts in ((8, 1), (7, 2), (4, 2), (3, 3), (2, 4), (1, 8)):
         free = int((needs.memory - (8 - fitting) * kept) / cost.USABLE) + 1
-        monkeypatch.setattr(cost, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(hardware, "free_memory", lambda device, free=free: free)
         report = preflight(config)
         assert report.config.gradient_accumulation_steps == parts
         assert report.estimate.memory <= 0.9 * report.estimate.free_memory
-    monkeypatch.setattr(cost, "free_memory", lambda device: free - 10 * kept)
+    monkeypatch.setattr(hardware, "free_memory", lambda device: free - 10 * kept)
     with pytest.raises(Refused, match="memory: got .* free on cpu, expected .* for one sample"):
         preflight(config)
 
@@ -299,7 +301,7 @@ def test_a_resumed_run_keeps_its_parts(pictures, tmp_path):
 
 def test_a_damaged_picture_is_not_called_another_subject(pictures, tmp_path):
     config = config_for(pictures, tmp_path)
-    facts = {"pictures": caches.key(preflight(config).pictures), "arithmetic": "fp32"}
+    facts = {"pictures": fingerprint.content_key(preflight(config).pictures), "arithmetic": "fp32"}
     write_record(tmp_path / "out", config, facts, torch.device("cpu"))
     assert preflight(config, resume=True).notes == ()
     file = pictures / "0.png"
@@ -316,7 +318,7 @@ def test_everything_wrong_is_said_at_once(pictures, tmp_path, monkeypatch):
     (pictures / "0.png").write_bytes((pictures / "0.png").read_bytes()[:500])
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").write_text("my only copy")
-    monkeypatch.setattr(cost, "free_memory", lambda device: 2**20)
+    monkeypatch.setattr(hardware, "free_memory", lambda device: 2**20)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
     config = config_for(pictures, tmp_path, instance_prompt="sks " + 40 * "very " + "robot")
     with pytest.raises(Refused) as error:
@@ -362,7 +364,7 @@ def test_an_empty_folder_is_to_be_filled(tmp_path):
 
 def test_a_model_that_is_none_calls_no_picture_too_small(pictures, tmp_path):
     config = config_for(pictures, tmp_path)
-    facts = {"pictures": caches.key(preflight(config).pictures)}
+    facts = {"pictures": fingerprint.content_key(preflight(config).pictures)}
     write_record(tmp_path / "out", config, facts, torch.device("cpu"))
     (pictures / "0.png").write_bytes((pictures / "0.png").read_bytes()[:500])
     with pytest.raises(Refused) as error:
@@ -377,7 +379,7 @@ def test_a_model_that_is_none_calls_no_picture_too_small(pictures, tmp_path):
 def test_a_damaged_model_does_not_call_the_pictures_another_subject(pictures, tmp_path):
     model = shutil.copytree(model_folder(), tmp_path / "model")
     config = config_for(pictures, tmp_path, model=str(model))
-    facts = {"pictures": caches.key(preflight(config).pictures)}
+    facts = {"pictures": fingerprint.content_key(preflight(config).pictures)}
     write_record(tmp_path / "out", config, facts, torch.device("cpu"))
     (model / "vae/diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(Refused) as error:

@@ -8,11 +8,12 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth import prior
-from tlab_diffusion.dreambooth.draws import PRIOR, stream
-from tlab_diffusion.dreambooth.prior import PriorSettings, draw_prior, load_prior
+from tlab_diffusion.dreambooth.cache import prior
+from tlab_diffusion.dreambooth.cache.prior import PriorSettings, draw_prior, load_prior
+from tlab_diffusion.dreambooth.data.batches import PRIOR
 from tlab_diffusion.pipelines import embed
-from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.training import checkpoints
+from tlab_diffusion.training.generators import generator_for
 
 SETTINGS = PriorSettings(
     model="tiny",
@@ -47,7 +48,7 @@ def test_the_latents_are_diffusers_own_solvers(tmp_path, guidance_scale):
         lower_order_final=True,
     )
     solver.set_timesteps(8)
-    x = torch.stack([torch.randn(4, 16, 16, generator=stream(0, PRIOR, n)) for n in (0, 1)])
+    x = torch.stack([torch.randn(4, 16, 16, generator=generator_for(0, PRIOR, n)) for n in (0, 1)])
     with torch.no_grad():
         words, empty = embed(pipeline, ["a robot", ""])
         for t in solver.timesteps:

@@ -11,11 +11,11 @@ import pytest
 from tests.dreambooth.standin import pixel_judges
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import PICTURES
-from tlab_diffusion.dreambooth.evaluator import Evaluator
-from tlab_diffusion.dreambooth.intervals import Interval
-from tlab_diffusion.dreambooth.markup import Html, element
-from tlab_diffusion.dreambooth.report import write_report
-from tlab_diffusion.dreambooth.run_log import RunLog
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
+from tlab_diffusion.dreambooth.report.html import write_report
+from tlab_diffusion.dreambooth.report.log import RunLog
+from tlab_diffusion.dreambooth.report.markup import Html, element
+from tlab_diffusion.evaluation.statistics import Interval
 
 HOSTILE = '"><script>alert(1)</script><img src="http://evil.example/x.png" onerror=a()>&amp;\'<b>'
 SETTINGS = {

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 from tests.dreambooth.tiny import model_folder, new_config
-from tlab_diffusion.dreambooth import cost, estimate
+from tlab_diffusion.dreambooth.preflight import cost, estimate
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.training import hardware
 
 
 def test_what_an_earlier_run_has_written_counts_as_free(tmp_path, monkeypatch):
     config = new_config(tmp_path / "out")
-    monkeypatch.setattr(cost, "measured_speed", lambda device, dtype: 1e9)
+    monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
     needed = estimate.estimate(config, model_folder(), "fp32", 32).disk
     little = SimpleNamespace(free=needed - 1000)
     monkeypatch.setattr(estimate.shutil, "disk_usage", lambda path: little)

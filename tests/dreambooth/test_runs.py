@@ -15,13 +15,16 @@ from tests.dreambooth.test_checkpoint import full_disk
 from tests.dreambooth.test_report import without_judges
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import PICTURES, new_config
-from tlab_diffusion.dreambooth import checkpoint, evaluator, run_log, runs
+from tlab_diffusion.dreambooth import run as runs
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.evaluator import Evaluator
-from tlab_diffusion.dreambooth.run_log import RunLog, best
-from tlab_diffusion.dreambooth.runs import Evaluated, run, usual_evaluations
-from tlab_diffusion.dreambooth.trade_off import trade_off
-from tlab_diffusion.dreambooth.trainer import Finished, TrainStep
+from tlab_diffusion.dreambooth.measures import evaluator
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
+from tlab_diffusion.dreambooth.measures.selection import trade_off
+from tlab_diffusion.dreambooth.report import log as run_log
+from tlab_diffusion.dreambooth.report.log import RunLog, best
+from tlab_diffusion.dreambooth.run import Evaluated, run, usual_evaluations
+from tlab_diffusion.dreambooth.training.trainer import Finished, TrainStep
 from tlab_diffusion.errors import InputError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -30,8 +33,8 @@ NOTHING_KEPT = {"checkpoints", "run.json"}
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
-    monkeypatch.setattr(runs, "few_step_sample", hashed_sample)
-    monkeypatch.setattr(evaluator, "suitable_judges", pixel_judges)
+    monkeypatch.setattr(runs, "fast_sampler", hashed_sample)
+    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_judges)
 
 
 def settings(folder, **changes):
@@ -66,8 +69,8 @@ def straight(tmp_path_factory):
     """A run that nothing disturbs: its folder, its events, the weights of each step."""
     folder, weights, events = tmp_path_factory.mktemp("runs") / "straight", {}, []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "few_step_sample", hashed_sample)
-        patch.setattr(evaluator, "suitable_judges", pixel_judges)
+        patch.setattr(runs, "fast_sampler", hashed_sample)
+        patch.setattr(evaluator, "suitable_encoders", pixel_judges)
         for event in run(
             settings(folder), PICTURES, evaluate_every=2, cache=folder.parent / "cache"
         ):
@@ -152,13 +155,13 @@ def test_a_kill_between_events_costs_nothing(straight, kill_after):
     "owner, name, call",
     [
         (RunLog, "add_strip", 3),
-        (run_log, "save_tuned", 1),
+        (run_log, "export_pipeline", 1),
         (run_log, "step_of", 1),
         (RunLog, "add_measures", 4),
         (RunLog, "add_measures", 5),
         (RunLog, "drop_worse", 4),
-        (runs.checkpoint, "save", 2),
-        (runs.checkpoint, "save", 3),
+        (runs.resume, "save", 2),
+        (runs.resume, "save", 3),
         (RunLog, "use_best", 1),
         (runs, "write_report", 1),
     ],
@@ -263,7 +266,7 @@ def test_a_line_that_a_kill_cut_short_is_taken_back(tmp_path):
 def test_a_run_may_end_before_the_best_step_of_its_interrupted_part(tmp_path, monkeypatch):
     """The weights of the best step up to the newest checkpoint stay until a newer one is there."""
     saved = []
-    monkeypatch.setattr(run_log, "save_tuned", lambda _, path, __: path.mkdir(parents=True))
+    monkeypatch.setattr(run_log, "export_pipeline", lambda _, path, __: path.mkdir(parents=True))
     monkeypatch.setattr(checkpoint, "steps_done", lambda folder: saved[-1] if saved else 0)
     log = RunLog(tmp_path)
     log.add_measures(*point(0, identity=0.0, obeyed=0.9), "we")
@@ -303,7 +306,7 @@ def test_other_judges_do_not_go_on_with_a_curve(straight, monkeypatch):
     events_of(folder, kill_after=7)
     before = left_by(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(evaluator, "suitable_judges", other_judges)
+        patch.setattr(evaluator, "suitable_encoders", other_judges)
         with pytest.raises(InputError, match="judges: got 'others', expected 'a few pix") as error:
             events_of(folder, resume=True)
     assert "\n" not in str(error.value) and "Go on with the same" in str(error.value)
@@ -319,7 +322,7 @@ def test_an_older_run_that_names_no_judges_goes_on(straight, monkeypatch):
     assert log.judges == "a few pixels"
     log.file.write_text("".join(json.dumps(without_judges(line)) + "\n" for line in log.lines()))
     assert log.judges is None
-    monkeypatch.setattr(evaluator, "suitable_judges", other_judges)
+    monkeypatch.setattr(evaluator, "suitable_encoders", other_judges)
     events_of(folder, resume=True)
     assert log.judges == "others"
 
@@ -327,7 +330,7 @@ def test_an_older_run_that_names_no_judges_goes_on(straight, monkeypatch):
 def test_who_measures_nothing_needs_no_judges(straight, monkeypatch):
     folder = straight[0].with_name("no-jury")
     events_of(folder, kill_after=7)
-    monkeypatch.setattr(evaluator, "suitable_judges", other_judges)
+    monkeypatch.setattr(evaluator, "suitable_encoders", other_judges)
     assert isinstance(events_of(folder, resume=True, evaluate_every=None)[-1], Finished)
     assert "judged by a few pixels." in (folder / "out/report.html").read_text()
 
@@ -365,7 +368,9 @@ def test_the_kept_measures_are_those_of_one_question(tmp_path, monkeypatch):
     assert kept() == kept() == 1
     changes = ({"weights": "others"}, {"seed": 1}, {"num": 2}, {"every_use": True})
     assert [kept(**change) for change in changes] == [2, 3, 4, 5]
-    monkeypatch.setattr("tlab_diffusion.dreambooth.evaluator.usual_guidance", lambda side: 3.0)
+    monkeypatch.setattr(
+        "tlab_diffusion.dreambooth.measures.evaluator.default_guidance_scale", lambda side: 3.0
+    )
     assert kept() == 6  # pictures of another guidance
 
 

@@ -6,11 +6,11 @@ from diffusers import DiffusionPipeline
 
 from tests.dreambooth.test_tokens import clip_like
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
-from tlab_diffusion.dreambooth.defaults import SMALL_TEMPLATES
-from tlab_diffusion.dreambooth.model import prepare
-from tlab_diffusion.dreambooth.textual_inversion import add_row, add_token
-from tlab_diffusion.dreambooth.tokens import token_report
-from tlab_diffusion.dreambooth.trainer import TrainStep, train
+from tlab_diffusion.dreambooth.data.identifier import token_report
+from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
+from tlab_diffusion.dreambooth.methods.textual_inversion import add_row, add_token
+from tlab_diffusion.dreambooth.presets import SMALL_TEMPLATES
+from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
 from tlab_diffusion.picturebook import parse
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer

@@ -7,11 +7,7 @@ import pytest
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
-from tlab_diffusion.dreambooth.tokens import (
-    CANDIDATES,
-    suggest_identifiers,
-    token_report,
-)
+from tlab_diffusion.dreambooth.data.identifier import CANDIDATES, suggest_identifiers, token_report
 from tlab_diffusion.picturebook import CLASSES, IDENTIFIERS
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tlab_diffusion.dreambooth.intervals import Interval
-from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.trade_off import Point, Qualities, trade_off
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.dreambooth.measures.selection import Point, Qualities, trade_off
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.statistics import Interval
 
 
 def scores(**numbers):

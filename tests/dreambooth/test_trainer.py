@@ -14,11 +14,18 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
-from tlab_diffusion.dreambooth import checkpoint
-from tlab_diffusion.dreambooth.defaults import METHODS, TEXTUAL_INVERSION
-from tlab_diffusion.dreambooth.draws import SAMPLE, picture_at, stream
-from tlab_diffusion.dreambooth.trainer import Finished, Loaded, PriorImages, TrainStep, train
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.data.batches import SAMPLE, picture_at
+from tlab_diffusion.dreambooth.presets import METHODS, TEXTUAL_INVERSION
+from tlab_diffusion.dreambooth.training.trainer import (
+    Finished,
+    Loaded,
+    PriorImages,
+    TrainStep,
+    train,
+)
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.training.generators import generator_for
 
 ROOT = Path(__file__).resolve().parents[2]
 # Clipping forgives a gradient of the wrong length: so small a weight that nothing is clipped.
@@ -57,7 +64,7 @@ def textbook_step(config, cache):
         prior = load_file(files[0])["latents"] if half else None
         x0, ts, noises = [], [], []
         for place in range(B):
-            generator = stream(config.seed, SAMPLE, 1, half * B + place)
+            generator = generator_for(config.seed, SAMPLE, 1, half * B + place)
             ts.append(torch.randint(1000, (), generator=generator))
             noises.append(torch.randn(4, 16, 16, generator=generator))
             number = picture_at(place, len(prior) if half else 3, config.seed, half)
@@ -308,7 +315,7 @@ def test_a_gradient_that_is_no_number_moves_nothing(tmp_path, cache):
 
 
 def test_bad_input_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch):
-    from tlab_diffusion.dreambooth import trainer
+    from tlab_diffusion.dreambooth.training import trainer
 
     monkeypatch.setattr(trainer, "load", lambda *_: pytest.fail("a model was loaded"))
     config = new_config(tmp_path / "out")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.dreambooth.tiny import new_config, run
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth import tuned
+from tlab_diffusion.dreambooth.checkpoint import export
 from tlab_diffusion.pretraining.networks import save_pipeline
 
 FILES = {
@@ -57,8 +57,8 @@ def test_a_fresh_process_loads_it_and_draws(trained):
 
 def test_a_half_precision_original_gives_a_half_precision_folder(half, trained):
     folder, pipeline = trained
-    assert tuned.stored_dtypes(half) == HALF
-    assert tuned.stored_dtypes(folder).items() >= HALF.items()
+    assert export.stored_dtypes(half) == HALF
+    assert export.stored_dtypes(folder).items() >= HALF.items()
     for name in ("vae", "text_encoder"):  # did not learn: bit for bit the same
         before, after = load_file(half / FILES[name]), load_file(folder / FILES[name])
         assert before.keys() == after.keys()
@@ -67,7 +67,7 @@ def test_a_half_precision_original_gives_a_half_precision_folder(half, trained):
     for key, value in pipeline.unet.state_dict().items():
         assert value.dtype == torch.float32
         assert torch.equal(weights[key], value.half())
-    assert not (folder / tuned.DRAFT).exists()
+    assert not (folder / export.DRAFT).exists()
 
 
 def test_other_files_of_the_run_stay(trained):
@@ -80,11 +80,11 @@ def test_a_bfloat16_variant_beside_the_plain_file_is_not_meant(tmp_path, half):
     load = DiffusionPipeline.from_pretrained(half, dtype=torch.bfloat16)
     load.unet.save_pretrained(tmp_path / "unet", variant="bf16")
     assert len(list((tmp_path / "unet").glob("*.safetensors"))) == 2
-    assert tuned.stored_dtypes(tmp_path) == {"unet": torch.float32}
+    assert export.stored_dtypes(tmp_path) == {"unet": torch.float32}
 
 
 def test_a_kill_while_it_is_written_leaves_no_folder_that_loads_half(tmp_path, monkeypatch):
-    tuned.save_tuned(tiny_pipeline(), tmp_path, HALF)
+    export.export_pipeline(tiny_pipeline(), tmp_path, HALF)
     whole = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     original, moves = type(tmp_path).replace, []
 
@@ -97,8 +97,8 @@ def test_a_kill_while_it_is_written_leaves_no_folder_that_loads_half(tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(type(tmp_path), "replace", killed_at_the_third)
         with pytest.raises(KeyboardInterrupt):
-            tuned.save_tuned(tiny_pipeline(), tmp_path, HALF)
-    assert not (tmp_path / tuned.INDEX).exists()
-    tuned.save_tuned(tiny_pipeline(), tmp_path, HALF)
+            export.export_pipeline(tiny_pipeline(), tmp_path, HALF)
+    assert not (tmp_path / export.INDEX).exists()
+    export.export_pipeline(tiny_pipeline(), tmp_path, HALF)
     again = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert again == whole

@@ -4,7 +4,13 @@ from collections import Counter
 
 import pytest
 
-from tlab_diffusion.dreambooth.uses import CHANGES, CONTEXTS, PER_USE, prompts_for, ten_prompts
+from tlab_diffusion.dreambooth.measures.prompts import (
+    CHANGES,
+    CONTEXTS,
+    PER_USE,
+    prompts_for,
+    ten_prompts,
+)
 from tlab_diffusion.picturebook import SUBJECTS, Scene, parse
 from tlab_diffusion.picturebook.grammar import ORDINARY
 

@@ -10,8 +10,8 @@ import torch
 
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.trainer import TrainStep, train
-from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
+from tlab_diffusion.training import checkpoints
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 

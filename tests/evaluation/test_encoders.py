@@ -7,10 +7,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation import encoders
-from tlab_diffusion.evaluation.encoders import Identity, ImageText
+from tlab_diffusion.evaluation import shipped_encoders
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
 from tlab_diffusion.evaluation.recognisers import Recogniser
+from tlab_diffusion.evaluation.shipped_encoders import Identity, ImageText
 from tlab_diffusion.picturebook import caption, random_scene, render
 from tlab_diffusion.pretraining.encoders import known_subjects, subject_trial
 
@@ -36,11 +36,13 @@ def trained(kind) -> nn.Module:
 
 def results(model, pictures):
     if isinstance(model, Recogniser):
-        return [encoders.in_batches(model, pictures)]
+        return [shipped_encoders.in_batches(model, pictures)]
     if isinstance(model, Identity):
-        return [encoders.identity_features(pictures, model)]
-    texts = encoders.text_features(["a red cat", "a dog in the snow, seen from behind"], model)
-    return [encoders.image_features(pictures, model), texts]
+        return [shipped_encoders.identity_features(pictures, model)]
+    texts = shipped_encoders.text_features(
+        ["a red cat", "a dog in the snow, seen from behind"], model
+    )
+    return [shipped_encoders.image_features(pictures, model), texts]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,48 +86,54 @@ def test_a_bad_file_is_one_clear_line(tmp_path):
 def test_features_have_length_one(pictures):
     model = trained(ImageText)
     features = [
-        encoders.image_features(pictures, model),
-        encoders.text_features(["a cat"] * 3, model),
-        encoders.identity_features(pictures, trained(Identity)),
+        shipped_encoders.image_features(pictures, model),
+        shipped_encoders.text_features(["a cat"] * 3, model),
+        shipped_encoders.identity_features(pictures, trained(Identity)),
     ]
     for rows in features:
-        assert rows.shape == (3, encoders.WIDTH)
+        assert rows.shape == (3, shipped_encoders.WIDTH)
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
-    assert encoders.texture_features(pictures, model).shape == (3, encoders.HIDDEN)
+    assert shipped_encoders.texture_features(pictures, model).shape == (3, shipped_encoders.HIDDEN)
 
 
 def test_a_mirrored_picture_shows_the_same_character(pictures):
     model = trained(Identity)
-    features = encoders.identity_features(pictures, model)
-    mirrored = encoders.identity_features(np.ascontiguousarray(pictures[:, :, ::-1]), model)
+    features = shipped_encoders.identity_features(pictures, model)
+    mirrored = shipped_encoders.identity_features(np.ascontiguousarray(pictures[:, :, ::-1]), model)
     torch.testing.assert_close(mirrored, features)
-    one_way = encoders.in_batches(model.one_way, pictures)
+    one_way = shipped_encoders.in_batches(model.one_way, pictures)
     torch.testing.assert_close(one_way.norm(dim=1), torch.ones(3))
     assert not torch.allclose(one_way, features)
 
 
 def test_every_word_of_the_world_has_its_number():
     for seed in range(300):
-        numbers = encoders.word_numbers([caption(random_scene(seed), seed=seed)])[0]
-        assert encoders.UNKNOWN not in numbers
-    first, second, third = encoders.word_numbers(["A red cat!", "a red  cat", "a red wombat"])
+        numbers = shipped_encoders.word_numbers([caption(random_scene(seed), seed=seed)])[0]
+        assert shipped_encoders.UNKNOWN not in numbers
+    first, second, third = shipped_encoders.word_numbers(
+        ["A red cat!", "a red  cat", "a red wombat"]
+    )
     assert torch.equal(first, second)
-    assert third[:3].tolist() == [*first[:2].tolist(), encoders.UNKNOWN]
-    assert first[3:].eq(encoders.PADDING).all()
+    assert third[:3].tolist() == [*first[:2].tolist(), shipped_encoders.UNKNOWN]
+    assert first[3:].eq(shipped_encoders.PADDING).all()
 
 
 def test_words_count_in_their_order_and_padding_does_not():
     model = trained(ImageText)
-    alone = encoders.text_features(["a red cat"], model)
-    beside = encoders.text_features(["a red cat", "a very long caption of a cat at night"], model)
+    alone = shipped_encoders.text_features(["a red cat"], model)
+    beside = shipped_encoders.text_features(
+        ["a red cat", "a very long caption of a cat at night"], model
+    )
     torch.testing.assert_close(beside[:1], alone)
-    assert not torch.allclose(encoders.text_features(["a cat red"], model), alone, atol=1e-3)
+    assert not torch.allclose(
+        shipped_encoders.text_features(["a cat red"], model), alone, atol=1e-3
+    )
 
 
 def test_long_captions_are_cut():
     model = trained(ImageText)
     words = [f"cat{' dog' * number}" for number in (31, 32, 99)]
-    features = encoders.text_features(words, model)
+    features = shipped_encoders.text_features(words, model)
     torch.testing.assert_close(features[0], features[1])
     torch.testing.assert_close(features[0], features[2])
 
@@ -133,11 +141,11 @@ def test_long_captions_are_cut():
 @pytest.mark.parametrize("text", ["", " ?! ", None, 7])
 def test_a_caption_is_a_sentence(text):
     with pytest.raises(InputError, match="caption: got .* expected a sentence"):
-        encoders.word_numbers([text])
+        shipped_encoders.word_numbers([text])
 
 
 def test_the_shipped_encoder_knows_who_is_there():
     """The bar of its verdicts (at least 95 %), on more visits than training looked at."""
-    known = known_subjects(encoders.identity(), subject_trial(visits=40, members=50))
+    known = known_subjects(shipped_encoders.identity(), subject_trial(visits=40, members=50))
     assert known["subjects_known"] >= 0.95
     assert known["members_taken_for_subjects"] <= 0.01

@@ -9,9 +9,9 @@ import torch
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import prompts, quality
-from tlab_diffusion.evaluation.encoders import ImageText
 from tlab_diffusion.evaluation.quality import Counts, Judges
 from tlab_diffusion.evaluation.recognisers import Recogniser
+from tlab_diffusion.evaluation.shipped_encoders import ImageText
 from tlab_diffusion.picturebook import FACTORS, parse, render, scene_from_caption
 from tlab_diffusion.picturebook.heldout import HELD_OUT_COLOUR, is_held_out_combination
 from tlab_diffusion.pretraining.networks import new_vae

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pretraining import checkpoints
+from tlab_diffusion.training import checkpoints
 
 
 def test_a_damaged_or_missing_checkpoint_is_one_clear_line(tmp_path):

@@ -13,9 +13,10 @@ from torch import nn
 
 from tests.pretraining.tiny import RECIPE
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pretraining import checkpoints, loop
-from tlab_diffusion.pretraining.pace import learning_rate_at
+from tlab_diffusion.pretraining import loop
 from tlab_diffusion.pretraining.stage import run_stage
+from tlab_diffusion.training import checkpoints
+from tlab_diffusion.training.schedule import learning_rate_at
 
 CONFIG = dataclasses.replace(RECIPE.vae, steps=6, batch_size=8)
 

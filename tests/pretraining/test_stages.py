@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from tests.pretraining.tiny import RECIPE, scenes
 from tlab_diffusion.cli import main
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pretraining import characters, checkpoints, pictures, stages
+from tlab_diffusion.pretraining import characters, pictures, stages
 from tlab_diffusion.pretraining.networks import new_vae
+from tlab_diffusion.training import checkpoints
 
 STAGES = (stages.pretrain_vae, stages.pretrain_text, stages.pretrain_unet)
 

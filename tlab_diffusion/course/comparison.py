@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from tlab_diffusion.course.stored import METHODS
-from tlab_diffusion.dreambooth.intervals import Interval, mean_interval, paired_effect
-from tlab_diffusion.dreambooth.measures import Measures
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.evaluation.statistics import Interval, mean_interval, paired_effect
 
 # By method and measure; DreamBooth and Textual Inversion both on Stable Diffusion.
 TABLE_1 = {

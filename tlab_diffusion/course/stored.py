@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from tlab_diffusion.dreambooth.grid.record import ORIGINAL, Grid, Place, pictures_file
-from tlab_diffusion.dreambooth.measures import Measures
-from tlab_diffusion.dreambooth.strips import apart, read_strip
+from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, Place, pictures_file
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.dreambooth.report.contact_sheet import apart, read_strip
 from tlab_diffusion.errors import InputError
 
 RESULTS = Path(__file__).with_name("results")

@@ -12,7 +12,7 @@ from torch import Tensor
 from tlab_diffusion.diffusion._check import check_count, check_float
 from tlab_diffusion.diffusion.losses import Denoiser
 from tlab_diffusion.diffusion.mixture import denoiser_of
-from tlab_diffusion.diffusion.process import check_noisy_batch, expand, gather
+from tlab_diffusion.diffusion.process import append_dims, check_noisy_batch, extract
 from tlab_diffusion.errors import InputError
 
 
@@ -63,7 +63,7 @@ class IsotropicMixture:
             InputError: on a wrong shape or dtype, or a timestep out of range.
         """
         self._check(x_t, t, alphas_cumprod)
-        alpha_bar = gather(alphas_cumprod.double(), t, x_t).reshape(-1, 1)
+        alpha_bar = extract(alphas_cumprod.double(), t, x_t).reshape(-1, 1)
         # |x|^2 is the same for every k, and the softmax takes no notice of it.
         match = alpha_bar.sqrt() * (x_t.flatten(1) @ self._flat.T) - alpha_bar * self._squares / 2
         return (match / self._variance(alpha_bar)).softmax(dim=1)
@@ -73,8 +73,8 @@ class IsotropicMixture:
         centre = (self.shares(x_t, t, alphas_cumprod) @ self._flat).reshape(x_t.shape)
         alpha_bar = alphas_cumprod.double()[t.to(alphas_cumprod.device).long()]
         variance = self._variance(alpha_bar)
-        of_centre = expand((1 - alpha_bar) / variance, x_t)
-        of_x_t = expand(alpha_bar.sqrt() * self.std**2 / variance, x_t)
+        of_centre = append_dims((1 - alpha_bar) / variance, x_t)
+        of_x_t = append_dims(alpha_bar.sqrt() * self.std**2 / variance, x_t)
         return of_centre * centre + of_x_t * x_t
 
     def denoiser(self, alphas_cumprod: Tensor, prediction_type: str = "epsilon") -> Denoiser:

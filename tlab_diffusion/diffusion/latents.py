@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tlab_diffusion.diffusion._check import check_count, check_float, check_same_shape
 from tlab_diffusion.diffusion.guidance import guided
-from tlab_diffusion.diffusion.process import expand, q_sample
+from tlab_diffusion.diffusion.process import append_dims, q_sample
 from tlab_diffusion.diffusion.samplers import ddim
 from tlab_diffusion.errors import InputError
 
@@ -134,7 +134,7 @@ def slerp(a: Tensor, b: Tensor, weight: float) -> Tensor:
         torch.where(straight, share, (share * angle).sin() / angle.sin())
         for share in (1 - weight, weight)
     )
-    return expand(first, a) * a + expand(second, a) * b
+    return append_dims(first, a) * a + append_dims(second, a) * b
 
 
 def lerp(a: Tensor, b: Tensor, weight: float) -> Tensor:

@@ -18,7 +18,7 @@ from tlab_diffusion.diffusion._check import (
     check_same_shape,
 )
 from tlab_diffusion.diffusion.parameterization import PREDICTION_TYPES, training_target
-from tlab_diffusion.diffusion.process import gather, posterior_std, q_sample
+from tlab_diffusion.diffusion.process import extract, posterior_std, q_sample
 from tlab_diffusion.errors import InputError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -80,7 +80,7 @@ def diffusion_loss(
     if weights is None:
         return errors.mean()
     check_per_timestep("weights", weights, len(alphas_cumprod))
-    return (gather(weights, t, errors) * errors).mean()
+    return (extract(weights, t, errors) * errors).mean()
 
 
 def elbo_weights(betas: Tensor) -> Tensor:

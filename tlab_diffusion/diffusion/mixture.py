@@ -24,7 +24,7 @@ from tlab_diffusion.diffusion.parameterization import (
     eps_from_x0,
     training_target,
 )
-from tlab_diffusion.diffusion.process import check_noisy_batch, gather
+from tlab_diffusion.diffusion.process import check_noisy_batch, extract
 from tlab_diffusion.errors import InputError
 
 
@@ -116,7 +116,7 @@ class GaussianMixture:
     def x0_mean(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
         r"""`E[x0 | x_t]`, the best prediction of x0 in squared error; (B, D)."""
         check_noisy_batch(x_t, t, alphas_cumprod)
-        alpha_bar_t = gather(alphas_cumprod, t, x_t).flatten()
+        alpha_bar_t = extract(alphas_cumprod, t, x_t).flatten()
         return self.clean_posterior(x_t, alpha_bar_t).mean()
 
     def eps_mean(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class GaussianMixture:
         Computed from the components, not from epsilon: `sum_k r_k C_k^{-1} (mu_k - x_t)`.
         """
         check_noisy_batch(x_t, t, alphas_cumprod)
-        alpha_bar_t = gather(alphas_cumprod, t, x_t).flatten()
+        alpha_bar_t = extract(alphas_cumprod, t, x_t).flatten()
         joint, residual, variance_t = self._components(x_t, alpha_bar_t)
         pull = torch.einsum("kde,bke->bkd", self._axes, -residual / variance_t)
         return (joint.softmax(dim=1)[..., None] * pull).sum(dim=1)

@@ -8,7 +8,7 @@ Samples are (B, ...), `t` is (B,) integers from 0 to T - 1, `alphas_cumprod` is 
 from torch import Tensor
 
 from tlab_diffusion.diffusion._check import check_choice, check_same_shape
-from tlab_diffusion.diffusion.process import check_noisy_batch, coefficients
+from tlab_diffusion.diffusion.process import alpha_sigma, check_noisy_batch
 from tlab_diffusion.errors import InputError
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
@@ -104,7 +104,7 @@ def _coefficients(x: Tensor, t: Tensor, alphas_cumprod: Tensor, name: str, other
     """Check the batch and return sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), shaped for x."""
     check_noisy_batch(x, t, alphas_cumprod)
     check_same_shape(name, other, "x_t", x)
-    return coefficients(alphas_cumprod, t, x)
+    return alpha_sigma(alphas_cumprod, t, x)
 
 
 def _refuse_zero(coefficient: Tensor, got: str, fix: str) -> None:

@@ -22,12 +22,12 @@ from tlab_diffusion.diffusion._check import (
 from tlab_diffusion.errors import InputError
 
 
-def expand(values: Tensor, x: Tensor) -> Tensor:
+def append_dims(values: Tensor, x: Tensor) -> Tensor:
     r"""Give one value a sample the shape (B, 1, ..., 1), dtype and device of `x` (B, ...)."""
     return values.to(x).reshape(-1, *[1] * (x.ndim - 1))
 
 
-def gather(schedule: Tensor, t: Tensor, x: Tensor) -> Tensor:
+def extract(schedule: Tensor, t: Tensor, x: Tensor) -> Tensor:
     r"""The schedule's value at each sample's timestep, shaped to multiply `x`.
 
     Args:
@@ -38,13 +38,13 @@ def gather(schedule: Tensor, t: Tensor, x: Tensor) -> Tensor:
     Returns:
         (B, 1, ..., 1) with the dtype and device of `x`.
     """
-    return expand(schedule[t.to(schedule.device).long()], x)
+    return append_dims(schedule[t.to(schedule.device).long()], x)
 
 
-def coefficients(alphas_cumprod: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+def alpha_sigma(alphas_cumprod: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     r"""`sqrt(alpha_bar_t)` and `sqrt(1 - alpha_bar_t)`, each shaped to multiply `x`."""
     alpha_bar = alphas_cumprod.double()
-    return gather(alpha_bar.sqrt(), t, x), gather((1 - alpha_bar).sqrt(), t, x)
+    return extract(alpha_bar.sqrt(), t, x), extract((1 - alpha_bar).sqrt(), t, x)
 
 
 def q_step(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def q_step(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
             "beta_t", got=f"shape {tuple(beta_t.shape)}", expected=f"{tuple(x_prev.shape[:1])}"
         )
     beta_t = beta_t.double()
-    kept, added = (expand(share.sqrt(), x_prev) for share in (1 - beta_t, beta_t))
+    kept, added = (append_dims(share.sqrt(), x_prev) for share in (1 - beta_t, beta_t))
     return kept * x_prev + added * noise
 
 
@@ -94,7 +94,7 @@ def q_sample(x0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Te
     check_same_shape("noise", noise, "x0", x0)
     check_alphas_cumprod(alphas_cumprod)
     check_timesteps(t, x0, len(alphas_cumprod))
-    a, b = coefficients(alphas_cumprod, t, x0)
+    a, b = alpha_sigma(alphas_cumprod, t, x0)
     return a * x0 + b * noise
 
 
@@ -125,8 +125,8 @@ def posterior(x0: Tensor, x_t: Tensor, t: Tensor, betas: Tensor) -> tuple[Tensor
     alpha_bar = schedules.alphas_cumprod(betas)
     x0_weight = _before(alpha_bar).sqrt() * betas / (1 - alpha_bar)
     x_t_weight = (1 - betas).sqrt() * (1 - _before(alpha_bar)) / (1 - alpha_bar)
-    mean = gather(x0_weight, t, x0) * x0 + gather(x_t_weight, t, x0) * x_t
-    return mean, gather(posterior_std(betas).square(), t, x0).flatten()
+    mean = extract(x0_weight, t, x0) * x0 + extract(x_t_weight, t, x0) * x_t
+    return mean, extract(posterior_std(betas).square(), t, x0).flatten()
 
 
 def posterior_std(betas: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from tlab_diffusion.diffusion._check import (
 )
 from tlab_diffusion.diffusion.losses import Denoiser
 from tlab_diffusion.diffusion.parameterization import to_x0_eps, x0_from_eps
-from tlab_diffusion.diffusion.process import expand, gather, posterior_std
+from tlab_diffusion.diffusion.process import append_dims, extract, posterior_std
 from tlab_diffusion.errors import InputError
 
 SPACINGS = ("trailing", "leading")
@@ -111,7 +111,7 @@ def ddpm_step(
     check_betas(betas)
     check_timesteps(t, x_t, len(betas))
     check_per_timestep("step_std", step_std, len(betas))
-    if bool((gather(betas, t, x_t) == 1).any()):
+    if bool((extract(betas, t, x_t) == 1).any()):
         raise InputError(
             "betas",
             got="beta_t = 1",
@@ -121,8 +121,8 @@ def ddpm_step(
     betas = betas.double()
     eps_weight = betas / (1 - schedules.alphas_cumprod(betas)).sqrt()
     growth = 1 / (1 - betas).sqrt()
-    mean = gather(growth, t, x_t) * (x_t - gather(eps_weight, t, x_t) * eps_pred)
-    return mean + expand(t > 0, x_t) * gather(step_std, t, x_t) * noise
+    mean = extract(growth, t, x_t) * (x_t - extract(eps_weight, t, x_t) * eps_pred)
+    return mean + append_dims(t > 0, x_t) * extract(step_std, t, x_t) * noise
 
 
 def ddim_step(
@@ -286,7 +286,7 @@ def _ddim_move(x0, eps, t, t_prev, alphas_cumprod, eta, noise) -> Tensor:
     variance = eta**2 * (1 - before) / (1 - now) * (1 - now / before)
     direction = (1 - before - variance).clamp(min=0).sqrt()  # rounding may go below 0
     x0_weight, direction, sigma = (
-        expand(w, x0) for w in (before.sqrt(), direction, variance.sqrt())
+        append_dims(w, x0) for w in (before.sqrt(), direction, variance.sqrt())
     )
     return x0_weight * x0 + direction * eps + sigma * noise
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import check_pictures, to_tensor
-from tlab_diffusion.files import whole
+from tlab_diffusion.files import atomic_write
 
 WEIGHTS = Path(__file__).with_name("weights")
 HIDDEN = 256
@@ -39,7 +39,7 @@ def save_weights(model: nn.Module, file: Path) -> None:
     state = {
         k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()
     }
-    with whole(file) as draft:
+    with atomic_write(file) as draft:
         save_file(state, draft)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.files import locked, whole
+from tlab_diffusion.files import atomic_write, file_lock
 from tlab_diffusion.picturebook import SUBJECTS, draw_scenes, subject_pictures
 
 SIZE = 64
@@ -49,10 +49,10 @@ def kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
 
     Several processes that miss it take turns: one computes it, the others read it.
     """
-    with locked(path):
+    with file_lock(path):
         if not path.exists():
             array = compute()
-            with whole(path) as draft, draft.open("wb") as file:
+            with atomic_write(path) as draft, draft.open("wb") as file:
                 np.save(file, array)
     return np.load(path, allow_pickle=False)
 

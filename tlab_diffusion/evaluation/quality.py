@@ -16,18 +16,18 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.encoders import (
+from tlab_diffusion.evaluation.metrics import entropy_share, kid, prompt_similarity
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept, unseen_pictures
+from tlab_diffusion.evaluation.prompts import KINDS, full_caption, unseen_scenes
+from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise, recogniser
+from tlab_diffusion.evaluation.reconstruction import reconstruct, reconstruction_psnr
+from tlab_diffusion.evaluation.shipped_encoders import (
     ImageText,
     image_features,
     image_text,
     text_features,
     texture_features,
 )
-from tlab_diffusion.evaluation.metrics import entropy_share, kid, prompt_similarity
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept, unseen_pictures
-from tlab_diffusion.evaluation.prompts import KINDS, full_caption, unseen_scenes
-from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise, recogniser
-from tlab_diffusion.evaluation.reconstruction import reconstruct, reconstruction_psnr
 from tlab_diffusion.picturebook import (
     CLASSES,
     COLOURS,

@@ -10,9 +10,10 @@ sampling   from prompts to pictures, through the samplers that lesson 04 derives
 attention  which words each place of a picture looks at
 """
 
-from tlab_diffusion.pipelines.loading import PICTUREBOOK, best_device, check_model, load
+from tlab_diffusion.pipelines.loading import PICTUREBOOK, check_model, load
 from tlab_diffusion.pipelines.prompts import embed, prompt_warnings
 from tlab_diffusion.pipelines.sampling import decode, initial_noise, sample
+from tlab_diffusion.training.hardware import best_device
 
 __all__ = [
     "PICTUREBOOK",

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.training.hardware import best_device
 
 PICTUREBOOK = Path(__file__).with_name("picturebook")
 PARTS = ("vae", "text_encoder", "unet")
@@ -53,15 +54,6 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
     _check_words(pipeline.text_encoder, Path(source) / "text_encoder")
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def best_device() -> str:
-    """cuda, mps or cpu: the fastest that is there."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def check_model(model: str | Path) -> str:

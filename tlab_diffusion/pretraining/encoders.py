@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation import encoders
-from tlab_diffusion.evaluation.encoders import Identity, ImageText
+from tlab_diffusion.evaluation import shipped_encoders
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
 from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.evaluation.reconstruction import reconstruct
+from tlab_diffusion.evaluation.shipped_encoders import Identity, ImageText
 from tlab_diffusion.picturebook import (
     EXPRESSIONS,
     SUBJECTS,
@@ -109,7 +109,7 @@ def wordings(scenes: list[Scene], per_scene: int) -> Tensor:
         for number, scene in enumerate(scenes)
         for wording in range(per_scene)
     ]
-    return encoders.word_numbers(texts).view(len(scenes), per_scene, -1).byte()
+    return shipped_encoders.word_numbers(texts).view(len(scenes), per_scene, -1).byte()
 
 
 def draw_captioned(pictures: np.ndarray, words: Tensor, config: ImageTextConfig) -> Draw:
@@ -198,7 +198,7 @@ def pretrain_image_text(folder: Path, config: ImageTextConfig, *, resume: bool, 
     pictures = cached_characters(folder / "characters", config.num_characters)
     scenes = character_scenes(0, config.num_characters)
     batches = draw_captioned(pictures, wordings(scenes, config.captions_per_scene), config)
-    file = out / encoders.IMAGE_TEXT_FILE.name
+    file = out / shipped_encoders.IMAGE_TEXT_FILE.name
     unseen = [random_scene(FIRST_TEST_SEED + i, held_out=None) for i in range(NUM_TEST)]
     test = draw(unseen, progress=False), [caption(scene) for scene in unseen]
 
@@ -228,7 +228,7 @@ def pretrain_identity(
     if vae is not None and config.num_reconstructed:
         first = pictures[: SCENES_EACH * config.num_reconstructed]
         reconstructions = cached_reconstructions(folder, "odd-reconstructions", vae, first)
-    file = out / encoders.IDENTITY_FILE.name
+    file = out / shipped_encoders.IDENTITY_FILE.name
     test = subject_trial(VISITS, MEMBERS)
     through = None if vae is None else _through(vae, test)
 
@@ -247,7 +247,8 @@ def pretrain_identity(
 def retrieval(model: ImageText, pictures: np.ndarray, captions: list[str]) -> dict[str, float]:
     """How often a picture's own caption is the nearest of all, and a caption's own picture."""
     similarity = (
-        encoders.image_features(pictures, model) @ encoders.text_features(captions, model).T
+        shipped_encoders.image_features(pictures, model)
+        @ shipped_encoders.text_features(captions, model).T
     )
     own = torch.arange(len(captions))
     return {
@@ -306,7 +307,7 @@ def known_subjects(model: Identity, test: dict[str, dict[str, np.ndarray]]) -> d
     the other members.
     """
     features = {
-        name: {kind: encoders.identity_features(x, model) for kind, x in pictures.items()}
+        name: {kind: shipped_encoders.identity_features(x, model) for kind, x in pictures.items()}
         for name, pictures in test.items()
     }
     references = torch.cat([parts["references"] for parts in features.values()])

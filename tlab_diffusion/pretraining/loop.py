@@ -19,10 +19,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from tlab_diffusion.diffusion.training import average_into
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pretraining import checkpoints
-from tlab_diffusion.pretraining.pace import autocast, keep_memory, learning_rate_at, run_device
+from tlab_diffusion.training import checkpoints
+from tlab_diffusion.training.ema import average_into
+from tlab_diffusion.training.hardware import autocast, run_device, tune_malloc
+from tlab_diffusion.training.schedule import learning_rate_at
 
 # Draws the batch of a step, alike in every process: tensors (B, ...) that the module takes.
 Draw = Callable[[torch.Generator], tuple[Tensor, ...]]
@@ -76,7 +77,7 @@ def train(
             divide the batch, or the loss is not a finite number; what was saved last then stays
             as it is.
     """
-    keep_memory()
+    tune_malloc()
     run_device()
     accelerator = Accelerator()
     model.to(accelerator.device)

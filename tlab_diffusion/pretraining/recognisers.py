@@ -28,9 +28,9 @@ from tlab_diffusion.picturebook import Scene, random_scene
 from tlab_diffusion.pretraining import augment
 from tlab_diffusion.pretraining.characters import cached_characters, character_scenes, draw
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
-from tlab_diffusion.pretraining.pace import autocast
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.stage import check_state, run_stage
+from tlab_diffusion.training.hardware import autocast
 
 NUM_TEST = 1000
 FILE = "recognisers.safetensors"

@@ -10,9 +10,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from tlab_diffusion.errors import InputError, refuse_change
-from tlab_diffusion.pretraining import checkpoints
 from tlab_diffusion.pretraining.loop import Draw, StageConfig, train
-from tlab_diffusion.pretraining.pace import run_device
+from tlab_diffusion.training import checkpoints
+from tlab_diffusion.training.hardware import run_device
 
 Measure = Callable[[nn.Module, int], dict]
 

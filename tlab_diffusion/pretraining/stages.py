@@ -21,10 +21,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor, unseen_pictures
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
-from tlab_diffusion.files import locked
+from tlab_diffusion.files import file_lock
 from tlab_diffusion.picturebook import EXPRESSIONS, caption, draw_scenes, random_scene
 from tlab_diffusion.pipelines.prompts import tokenise
-from tlab_diffusion.pretraining import checkpoints, encoders, recognisers
+from tlab_diffusion.pretraining import encoders, recognisers
 from tlab_diffusion.pretraining.characters import cached_characters
 from tlab_diffusion.pretraining.networks import (
     new_pipeline,
@@ -33,7 +33,6 @@ from tlab_diffusion.pretraining.networks import (
     save_pipeline,
     text_config,
 )
-from tlab_diffusion.pretraining.pace import run_device, suit_attention
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.recipe import Recipe
 from tlab_diffusion.pretraining.stage import check_state, run_stage, state_file
@@ -53,6 +52,8 @@ from tlab_diffusion.pretraining.unet import (
     latent_moments,
 )
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures
+from tlab_diffusion.training import checkpoints
+from tlab_diffusion.training.hardware import run_device, set_attention
 
 RUNS = {  # of each stage; each has a state of its own
     "vae": ("vae",),
@@ -136,7 +137,7 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     text_encoder = _part(CLIPTextModel, "text_encoder", base or folder)
     tokenizer = _tokenizer(base or folder)
     unet = new_unet(config.channels) if base is None else _part(UNet2DConditionModel, "unet", base)
-    suit_attention(unet, run_device())
+    set_attention(unet, run_device())
     moments = _cached_moments(folder, vae, config.num_scenes)
     captions = training_captions(tokenizer, config.num_scenes, config.captions_per_scene)
     no_caption = tokenise(tokenizer, [""])[0]
@@ -203,7 +204,7 @@ def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.
     """The latents of all scenes, computed once for this autoencoder."""
     encoder = torch.cat([p.detach().flatten()[:64] for p in vae.encoder.parameters()]).cpu()
     path = folder / f"latents-{num_scenes}.safetensors"
-    with locked(path):
+    with file_lock(path):
         if path.exists():
             cached = checkpoints.load(path)
             if torch.equal(cached["encoder"], encoder):

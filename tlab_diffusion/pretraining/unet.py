@@ -20,13 +20,13 @@ from tqdm.auto import tqdm
 from transformers import CLIPTextModel
 
 from tlab_diffusion.diffusion.losses import min_snr_weights
-from tlab_diffusion.diffusion.process import gather, q_sample
+from tlab_diffusion.diffusion.process import extract, q_sample
 from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import Scene
 from tlab_diffusion.picturebook.render import face_circle
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.networks import new_scheduler
-from tlab_diffusion.pretraining.pace import autocast
+from tlab_diffusion.training.hardware import autocast
 
 # Timesteps at which details of a few latents can be seen, but not yet told for sure.
 MIDDLE = (250, 700)
@@ -71,7 +71,7 @@ class TextToImage(nn.Module):
         x_t = q_sample(x0, t, noise, self.alphas_cumprod)
         errors = (self.unet(x_t, t, words).sample.float() - noise).square()
         places = emphasis / emphasis.mean(dim=(1, 2, 3), keepdim=True)  # the loss keeps its scale
-        return (gather(self.weights, t, errors) * places * errors).mean()
+        return (extract(self.weights, t, errors) * places * errors).mean()
 
 
 def emphasis_of(scenes: Iterable[Scene], side: int, config: UnetConfig) -> Tensor:

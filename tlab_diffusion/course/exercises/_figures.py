@@ -6,7 +6,8 @@ curve beside it. Matplotlib is loaded when the first one is drawn.
 
 import torch
 
-from tlab_diffusion.diffusion import process, samplers, schedules, training, unet
+from tlab_diffusion.diffusion import process, samplers, schedules, unet
+from tlab_diffusion.training import ema
 
 
 def _curves(values: dict, title: str, ylabel: str, log: str = "", xlabel: str = "timestep t"):
@@ -94,6 +95,6 @@ def ema_update():
     weights[:100] -= 1
     averages = [weights[:1]]
     for weight in weights[1:]:
-        averages += training.ema_update(averages[-1:], [weight[None]], 0.95)
+        averages += ema.ema_update(averages[-1:], [weight[None]], 0.95)
     values = {"a weight": weights, "its average, decay 0.95": torch.cat(averages)}
     return _curves(values, "The average follows late, and calmly", "value", xlabel="training step")

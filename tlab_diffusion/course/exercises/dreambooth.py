@@ -8,7 +8,8 @@ from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises._shared import faulty_line, randn
-from tlab_diffusion.dreambooth import defaults, loss
+from tlab_diffusion.dreambooth import presets
+from tlab_diffusion.dreambooth.training import loss
 
 # --- Solutions, as learners are shown them ------------------------------------------------
 
@@ -286,7 +287,7 @@ EXERCISES = (
         returns="the instance prompt and the class prompt, two strings",
         minutes=5,
         difficulty=1,
-        reference=defaults.prompts,
+        reference=presets.prompts,
         solution=prompts,
         make_inputs=lambda g: list(NAMES),
         observe=_observe_prompts,

@@ -21,7 +21,7 @@ from tlab_diffusion.course.exercises._shared import (
     serves_points,
 )
 from tlab_diffusion.diffusion import losses, parameterization, process, schedules
-from tlab_diffusion.diffusion.process import expand, gather
+from tlab_diffusion.diffusion.process import append_dims, extract
 from tlab_diffusion.errors import InputError
 
 # --- Solutions, as learners are shown them ------------------------------------------------
@@ -82,7 +82,7 @@ def _posterior(
 
     def form(x0: Tensor, x_t: Tensor, t: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
         alpha_bar = product(betas)
-        here = [gather(values, t, x0) for values in (betas, alpha_bar, before(alpha_bar))]
+        here = [extract(values, t, x0) for values in (betas, alpha_bar, before(alpha_bar))]
         return x0_weight(*here) * x0 + x_t_weight(*here) * x_t, variance(*here).flatten()
 
     return form
@@ -145,7 +145,7 @@ def _solved(solve: Callable) -> Callable:
     """x0 as `solve(x_t, eps, alpha_bar_t)`."""
 
     def form(x_t: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor) -> Tensor:
-        return solve(x_t, eps, gather(alphas_cumprod, t, x_t))
+        return solve(x_t, eps, extract(alphas_cumprod, t, x_t))
 
     return form
 
@@ -180,7 +180,7 @@ def _loss_arguments(generator: torch.Generator, shape: tuple) -> tuple:
         if not isinstance(t, Tensor) or t.shape != x_t.shape[:1]:
             got = f"shape {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
             raise InputError("t", got=got, expected=f"{tuple(x_t.shape[:1])}, one a sample")
-        return torch.tanh(weight + x_t) + 0.1 * expand(t, x_t)
+        return torch.tanh(weight + x_t) + 0.1 * append_dims(t, x_t)
 
     x0, t, noise, alphas_cumprod = _batch(generator, shape)
     return model, x0, t, noise, alphas_cumprod
@@ -190,7 +190,7 @@ def _loss(
     error: Callable = lambda pred, noise, x0, bar: (pred - noise) ** 2,
     noised: Callable = lambda x0, noise, bar: bar.sqrt() * x0 + (1 - bar).sqrt() * noise,
     reduce: Callable = torch.mean,
-    shaped: Callable = expand,
+    shaped: Callable = append_dims,
 ) -> Callable:
     """The noise loss, right but for what is handed over."""
 

@@ -22,7 +22,7 @@ from tlab_diffusion.course.exercises._shared import (
     serves_points,
 )
 from tlab_diffusion.diffusion import process, schedules
-from tlab_diffusion.diffusion.process import expand, gather
+from tlab_diffusion.diffusion.process import append_dims, extract
 
 # --- Solutions, as learners are shown them ------------------------------------------------
 
@@ -74,7 +74,7 @@ def _step(signal: Callable, noise_scale: Callable) -> Callable:
     """A step with these factors of the picture and of the noise, as functions of beta."""
 
     def form(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
-        beta_t = expand(beta_t, x_prev)
+        beta_t = append_dims(beta_t, x_prev)
         return signal(beta_t) * x_prev + noise_scale(beta_t) * noise
 
     return form
@@ -120,7 +120,7 @@ def _closed_form(signal: Callable, noise_scale: Callable) -> Callable:
     """The closed form with these factors, as functions of alpha_bar_t."""
 
     def form(x0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
-        alpha_bar_t = gather(alphas_cumprod, t, x0)
+        alpha_bar_t = extract(alphas_cumprod, t, x0)
         return signal(alpha_bar_t) * x0 + noise_scale(alpha_bar_t) * noise
 
     return form

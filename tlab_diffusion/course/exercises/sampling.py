@@ -22,7 +22,7 @@ from tlab_diffusion.course.exercises._shared import (
 )
 from tlab_diffusion.diffusion import process, samplers, schedules
 from tlab_diffusion.diffusion.mixture import GaussianMixture
-from tlab_diffusion.diffusion.process import expand
+from tlab_diffusion.diffusion.process import append_dims
 
 # --- Solutions, as learners are shown them ------------------------------------------------
 
@@ -62,7 +62,7 @@ def _denoised(
     mean: Callable = lambda x, eps, b, bar: (x - b / (1 - bar).sqrt() * eps) / (1 - b).sqrt(),
     sigma: Callable = lambda step_std, betas: step_std,
     noisy: Callable = lambda t: t > 0,
-    shaped: Callable = expand,
+    shaped: Callable = append_dims,
 ) -> Callable:
     """The denoising step, right but for what is handed over.
 
@@ -88,10 +88,10 @@ def _eps_coefficient(coefficient: Callable) -> Callable:
 
 
 def _noise_inside_the_brackets(x_t, t, eps_pred, betas, step_std, noise) -> Tensor:
-    added = expand((t > 0) * step_std[t], x_t) * noise
+    added = append_dims((t > 0) * step_std[t], x_t) * noise
     calm = torch.zeros_like(step_std)
     mean = samplers.ddpm_step(x_t, t, eps_pred, betas, calm, noise)
-    return mean + added / expand((1 - betas[t]).sqrt(), x_t)
+    return mean + added / append_dims((1 - betas[t]).sqrt(), x_t)
 
 
 def true_noise_leads_to_x0(answer: Callable, generator: torch.Generator) -> str | None:
@@ -189,7 +189,7 @@ def _moved(
     earlier: Callable = lambda t, t_prev: t_prev,
     table: Callable = _padded,
     ahead: Callable = lambda x, x0, eps, noise, bar: eps,
-    shaped: Callable = expand,
+    shaped: Callable = append_dims,
 ) -> Callable:
     """The DDIM step, right but for what is handed over."""
 

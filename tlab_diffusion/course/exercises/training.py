@@ -9,7 +9,8 @@ from torch import Tensor
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import faulty_line, randn
-from tlab_diffusion.diffusion import training, unet
+from tlab_diffusion.diffusion import unet
+from tlab_diffusion.training import ema
 
 # --- Solutions, as learners are shown them ------------------------------------------------
 
@@ -311,7 +312,7 @@ EXERCISES = (
         returns="a list of the new averages; ema and params are lists of tensors",
         minutes=8,
         difficulty=1,
-        reference=training.ema_update,
+        reference=ema.ema_update,
         solution=ema_update,
         make_inputs=lambda g: [(*_weights(g), 0.8), (*_weights(g), 0.97)],
         verified="Each average keeps `decay` of itself and takes the rest from its new weight.",

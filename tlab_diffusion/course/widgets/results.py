@@ -8,8 +8,8 @@ import numpy as np
 
 from tlab_diffusion.course.stored import StoredGrid, load_grid
 from tlab_diffusion.course.widgets.base import LivePicture
-from tlab_diffusion.dreambooth.grid.record import Place, in_words
-from tlab_diffusion.dreambooth.trade_off import QUALITIES
+from tlab_diffusion.dreambooth.grid.result import Place, in_words
+from tlab_diffusion.dreambooth.measures.selection import QUALITIES
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots.results_panels import ResultsPanels
 

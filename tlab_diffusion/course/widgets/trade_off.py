@@ -9,8 +9,8 @@ import numpy as np
 
 from tlab_diffusion.course.stored import StoredGrid, load_grid
 from tlab_diffusion.course.widgets.base import LivePicture
-from tlab_diffusion.dreambooth.strips import read_strip
-from tlab_diffusion.dreambooth.trade_off import QUALITIES, Point, Qualities, trade_off
+from tlab_diffusion.dreambooth.measures.selection import QUALITIES, Point, Qualities, trade_off
+from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots.trade_off_panels import TradeOffPanels
 
@@ -100,7 +100,7 @@ def trade_off_explorer(
 
 def read_run(folder: Path, prompts: Sequence[str] = ()) -> tuple[list[Point], Samples | None]:
     r"""What `runs.run` has left: the points of its curve, and its pictures if there are any."""
-    from tlab_diffusion.dreambooth.run_log import RunLog, step_of  # saves models: slow to import
+    from tlab_diffusion.dreambooth.report.log import RunLog, step_of
 
     log = RunLog(folder)
     at = {step_of(path): read_strip(path) for path in log.strips()}

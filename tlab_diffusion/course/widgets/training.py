@@ -14,10 +14,10 @@ from tlab_diffusion.course.tasks import pixel_cats, smile
 from tlab_diffusion.course.widgets.base import LivePicture
 from tlab_diffusion.diffusion import losses, samplers, schedules
 from tlab_diffusion.diffusion.points import PointNet
-from tlab_diffusion.diffusion.training import train
 from tlab_diffusion.diffusion.unet import UNet
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots.training_panels import TrainingPanels, TrainingTask, TrainingView
+from tlab_diffusion.training.loop import train
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1)
 EMA_DECAYS = (0.0, 0.9, 0.99, 0.999)

@@ -23,15 +23,15 @@ import torch
 from platformdirs import user_cache_path
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.estimate import Estimate, gib
-from tlab_diffusion.dreambooth.grid.folder import GridFolder
-from tlab_diffusion.dreambooth.grid.page import write_page
-from tlab_diffusion.dreambooth.grid.record import Grid
+from tlab_diffusion.dreambooth.grid.report import write_page
+from tlab_diffusion.dreambooth.grid.result import Grid
+from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.dreambooth.grid.study import check_owner, check_storage, check_url
 from tlab_diffusion.dreambooth.grid.worker import Measured, Search, Training, Worker
-from tlab_diffusion.dreambooth.measures import Counts
-from tlab_diffusion.dreambooth.preflight import Preflight, Problems, Refused, preflight
-from tlab_diffusion.dreambooth.trainer import Event
+from tlab_diffusion.dreambooth.measures.result import Counts
+from tlab_diffusion.dreambooth.preflight.checks import Preflight, Problems, Refused, preflight
+from tlab_diffusion.dreambooth.preflight.estimate import Estimate, gib
+from tlab_diffusion.dreambooth.training.trainer import Event
 from tlab_diffusion.errors import InputError
 
 NEWS_EVERY = 0.5  # seconds

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from tlab_diffusion.dreambooth.grid.record import Grid, Place
+from tlab_diffusion.dreambooth.grid.result import Grid, Place
 from tlab_diffusion.errors import InputError
 
 JOURNAL = "study.journal"

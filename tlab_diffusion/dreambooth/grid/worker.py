@@ -15,23 +15,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlab_diffusion.dreambooth import caches, checkpoint
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.checkpoint.export import stored_dtypes
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.defaults import native_resolution
-from tlab_diffusion.dreambooth.devices import choose_precision
-from tlab_diffusion.dreambooth.drawing import few_step_sample, usual_guidance
-from tlab_diffusion.dreambooth.evaluator import Evaluator
-from tlab_diffusion.dreambooth.grid.folder import PARTS, GridFolder
-from tlab_diffusion.dreambooth.grid.record import Cell, Grid, Place, new_cell
+from tlab_diffusion.dreambooth.grid.result import Cell, Grid, Place, new_cell
+from tlab_diffusion.dreambooth.grid.store import PARTS, GridFolder
 from tlab_diffusion.dreambooth.grid.study import GridStudy, open_storage
-from tlab_diffusion.dreambooth.learner import Diverged
-from tlab_diffusion.dreambooth.measures import Counts
-from tlab_diffusion.dreambooth.runs import evaluator_of
-from tlab_diffusion.dreambooth.trainer import Event, Loaded, TrainStep, train
-from tlab_diffusion.dreambooth.tuned import stored_dtypes
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
+from tlab_diffusion.dreambooth.measures.result import Counts
+from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale, fast_sampler
+from tlab_diffusion.dreambooth.presets import native_resolution
+from tlab_diffusion.dreambooth.run import evaluator_of
+from tlab_diffusion.dreambooth.training.step import Diverged
+from tlab_diffusion.dreambooth.training.trainer import Event, Loaded, TrainStep, train
 from tlab_diffusion.errors import refuse_change
-from tlab_diffusion.files import room
-from tlab_diffusion.pretraining.pace import run_device
+from tlab_diffusion.files import as_input_error
+from tlab_diffusion.training import fingerprint
+from tlab_diffusion.training.hardware import run_device
+from tlab_diffusion.training.precision import choose_precision
 
 PATIENCE = 1.0  # seconds, where all that is left is in other hands
 # What differs from training to training, or may change while a grid grows. The parts of a step may
@@ -84,17 +85,17 @@ class Search:
         """What all cells have in common."""
         settings = {n: v for n, v in self.config.as_dict().items() if n not in FREE}
         return settings | {
-            "pictures": caches.key(self.pictures),
+            "pictures": fingerprint.content_key(self.pictures),
             "arithmetic": choose_precision(self.config.precision, run_device()),
             "counts": asdict(self.counts),
-            "guidance_scale": usual_guidance(native_resolution(self.config.model)),
+            "guidance_scale": default_guidance_scale(native_resolution(self.config.model)),
         }
 
     @property
     def study_name(self) -> str:
         """The study's name, of these settings, learning rates and steps."""
         settings = self.settings | {PARTS: None}  # which memory decides
-        name = caches.key(settings, self.learning_rates, self.steps)[:12]
+        name = fingerprint.content_key(settings, self.learning_rates, self.steps)[:12]
         return f"{self.config.identifier} {self.config.class_noun} {name}"
 
     def training(self, rate: float, steps: int) -> DreamBoothConfig:
@@ -190,15 +191,15 @@ class Worker:
         }
         refuse_change(grid.settings, facts, f"the earlier grid in {self.folder.path}")
         if grid.original is None:
-            sample = few_step_sample(loaded.pipeline)
-            with room(self.folder.path):
+            sample = fast_sampler(loaded.pipeline)
+            with as_input_error(self.folder.path):
                 measures = evaluator.measure_original(sample, loaded.weights, self.search.cache)
                 self.folder.add_original(measures, evaluator.strip(sample), facts)
 
     def _measure(self, place: Place, pipeline, dtypes: dict) -> Measured:
-        sample = few_step_sample(pipeline)
+        sample = fast_sampler(pipeline)
         measures, strip = self.evaluator.measure(sample), self.evaluator.strip(sample)
         cell = new_cell(place, measures, self.folder.read().original)
-        with room(self.folder.path):
+        with as_input_error(self.folder.path):
             self.folder.add(cell, strip, pipeline, dtypes)
         return Measured(cell, self.folder.read())

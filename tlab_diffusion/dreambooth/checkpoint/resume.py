@@ -1,0 +1,162 @@
+r"""What a run leaves in its output folder to go on from: `run.json` and `checkpoints/`.
+
+A checkpoint is one safetensors file with everything that a step changes. It gets its name when it
+is whole, by a rename, and only then the older one goes: at every moment the newest file with a name
+is usable, and two at most lie on the disk. Random numbers follow from (seed, step), so that a
+checkpoint has none to keep.
+"""
+
+import json
+import platform
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.errors import InputError, refuse_change
+from tlab_diffusion.files import atomic_write
+from tlab_diffusion.training import checkpoints
+
+# Settings that a run which goes on may change: where things lie, how long, how often it is saved,
+# the parts of a step, which memory decides (they change the order of sums, and nothing else), and
+# the name of the precision: what "auto" comes to is a fact of the run, and has to stay.
+FREE = (
+    *("subject_images", "output", "max_steps", "checkpoint_every"),
+    *("gradient_accumulation_steps", "precision"),
+)
+
+
+def check_output(config: DreamBoothConfig, facts: dict, *, resume: bool) -> None:
+    r"""Refuse an output folder that the run would spoil; nothing is written.
+
+    Args:
+        config: the run's settings.
+        facts: what else must be the same in a run that goes on, such as the pictures' key.
+        resume: whether to go on from an earlier run, if one lies there.
+
+    Raises:
+        InputError: something lies there already; or the earlier run had other settings, the first
+            of which is named; or it took more steps than are wanted now.
+    """
+    folder = config.output
+    if folder.exists() and not folder.is_dir():
+        raise InputError("output", got=f"the file {folder}", expected="a folder, or nothing yet")
+    if not folder.is_dir() or _is_empty(folder):
+        return
+    if not is_run(folder):
+        raise InputError(
+            "output",
+            got=f"{folder}, which holds other files",
+            expected="an empty folder, or none yet",
+            fix="Choose another folder.",
+        )
+    if not resume:
+        raise InputError(
+            "output",
+            got=f"an earlier run in {folder}",
+            expected="none",
+            fix="Go on from it with --resume, or choose another folder.",
+        )
+    check_same(folder, config, facts)
+    done = steps_done(folder)
+    if config.max_steps < done:
+        expected = f"at least {done}, the steps that the earlier run has taken"
+        raise InputError("max_steps", got=str(config.max_steps), expected=expected)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing lies there but what a run left that was killed before its record."""
+    return all(path.suffix == ".draft" for path in folder.iterdir())
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run has left its record in a folder."""
+    return _record(folder).is_file()
+
+
+def taught(folder: Path) -> tuple[str | None, str | None]:
+    """The model that the run in a folder began with, and the word that it learnt; None and None
+    where no run has left its record."""
+    try:
+        settings = json.loads(_record(folder).read_text(encoding="utf-8"))["settings"]
+        return settings["model"], settings["identifier"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+
+
+def check_same(folder: Path, config: DreamBoothConfig, facts: dict) -> None:
+    """Refuse to go on from a run with another setting or another fact, and name it."""
+    try:
+        before = json.loads(_record(folder).read_text(encoding="utf-8"))
+        before = {**before["settings"], **before["facts"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = f"{_record(folder)}, which is damaged"
+        raise InputError("output", got=got, expected="what the earlier run wrote") from error
+    refuse_change(before, _fixed(config) | facts, f"the earlier run in {folder}")
+
+
+def write_record(folder: Path, config: DreamBoothConfig, facts: dict, device: torch.device) -> None:
+    """Write `run.json`: the settings, what they met, and the machine."""
+    record = {
+        "settings": config.as_dict(),
+        "facts": facts,
+        "machine": {
+            "device": str(device),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+    with atomic_write(_record(folder)) as draft:
+        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def save(folder: Path, state: dict[str, Tensor]) -> Path:
+    r"""Write a checkpoint, then remove what lay there before.
+
+    Raises:
+        InputError: if it cannot be written, as on a full disk; the one before stays.
+    """
+    path = _checkpoints(folder) / f"step-{int(state['step']):08}.safetensors"
+    try:
+        checkpoints.save(path, state)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            "output",
+            got=f"a checkpoint that could not be written ({error})",
+            expected=f"room for {_gigabytes(state)} in {folder}",
+            fix="Make room and go on with --resume; the checkpoint before it is whole.",
+        ) from error
+    for other in _checkpoints(folder).iterdir():
+        if other != path:
+            other.unlink()
+    return path
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run, or None."""
+    return max(_checkpoints(folder).glob("step-*.safetensors"), default=None)
+
+
+def steps_done(folder: Path) -> int:
+    """How many steps the newest checkpoint has seen."""
+    path = newest(folder)
+    return 0 if path is None else int(path.stem.removeprefix("step-"))
+
+
+def _checkpoints(folder: Path) -> Path:
+    return folder / "checkpoints"
+
+
+def _record(folder: Path) -> Path:
+    return folder / "run.json"
+
+
+def _fixed(config: DreamBoothConfig) -> dict:
+    return {name: value for name, value in config.as_dict().items() if name not in FREE}
+
+
+def _gigabytes(state: dict[str, Tensor]) -> str:
+    return f"{sum(tensor.nbytes for tensor in state.values()) / 1e9:.2g} GB"

@@ -1,0 +1,201 @@
+r"""The folder of a grid, which all of its workers share, in one process or on several machines.
+
+grid.json     the grid (see `record`), rewritten after each cell
+pictures/     a strip for each cell, and for the original model
+best/         the pipeline of the best cell so far
+trainings/    trainings that are not finished, each with its checkpoints
+locks/        held while something is written, and by who trains at a learning rate; the system lets
+              go of the locks of a process that has died, so that others can take over
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline
+from tlab_diffusion.dreambooth.grid.result import (
+    ORIGINAL,
+    Cell,
+    Grid,
+    Place,
+    pictures_file,
+    row_name,
+)
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
+from tlab_diffusion.errors import InputError, refuse_change
+from tlab_diffusion.files import atomic_write
+
+BEFORE = ("locks", "grid.draft")  # what is there before the grid itself
+PARTS = "gradient_accumulation_steps"
+
+
+class GridFolder:
+    r"""Everything that a grid leaves.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.file = path, path / "grid.json"
+
+    @property
+    def id(self) -> str | None:
+        """The id of the grid that lies here; None if there is none yet."""
+        return self.read().id if self.file.is_file() else None
+
+    def check_free(self, *, resume: bool) -> None:
+        r"""Refuse a folder that holds something; nothing is written.
+
+        Args:
+            resume: whether an earlier grid may lie there.
+
+        Raises:
+            InputError: if something does.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError("output", got=f"the file {self.path}", expected="a folder, or none")
+        if self.file.is_file():
+            if not resume:
+                raise InputError(
+                    "output",
+                    got=f"an earlier grid in {self.path}",
+                    expected="none",
+                    fix="Go on from it with --resume, or choose another folder.",
+                )
+        elif self.path.is_dir() and any(path.name not in BEFORE for path in self.path.iterdir()):
+            got = f"{self.path}, which holds other files"
+            raise InputError("output", got=got, expected="an empty folder, or none yet")
+
+    def check_same(self, settings: dict, rates: Sequence[float], steps: Sequence[int]) -> None:
+        r"""Refuse to go on from a grid with other settings, or with cells that are not wanted now.
+
+        Raises:
+            InputError: with the first difference.
+        """
+        if not self.file.is_file():
+            return
+        earlier = self.read()
+        # In how many parts a step is worked through, memory decided at the start.
+        same = {name: value for name, value in settings.items() if name != PARTS}
+        refuse_change(earlier.settings, same, f"the earlier grid in {self.path}")
+        _refuse_less("learning_rates", earlier.learning_rates, rates)
+        _refuse_less("steps", earlier.steps, steps)
+
+    def begin(self, settings: dict, rates: Sequence[float], steps: Sequence[int]) -> Grid:
+        """Start the grid that lies here, or extend it; its settings stay as they are.
+
+        Raises:
+            InputError: see `check_same`; another process may have begun a grid meanwhile.
+        """
+        with self.locked():
+            self.check_same(settings, rates, steps)
+            grid = self.read() if self.file.is_file() else Grid(uuid.uuid4().hex, settings, (), ())
+            grid = replace(
+                grid,
+                learning_rates=tuple(sorted({*grid.learning_rates, *rates})),
+                steps=tuple(sorted({*grid.steps, *steps})),
+            )
+            self._write(grid)
+        return grid
+
+    def read(self) -> Grid:
+        """The grid as it stands."""
+        try:
+            return Grid.from_dict(json.loads(self.file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            got = f"{self.file}, which is damaged"
+            raise InputError("output", got=got, expected="what an earlier grid wrote") from error
+
+    def add_original(self, measures: Measures, strip: np.ndarray, facts: dict) -> None:
+        r"""Keep what was measured on the original model.
+
+        Args:
+            measures, strip: of it; the strip is (N, H, W, 3) uint8.
+            facts: what else all cells have in common, known once the model is loaded.
+        """
+        with self.locked():
+            grid = self.read()
+            if grid.original is None:
+                save_strip(self.strip(ORIGINAL), strip)
+                self._write(replace(grid, settings=grid.settings | facts, original=measures))
+
+    def add(self, cell: Cell, strip: np.ndarray, pipeline, dtypes: dict) -> None:
+        r"""Keep a cell; the pipeline too, if it is the best so far.
+
+        Args:
+            cell: with its measures.
+            strip: (N, H, W, 3) uint8.
+            pipeline, dtypes: see `export_pipeline`.
+        """
+        with self.locked():
+            grid = self.read()
+            # The cell comes last: a kill before that makes it once more, pictures and all.
+            if grid.with_cell(cell).best == cell:
+                export_pipeline(pipeline, self.path / "best", dtypes)
+            save_strip(self.strip(cell.place.name), strip)
+            self._write(grid.with_cell(cell))
+
+    def add_broken(self, places: Sequence[Place], why: str) -> None:
+        """Note that a training did not get to these places."""
+        with self.locked():
+            grid = self.read()
+            self._write(replace(grid, broken=grid.broken | dict.fromkeys(places, why)))
+
+    def strip(self, name: str) -> Path:
+        """The file of a place's pictures, or of the `ORIGINAL` model's."""
+        return self.path / pictures_file(name)
+
+    def training(self, rate: float) -> Path:
+        """Where a training lies until it is finished."""
+        return self.path / "trainings" / row_name(rate)
+
+    def drop_training(self, rate: float) -> None:
+        """Make room: what a training has become lies in its cells."""
+        shutil.rmtree(self.training(rate), ignore_errors=True)
+
+    def drop_trainings(self) -> None:
+        """Leave nothing of them, when the grid is complete."""
+        shutil.rmtree(self.path / "trainings", ignore_errors=True)
+
+    def locked(self) -> FileLock:
+        """Keeps other workers from writing at the same time."""
+        return self._lock("grid")
+
+    @contextmanager
+    def taken(self, rate: float) -> Iterator[bool]:
+        """Take the training at a learning rate; False where another worker is at it."""
+        lock = self._lock(row_name(rate))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _lock(self, name: str) -> FileLock:
+        path = self.path / "locks" / f"{name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
+
+    def _write(self, grid: Grid) -> None:
+        with atomic_write(self.file) as draft:
+            draft.write_text(json.dumps(grid.as_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+def _refuse_less(name: str, earlier: Sequence, now: Sequence) -> None:
+    if not set(earlier) <= set(now):
+        before, got = (", ".join(f"{each:g}" for each in values) for values in (earlier, now))
+        expected = f"those of the earlier grid, {before}, and more if you like"
+        raise InputError(name, got=got, expected=expected)

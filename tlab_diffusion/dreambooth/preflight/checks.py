@@ -1,0 +1,220 @@
+r"""Before a run: its pictures, words, model, folders and cost; all that is wrong is said at once.
+
+Only headers, configs and the tokenizer are read; no weights.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.data.identifier import TokenReport, token_report
+from tlab_diffusion.dreambooth.data.images import EMPTY, MOST_ENLARGED, Audit, Finding, audit
+from tlab_diffusion.dreambooth.methods.textual_inversion import add_token
+from tlab_diffusion.dreambooth.preflight.estimate import Estimate, estimate, nearest_folder
+from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION
+from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines import check_model, prompt_warnings
+from tlab_diffusion.pipelines.loading import local_folder
+from tlab_diffusion.training import fingerprint
+from tlab_diffusion.training.hardware import run_device
+from tlab_diffusion.training.precision import choose_precision
+
+FEW_PICTURES = 3
+
+
+class Refused(InputError):
+    """Several things are wrong at once: a line each."""
+
+    def __init__(self, problems: Sequence[InputError]):
+        self.problems = tuple(problems)
+        ValueError.__init__(self, "\n".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found where nothing is wrong.
+
+    Args:
+        config: the run's settings, in as many parts a step as memory asks for.
+        pictures: (N, R, R, 3) uint8.
+        findings: one for each file.
+        tokens: of the identifier; None for a hub model that is not here yet.
+        estimate: of what the run needs; None likewise.
+        notes: what is worth knowing.
+    """
+
+    config: DreamBoothConfig
+    pictures: np.ndarray
+    findings: tuple[Finding, ...]
+    tokens: TokenReport | None
+    estimate: Estimate | None
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        found = (*self.findings, self.tokens, self.estimate, *self.notes)
+        return "\n".join(str(each) for each in found if each is not None)
+
+
+def preflight(
+    config: DreamBoothConfig, *, resume: bool = False, measured: bool = False
+) -> Preflight:
+    r"""Look at all that a run needs, before a model is loaded or anything is written.
+
+    Args:
+        config: the settings.
+        resume: whether to go on from an earlier run, if one lies in the output folder.
+        measured: whether the run will measure itself, and so keep the weights of its best step.
+
+    Raises:
+        Refused: an `InputError` with a line for everything that is wrong.
+    """
+    problems = Problems()
+    config = _with_earlier_parts(config, resume)
+    source = problems.collect(check_model, config.model)
+    found = problems.collect(audited, config, problems, source is not None)
+    precision = problems.collect(choose_precision, config.precision, run_device())
+    problems.collect(check_optimizer, config.optimizer, run_device())
+    # Of a pixel each, the pictures would be called another subject's.
+    known = None if source is None else found
+    problems.collect(_check_output, config, resume, known, precision)
+    folder = None if source is None else _whole_folder(source)
+    notes = _notes_on(found)
+    tokens = needs = None
+    tokenizer = None if folder is None else problems.collect(_tokenizer, folder)
+    if tokenizer is not None:
+        tokens = _token_report(tokenizer, config)
+        problems.list += tokens.problems
+        world = config.model == "picturebook"
+        notes += prompt_warnings(tokenizer, config.class_prompt, picturebook=world)
+    elif source is not None and folder is None:
+        notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
+    if tokens is not None and precision is not None:
+        length = tokenizer.model_max_length
+        needs = problems.collect(_estimate, config, folder, precision, length, measured=measured)
+    if needs is not None:
+        problems.list += needs.problems
+        config = replace(config, gradient_accumulation_steps=needs.parts)
+    if problems.list:
+        raise Refused(problems.list)
+    return Preflight(config, found.pictures, tuple(found.findings), tokens, needs, tuple(notes))
+
+
+class Problems:
+    """Collects what is wrong, and goes on."""
+
+    def __init__(self):
+        self.list: list[InputError] = []
+
+    def collect(self, function: Callable, *arguments, **options):
+        """The function's result, or None where it refuses."""
+        try:
+            return function(*arguments, **options)
+        except InputError as problem:
+            self.list.append(problem)
+            return None
+
+
+def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothConfig:
+    """In as many parts as the earlier run, which memory decided then: its sums come out so."""
+    if not resume or config.gradient_accumulation_steps != 1:
+        return config
+    try:
+        record = json.loads((config.output / "run.json").read_text(encoding="utf-8"))
+        parts = record["settings"]["gradient_accumulation_steps"]
+        return replace(config, gradient_accumulation_steps=parts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return config  # no run there, or a damaged one, which is said elsewhere
+
+
+def audited(config: DreamBoothConfig, problems: Problems, sized: bool) -> Audit:
+    """The subject's pictures; those that are refused join the problems.
+
+    Where the model is refused, nobody knows how large they must be (`sized`): of one pixel each,
+    none is too small.
+    """
+    found = audit(config.subject_images, config.resolution if sized else 1)
+    least = -(-config.resolution // MOST_ENLARGED)
+    size = f" of {least} pixels or more on each side" if sized else ""
+    for finding in found.refused:
+        fix = "Mend it, or take it out of the folder."
+        if finding.details == (EMPTY,):
+            fix = "Put 3 to 5 pictures of the subject there."
+        problem = InputError(
+            "subject images",
+            got=f"{finding.name}: {'; '.join(finding.details)}",
+            expected=f"whole pictures{size}",
+            fix=fix,
+        )
+        problems.list.append(problem)
+    return found
+
+
+def _check_output(
+    config: DreamBoothConfig, resume: bool, found: Audit | None, precision: str | None
+) -> None:
+    """Refuse an output folder that the run would spoil, or could not write."""
+    facts = {}
+    if found is not None and not found.refused:
+        facts["pictures"] = fingerprint.content_key(found.pictures)
+    if precision is not None:
+        facts["arithmetic"] = precision
+    checkpoint.check_output(config, facts, resume=resume)
+    parent = nearest_folder(config.output)
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        got = f"{config.output}, where nothing can be written"
+        raise InputError("output", got=got, expected="a folder of your own, or none yet")
+
+
+def _whole_folder(source: str) -> Path | None:
+    """The pipeline's folder; None for a hub model of which something is still to be fetched."""
+    folder = local_folder(source)
+    return folder if folder and Problems().collect(check_model, folder) else None
+
+
+def _tokenizer(folder: Path):
+    from transformers import CLIPTokenizer
+
+    with _whole_files(folder):
+        return CLIPTokenizer.from_pretrained(folder / "tokenizer")
+
+
+def _estimate(config: DreamBoothConfig, folder: Path, *facts, measured: bool) -> Estimate:
+    with _whole_files(folder):
+        return estimate(config, folder, *facts, measured=measured)
+
+
+@contextmanager
+def _whole_files(folder: Path) -> Iterator[None]:
+    """Say in one line that a file of a model's folder is JSON, but lacks what should be in it."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "model",
+            got=f"{folder}, whose files lack {error}",
+            expected="a whole pipeline folder",
+            fix="Fetch or save it anew.",
+        ) from error
+
+
+def _token_report(tokenizer, config: DreamBoothConfig) -> TokenReport:
+    own_row = config.method == TEXTUAL_INVERSION
+    if own_row:
+        add_token(tokenizer, config.identifier)
+    prompts = config.instance_prompt, config.class_prompt
+    return token_report(tokenizer, config.identifier, *prompts, own_row=own_row)
+
+
+def _notes_on(found: Audit | None) -> list[str]:
+    if found is None or not 0 < len(found.pictures) < FEW_PICTURES:
+        return []
+    count = f"{len(found.pictures)} picture" + "s" * (len(found.pictures) != 1)
+    return [f"{count}: 3 to 5, in different poses and places, teach more"]

@@ -1,0 +1,225 @@
+r"""What a run costs in memory, time and disk: counted from configs and headers, without weights.
+
+The U-Net is built without memory, on fake tensors, and run once: torch then says how many
+multiplications a sample takes, and which activations the backward pass would keep.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+BYTES = {"F16": 2, "BF16": 2}  # of a number in a file; others have 4
+FLOAT = 4  # bytes of a float32
+# Under autocast norms keep float32 and matrices half of it: about three quarters in all.
+HALF_PRECISION_SHARE = 0.75
+USABLE = 0.9  # of free memory: the rest is for what comes and goes within a layer
+# Share of a plain matrix product's speed that a training step reaches: 0.29 to 0.38 was measured
+# for `picturebook`'s U-Net on a CPU. Half or twice as much is possible elsewhere.
+EFFICIENCY = 0.35
+CHECKPOINTS = 2  # that lie on the disk while a new one is written
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a pipeline folder: its numbers, the bytes of each in its file, and its tensors."""
+
+    parameters: int
+    bytes_each: int
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the U-Net does for one sample: operations forward, bytes kept for the way back."""
+
+    flops: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """What lies in memory and on the disk, whatever the batch.
+
+    Args:
+        parts: of the pipeline folder.
+        learned: how many numbers learn.
+        added: how many of these the method adds to the parts.
+        half: whether arithmetic runs in 16 bits.
+        ema: whether an average of what learns is kept.
+        moments: bytes of a number's two moments.
+    """
+
+    parts: dict[str, Part]
+    learned: int
+    added: int = 0
+    half: bool = False
+    ema: bool = False
+    moments: int = 2 * FLOAT
+
+    @property
+    def memory(self) -> int:
+        """Bytes without activations: weights in float32; gradient and moments of what learns."""
+        everything = self.added + sum(part.parameters for part in self.parts.values())
+        autocast_copy = 2 if self.half else 0
+        average = FLOAT if self.ema else 0
+        each = FLOAT + self.moments + autocast_copy + average
+        return FLOAT * everything + each * self.learned
+
+    @property
+    def folder(self) -> int:
+        """Bytes of the tuned folder, with what is added apart."""
+        weights = sum(part.parameters * part.bytes_each for part in self.parts.values())
+        return weights + FLOAT * self.added
+
+    @property
+    def disk(self) -> int:
+        """Bytes of the tuned folder and two checkpoints of what learns."""
+        each = FLOAT + self.moments + (FLOAT if self.ema else 0)
+        return self.folder + CHECKPOINTS * each * self.learned
+
+
+def read_parts(folder: Path) -> dict[str, Part]:
+    """The sizes of a pipeline folder's parts, from the headers of their weight files."""
+    return {
+        part.name: _read_part(part)
+        for part in sorted(folder.iterdir())
+        if any(part.glob("*.safetensors"))
+    }
+
+
+def _read_part(folder: Path) -> Part:
+    from safetensors import safe_open
+
+    shapes, dtype = {}, None
+    # A variant (model.fp16.safetensors) has the same tensors again; the plain file comes first.
+    for file in sorted(folder.glob("*.safetensors"), key=lambda file: len(file.suffixes)):
+        with safe_open(file, framework="np") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                tensor = weights.get_slice(name)
+                dtype = dtype or tensor.get_dtype()
+                shapes.setdefault(name, tuple(tensor.get_shape()))
+    return Part(sum(map(math.prod, shapes.values())), BYTES.get(dtype, FLOAT), shapes)
+
+
+def unet_work(
+    config: dict,
+    side: int,
+    tokens: int,
+    *,
+    fused_attention: bool,
+    checkpointing: bool,
+    freeze: Callable[[nn.Module], None] = lambda unet: None,
+) -> Work:
+    r"""Count what one sample costs.
+
+    Args:
+        config: the U-Net's.
+        side: of the latents.
+        tokens: of the text.
+        fused_attention: whether attention's table of weights is never kept, as on a GPU.
+        checkpointing: whether activations are computed twice instead of kept.
+        freeze: takes the weights that do not learn out of the way back.
+    """
+    from diffusers import UNet2DConditionModel
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FakeTensorMode():
+        unet = UNet2DConditionModel.from_config(config).train()
+        freeze(unet)
+        x_t = torch.empty(1, config["in_channels"], side, side)
+        words = torch.empty(1, tokens, config["cross_attention_dim"], requires_grad=True)
+        with FlopCounterMode(display=False) as counter:  # fused attention is not counted: plain
+            kept = _kept_bytes(unet, (x_t, torch.zeros(1), words), False, checkpointing)
+        if fused_attention:
+            kept = _kept_bytes(unet, (x_t, torch.zeros(1), words), True, checkpointing)
+    return Work(counter.get_total_flops(), kept)
+
+
+def _kept_bytes(unet: nn.Module, inputs: tuple, fused: bool, checkpointing: bool) -> int:
+    from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+    unet.set_attn_processor(AttnProcessor2_0() if fused else AttnProcessor())
+    kept = _Kept(weights=list(unet.parameters()))
+    if checkpointing:
+        unet.enable_gradient_checkpointing(kept.only_what_goes_in)
+    with kept.hooks():
+        unet(*inputs)
+    return kept.bytes + kept.largest_inside
+
+
+class _Kept:
+    """The distinct pieces of memory that autograd keeps, weights left out."""
+
+    def __init__(self, weights: list[Tensor]):
+        self.weights = {_place(weight) for weight in weights}
+        self.pieces = {}  # the tensors stay alive, so that no place is used twice
+        self.largest_inside = 0
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in self.pieces.values())
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        if _place(tensor) not in self.weights:
+            self.pieces[_place(tensor)] = tensor
+        return tensor
+
+    def hooks(self):
+        return torch.autograd.graph.saved_tensors_hooks(self.keep, lambda tensor: tensor)
+
+    def only_what_goes_in(self, module, *inputs):
+        """Gradient checkpointing: blocks keep their inputs, and one at a time its inside."""
+        inside = _Kept([])
+        inside.weights = self.weights
+        with inside.hooks():
+            outputs = module(*inputs)
+        for value in inputs:
+            if isinstance(value, Tensor):
+                self.keep(value)
+        self.largest_inside = max(self.largest_inside, inside.bytes)
+        return outputs
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def memory_needed(load: Load, work: Work, samples: int) -> int:
+    """Bytes for a part of `samples` samples, worked through at once."""
+    share = HALF_PRECISION_SHARE if load.half else 1
+    return load.memory + round(share * samples * work.kept)
+
+
+def samples_at_once(samples: int, parts: int, processes: int) -> int:
+    """The most samples of a step that one process meets at once."""
+    return math.ceil(samples / (parts * processes))
+
+
+def fewest_parts(
+    load: Load, work: Work, samples: int, free: int, *, at_least: int = 1, processes: int = 1
+) -> int | None:
+    r"""In how few parts a step fits into memory, a sample or more for each process in every part.
+
+    None if no number of parts will do.
+
+    Args:
+        samples: of a step, in all.
+        free: bytes.
+        at_least: parts.
+        processes: that share the samples.
+    """
+    for parts in range(at_least, samples // processes + 1):
+        alone = samples_at_once(samples, parts, processes)
+        if memory_needed(load, work, alone) <= USABLE * free:
+            return parts
+    return None
+
+
+def seconds(flops: float, speed: float) -> float:
+    """How long the U-Net works on so many operations, about."""
+    return flops / (EFFICIENCY * speed)

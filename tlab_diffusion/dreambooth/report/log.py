@@ -1,0 +1,159 @@
+r"""What a run leaves to look at: `metrics.jsonl`, `samples/`, and the weights of its best step.
+
+A run that is interrupted goes on from its newest checkpoint. Everything here is written before the
+checkpoint of its step, and what is later than that checkpoint is taken back before the run goes on:
+so nothing is missing, and nothing stands there twice. Only what is drawn and measured at the last
+step comes after its checkpoint; where that is interrupted, what the log lacks is made up for.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.checkpoint.export import copy_pipeline, export_pipeline
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.dreambooth.measures.selection import Point, TradeOff, trade_off
+from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
+from tlab_diffusion.files import atomic_write
+
+LINES_EVERY = 10  # steps
+
+
+class RunLog:
+    r"""The log of the run in a folder.
+
+    Args:
+        folder: the run's output.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.file = folder, folder / "metrics.jsonl"
+        self.losses: list[tuple[float, float]] = []  # since the last line
+
+    def rewind(self, step: int) -> None:
+        """Take back all that is later than a step, and a last line that is not whole."""
+        if self.file.is_file():
+            kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
+            with atomic_write(self.file) as draft:
+                draft.write_text("".join(kept), encoding="utf-8")
+        for path in self.strips():
+            if step_of(path) > step:
+                path.unlink()
+
+    def lines(self) -> list[dict]:
+        """All lines, in the order in which they were written."""
+        if not self.file.is_file():
+            return []
+        return list(_whole_lines(self.file.read_text(encoding="utf-8").splitlines()))
+
+    def points(self) -> list[Point]:
+        """All that was measured."""
+        measured = [line for line in self.lines() if "measures" in line]
+        return [Point(line["step"], Measures.from_dict(line["measures"])) for line in measured]
+
+    @property
+    def judges(self) -> str | None:
+        """The name of those who measured; None where no line has it, as in older runs."""
+        return next((line["judges"] for line in self.lines() if "judges" in line), None)
+
+    def strips(self) -> list[Path]:
+        """The files of `samples/`, step by step."""
+        return sorted((self.folder / "samples").glob("step-*.png"))
+
+    def add_losses(self, step: int, losses: tuple[float, float], rate: float, due: bool) -> None:
+        r"""Note a step's losses; a line has the mean over those since the last one.
+
+        Args:
+            step: counted from 1.
+            losses: the subject's and the prior's.
+            rate: the learning rate.
+            due: whether a line is, although it is not the tenth step.
+        """
+        self.losses.append(losses)
+        if due or step % LINES_EVERY == 0:
+            subject, prior = np.mean(self.losses, axis=0).tolist()
+            self._add(
+                {"step": step, "subject_loss": subject, "prior_loss": prior, "learning_rate": rate}
+            )
+            self.losses = []
+
+    def has_strip(self, step: int) -> bool:
+        """Whether what a model drew at a step is kept."""
+        return self._strip(step).is_file()
+
+    def add_strip(self, step: int, pictures: np.ndarray) -> None:
+        r"""Keep what a model drew: pictures (N, H, W, 3) uint8, in one row."""
+        save_strip(self._strip(step), pictures)
+
+    def add_measures(self, step: int, measures: Measures, judges: str) -> None:
+        """Note what was measured, and the name of those who judged."""
+        self._add({"step": step, "judges": judges, "measures": measures.as_dict()})
+
+    def keep_if_best(self, point: Point, pipeline, dtypes: dict) -> None:
+        r"""Keep a step's weights if none before was better.
+
+        Args:
+            point: the step and its measures, before `add_measures`.
+            pipeline: with its weights.
+            dtypes: see `export_pipeline`.
+        """
+        if best([*self.points(), point]) == point.step:
+            export_pipeline(pipeline, self._best(point.step), dtypes)
+
+    def drop_worse(self) -> None:
+        """Let go of weights that a later step has surpassed, after `add_measures`.
+
+        The best one up to the newest checkpoint stays as well: an interrupted run goes on from
+        there, and may end before the best step of all.
+        """
+        points, saved = self.points(), checkpoint.steps_done(self.folder)
+        kept = {best(points), best([point for point in points if point.step <= saved])}
+        for path in (self.folder / "best").glob("step-*"):
+            if step_of(path) not in kept:
+                shutil.rmtree(path)
+
+    def trade_off(self) -> TradeOff | None:
+        """The run's trade-off; None where nothing after step 0 was measured."""
+        points = self.points()
+        return None if best(points) is None else trade_off(points)
+
+    def use_best(self) -> int | None:
+        """Make the best step's weights the run's result; the step, or None where there is none."""
+        self.drop_worse()
+        step = best(self.points())
+        if step is not None:
+            copy_pipeline(self._best(step), self.folder)
+        return step
+
+    def _strip(self, step: int) -> Path:
+        return self.folder / "samples" / f"step-{step:08}.png"
+
+    def _best(self, step: int) -> Path:
+        return self.folder / "best" / f"step-{step:08}"
+
+    def _add(self, line: dict) -> None:
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def best(points: list[Point]) -> int | None:
+    """The best step, or None where the original or everything else is missing."""
+    measured = {point.step for point in points}
+    return trade_off(points).best if 0 in measured and len(measured) > 1 else None
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a strip, or of kept weights."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def _whole_lines(lines: Iterable[str]):
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:  # a kill cut it short
+            return

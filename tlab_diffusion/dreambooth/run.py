@@ -1,0 +1,183 @@
+r"""A run that is watched: trained, measured on the way, and left at its best step with a report.
+
+    for event in run(config, pictures, evaluate_every=100):
+        if isinstance(event, Evaluated):
+            print(event.step, event.measures.numbers()["identity"])
+
+Nothing that is drawn or measured touches the training: the weights of each step are the same with
+and without.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from accelerate import PartialState
+from platformdirs import user_cache_path
+
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
+from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
+from tlab_diffusion.dreambooth.measures.selection import Point
+from tlab_diffusion.dreambooth.presets import SMALL_SIDE, native_resolution
+from tlab_diffusion.dreambooth.report.html import REPORT, write_report
+from tlab_diffusion.dreambooth.report.log import RunLog
+from tlab_diffusion.dreambooth.training.trainer import Event, Finished, Loaded, TrainStep, train
+from tlab_diffusion.errors import InputError, refuse_change
+from tlab_diffusion.files import as_input_error
+
+
+class Evaluated(NamedTuple):
+    """A step was measured; step 0 is the original model."""
+
+    step: int
+    measures: Measures
+
+
+def run(
+    config: DreamBoothConfig,
+    pictures: np.ndarray,
+    *,
+    evaluate_every: int | None = None,
+    resume: bool = False,
+    cache: Path | None = None,
+) -> Iterator[Event | Evaluated]:
+    r"""Train as `trainer.train` does, and keep what there is to see.
+
+    The output folder also gets `metrics.jsonl`, with the mean losses of every ten steps and all
+    measures; `samples/`, with what was drawn for four fixed prompts; and, when all else is there,
+    `report.html`. The last step is drawn and measured when its checkpoint is on the disk: a run
+    that is killed meanwhile goes on from there.
+
+    Args:
+        config: the settings.
+        pictures: (N, R, R, 3) uint8, the subject's.
+        evaluate_every: measure at step 0, at every so many steps and at the last one; the folder
+            then gets the weights of the best step by `trade_off`. None or 0 measures nothing, and
+            the folder gets the last weights.
+        resume: go on from an earlier run in the output folder, exactly.
+        cache: folder of what other runs can use again; the user's cache folder when left out.
+
+    Returns:
+        The events of `trainer.train`, and `Evaluated` after `Loaded` and after each `TrainStep`
+        that was measured; `Finished` comes last, when the folder is complete.
+
+    Raises:
+        InputError: see `trainer.train`; or an `evaluate_every` that is no number of steps. While
+            iterating: other judges than those of the earlier run, before a step is taken.
+    """
+    if evaluate_every is not None and (type(evaluate_every) is not int or evaluate_every < 0):
+        expected = "an integer from 0 up, or None"
+        raise InputError("evaluate_every", got=repr(evaluate_every), expected=expected)
+    cache = cache or user_cache_path("tlab_diffusion")
+    events = train(config, pictures, resume=resume, cache=cache, write=False)
+    if not PartialState().is_main_process:
+        return events
+    return _Watch(config, pictures, evaluate_every, cache).watch(events)
+
+
+def usual_evaluations(config: DreamBoothConfig) -> int | None:
+    """How often a run is measured if nobody says: small models after each third, others never."""
+    small = native_resolution(config.model) <= SMALL_SIDE
+    return math.ceil(config.max_steps / 3) if small else None
+
+
+def evaluator_of(config: DreamBoothConfig, pictures: np.ndarray, **options) -> Evaluator:
+    """How the models of a run are measured; `options` of `Evaluator`."""
+    return Evaluator(
+        pictures,
+        config.identifier,
+        config.class_noun,
+        said_noun=config.said_noun,
+        side=native_resolution(config.model),
+        **options,
+    )
+
+
+class _Watch:
+    """The log and the measures of one run."""
+
+    def __init__(self, config, pictures, evaluate_every, cache):
+        self.config, self.pictures, self.cache = config, pictures, cache
+        self.evaluate_every = evaluate_every
+        self.log = RunLog(config.output)
+        self.evaluator = evaluator_of(config, pictures)
+
+    def watch(self, events: Iterator[Event]) -> Iterator[Event | Evaluated]:
+        for event in events:
+            if isinstance(event, TrainStep):
+                self._note(event)
+            elif isinstance(event, Finished):
+                yield from self._look(event)
+                self._leave(event)
+            yield event
+            if isinstance(event, Loaded):
+                yield from self._begin(event)
+            elif isinstance(event, TrainStep) and self._looks_at(event.step):
+                yield from self._look(event)
+
+    def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
+        self._check_judges()
+        with as_input_error(self.config.output):
+            self.log.rewind(checkpoint.steps_done(self.config.output))
+        self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
+        if self.evaluate_every and not self._measured(0):
+            sample = fast_sampler(loaded.pipeline)
+            with as_input_error(self.config.output):
+                self.log.add_strip(0, self.evaluator.strip(sample))
+                original = self.evaluator.measure_original(sample, loaded.weights, self.cache)
+                self.log.add_measures(0, original, self.evaluator.judges.name)
+            yield Evaluated(0, original)
+
+    def _check_judges(self) -> None:
+        """Refuse to measure on with others: their numbers make no curve with those before."""
+        earlier = self.log.judges
+        if self.evaluate_every and earlier is not None:
+            where = f"the earlier run in {self.config.output}"
+            now = {"judges": self.evaluator.judges.name}
+            refuse_change({"judges": earlier}, now, where)
+
+    def _note(self, event: TrainStep) -> None:
+        # A line before each checkpoint: a run that goes on from there lacks no step's losses.
+        due = self.config.saves_at(event.step)
+        losses = event.subject_loss, event.prior_loss
+        with as_input_error(self.config.output):
+            self.log.add_losses(event.step, losses, self.config.learning_rate, due)
+
+    def _looks_at(self, step: int) -> bool:
+        """Whether a step is looked at before its checkpoint; the last one is when that is safe."""
+        last = step == self.config.max_steps
+        return bool(self.evaluate_every) and step % self.evaluate_every == 0 and not last
+
+    def _look(self, event: TrainStep | Finished) -> Iterator[Evaluated]:
+        """Draw and measure what the log lacks of a step."""
+        sample = fast_sampler(event.pipeline)
+        if not self.log.has_strip(event.step):
+            strip = self.evaluator.strip(sample)
+            with as_input_error(self.config.output):
+                self.log.add_strip(event.step, strip)
+        if self.evaluate_every and not self._measured(event.step):
+            point = Point(event.step, self.evaluator.measure(sample))
+            with as_input_error(self.config.output):
+                self.log.keep_if_best(point, event.pipeline, self.dtypes)
+                self.log.add_measures(*point, self.evaluator.judges.name)
+                self.log.drop_worse()
+            yield Evaluated(*point)
+
+    def _measured(self, step: int) -> bool:
+        return any(point.step == step for point in self.log.points())
+
+    def _leave(self, event: Finished) -> None:
+        """Make the folder the run's result. The report comes last: with it, all is there."""
+        with as_input_error(event.folder):
+            (event.folder / REPORT).unlink(missing_ok=True)  # of fewer steps
+            best = self.log.use_best() if self.evaluate_every else None
+            if best is None:
+                export_pipeline(event.pipeline, event.folder, self.dtypes)
+            chosen = event.step if best is None else best
+            write_report(event.folder, self.pictures, self.evaluator, chosen)

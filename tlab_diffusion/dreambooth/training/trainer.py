@@ -1,0 +1,235 @@
+r"""The DreamBooth trainer, as a generator of events: the caller shows, measures, stops.
+
+    config = DreamBoothConfig(subject_images=..., identifier="sks", class_noun="robot", output=...)
+    for event in train(config, pictures):
+        if isinstance(event, TrainStep):
+            print(event.step, event.loss)
+
+Everything random in a step follows from (seed, step, number of the sample), so parts, processes
+and an interruption change nothing but the order of sums.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from accelerate import Accelerator, PartialState
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from tlab_diffusion.dreambooth.cache import latents
+from tlab_diffusion.dreambooth.cache.prior import PriorSettings, draw_prior, load_prior
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes, with_parts
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.data.batches import TrainingSet, check_shares
+from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
+from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
+from tlab_diffusion.dreambooth.training.step import Learner
+from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import as_input_error
+from tlab_diffusion.pipelines import check_model, load
+from tlab_diffusion.training import checkpoints, fingerprint
+from tlab_diffusion.training.hardware import run_device, tune_malloc
+from tlab_diffusion.training.precision import choose_precision, new_accelerator
+
+
+class Loaded(NamedTuple):
+    """The original model is there, before anything is learned."""
+
+    pipeline: object  # leave its weights as they are
+    weights: str  # their fingerprint
+
+
+class PriorImages(NamedTuple):
+    """The original model has drawn this many of the class pictures."""
+
+    done: int
+    num: int
+
+
+class TrainStep(NamedTuple):
+    """One step is done; it is saved, if that is due, as soon as the next event is asked for.
+
+    So what a caller keeps of a step is kept before the run can go on from there.
+    """
+
+    step: int  # counted from 1
+    subject_loss: float
+    prior_loss: float  # times lambda
+    pipeline: object  # draws with what has been learned so far; leave its weights as they are
+
+    @property
+    def loss(self) -> float:
+        """What the step went down."""
+        return self.subject_loss + self.prior_loss
+
+
+class Finished(NamedTuple):
+    """All steps are done, and the last one's checkpoint is on the disk, whatever comes now.
+
+    It comes too where a run that goes on had no step left to take.
+    """
+
+    step: int
+    folder: Path  # the output; the tuned pipeline, unless the caller writes that
+    pipeline: object  # draws with what has been learned; leave its weights as they are
+
+
+Event = Loaded | PriorImages | TrainStep | Finished
+
+
+def train(
+    config: DreamBoothConfig,
+    pictures: np.ndarray,
+    *,
+    resume: bool = False,
+    cache: Path | None = None,
+    write: bool = True,
+) -> Iterator[Event]:
+    r"""Teach a model a subject, by DreamBooth (arXiv:2208.12242) or a lighter method.
+
+    Bad input is refused at the call, before a model is loaded or anything is written.
+
+    Args:
+        config: the settings.
+        pictures: (N, R, R, 3) uint8, the subject's, R being the resolution.
+        resume: go on from an earlier run in the output folder, exactly where its newest
+            checkpoint stands. Without one there, start.
+        cache: folder of what other runs can use again; the user's cache folder when left out.
+        write: make the output folder a pipeline before `Finished`; False leaves that to the caller.
+
+    Returns:
+        An iterator of events: `Loaded`, `PriorImages` while class pictures are drawn, a `TrainStep`
+        after each step, and `Finished`.
+
+    Raises:
+        InputError: bad pictures, model or precision; an output folder that holds something else,
+            or an earlier run with other settings; more processes than a step has samples. While
+            iterating: another process' run in the output folder; a loss that is not a finite
+            number, or a disk that is full; the newest checkpoint is whole in either case.
+    """
+    _check_pictures(pictures, config.resolution)
+    check_model(config.model)
+    precision = choose_precision(config.precision, run_device())
+    check_optimizer(config.optimizer, run_device())
+    facts = {"pictures": fingerprint.content_key(pictures), "arithmetic": precision}
+    check_shares(config, PartialState().num_processes)
+    checkpoint.check_output(config, facts, resume=resume)
+    return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"), write)
+
+
+def _train(
+    config: DreamBoothConfig, pictures: np.ndarray, facts: dict, cache: Path, write: bool
+) -> Iterator[Event]:
+    tune_malloc()
+    accelerator = new_accelerator(facts["arithmetic"])
+    with _alone(config.output, cache, accelerator):
+        yield from _events(config, pictures, facts, cache, write, accelerator)
+
+
+@contextmanager
+def _alone(output: Path, cache: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Refuse an output folder in which another process' run is at work."""
+    if not accelerator.is_main_process:
+        yield
+        return
+    path = cache / "runs" / fingerprint.content_key(str(output.resolve()))
+    with as_input_error(cache, "cache"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # One for the whole process, which may begin anew where it was interrupted.
+    lock = FileLock(path.with_suffix(".lock"), is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        got, fix = f"a run that is at work in {output}", "Wait for it, or choose another folder."
+        raise InputError("output", got=got, expected="one at a time", fix=fix) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _events(
+    config: DreamBoothConfig,
+    pictures: np.ndarray,
+    facts: dict,
+    cache: Path,
+    write: bool,
+    accelerator: Accelerator,
+) -> Iterator[Event]:
+    pipeline = load(config.model, accelerator.device)
+    facts = facts | {"weights": latents.model_fingerprint(pipeline)}
+    _begin(config, facts, accelerator)
+    yield Loaded(pipeline, facts["weights"])
+    subject = latents.latent_distributions(pipeline.vae, pictures, cache, facts["weights"])
+    prior = _prior_settings(config, facts, tuple(subject.shape[1:]))
+    if config.with_prior:
+        for done in draw_prior(pipeline, prior, config.num_class_images, cache):
+            yield PriorImages(done, config.num_class_images)
+    data = TrainingSet(
+        config,
+        subject,
+        load_prior(prior, config.num_class_images, cache) if config.with_prior else None,
+        pipeline.scheduler.alphas_cumprod.cpu(),
+        pipeline.scheduler.config.prediction_type,
+    )
+    # The saved state is in no variable: it goes when the learner has taken what it needs.
+    learner = Learner(prepare(pipeline, config), config, accelerator, _saved_state(config))
+    tuned = pipeline if learner.ema is None else with_parts(pipeline, learner.ema.parts())
+    while learner.step_done < config.max_steps:
+        losses = learner.step(data)
+        yield TrainStep(learner.step_done, *losses, tuned)
+        _save_if_due(config, learner)
+    if write and accelerator.is_main_process:
+        with as_input_error(config.output):
+            export_pipeline(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
+    accelerator.wait_for_everyone()
+    yield Finished(learner.step_done, config.output, tuned)
+
+
+def _begin(config: DreamBoothConfig, facts: dict, accelerator: Accelerator) -> None:
+    """Write the run's record, once every process has found its output folder right."""
+    accelerator.wait_for_everyone()
+    if checkpoint.is_run(config.output):
+        checkpoint.check_same(config.output, config, facts)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        with as_input_error(config.output):
+            checkpoint.write_record(config.output, config, facts, accelerator.device)
+
+
+def _prior_settings(config: DreamBoothConfig, facts: dict, moments: tuple) -> PriorSettings:
+    channels, height, width = moments
+    return PriorSettings(
+        model=facts["weights"],
+        prompt=config.class_prompt,
+        guidance_scale=config.class_guidance_scale,
+        seed=config.seed,
+        shape=(channels // 2, height, width),
+        precision=facts["arithmetic"],
+    )
+
+
+def _saved_state(config: DreamBoothConfig) -> dict[str, Tensor] | None:
+    saved = checkpoint.newest(config.output)
+    return None if saved is None else checkpoints.load(saved)
+
+
+def _save_if_due(config: DreamBoothConfig, learner: Learner) -> None:
+    if config.saves_at(learner.step_done) and learner.accelerator.is_main_process:
+        checkpoint.save(config.output, learner.state())
+
+
+def _check_pictures(pictures: object, side: int) -> None:
+    right = isinstance(pictures, np.ndarray) and pictures.dtype == np.uint8
+    if not right or pictures.shape[1:] != (side, side, 3) or not len(pictures):
+        shape = getattr(pictures, "shape", None)
+        raise InputError(
+            "pictures",
+            got=type(pictures).__name__ if shape is None else f"{pictures.dtype} of shape {shape}",
+            expected=f"uint8 of shape (N, {side}, {side}, 3), with N from 1 up",
+        )
