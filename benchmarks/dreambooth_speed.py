@@ -137,7 +137,7 @@ def compare_losses(options: argparse.Namespace, scratch: Path, prior: bool) -> b
         batch_size=1,
         max_steps=COMPARED,
         num_class_images=1,
-        prior_weight=float(prior),
+        prior_loss_weight=float(prior),
     )
     ours, draws = our_losses(config)
     script = rival.load_script(options.script)
@@ -184,7 +184,7 @@ def compare_speed(
         batch_size=options.batch_size,
         max_steps=ENDLESS,
         num_class_images=CLASS_IMAGES,
-        prior_weight=float(case.prior),
+        prior_loss_weight=float(case.prior),
     )
     print(f"\nbatch {config.batch_size}, {case}")
     with (

@@ -18,7 +18,7 @@ IDENTIFIER = "zwx"
 STEPS = 500  # of DreamBooth; LoRA and Textual Inversion have their default numbers
 WAYS = {
     "dreambooth": {},
-    "without_prior": {"prior_weight": 0.0},
+    "without_prior": {"prior_loss_weight": 0.0},
     "textual_inversion": {"method": "textual-inversion"},
     "lora": {"method": "lora"},
     "wrong_noun": {},

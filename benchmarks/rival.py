@@ -85,7 +85,7 @@ def train(
             "class_data_dir": class_images,
             "class_prompt": config.class_prompt,
             "num_class_images": config.num_class_images,
-            "prior_loss_weight": config.prior_weight,
+            "prior_loss_weight": config.prior_loss_weight,
         }
     named = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
     arguments = script.parse_args(named + flags)

@@ -36,7 +36,7 @@ def draw() -> Picture:
             class_noun="robot",
             output=Path(folder) / "tuned",
             max_steps=800,
-            prior_weight=2.0,
+            prior_loss_weight=2.0,
             train_text_encoder=False,
         )
         for _ in run(config, references, evaluate_every=usual_evaluations(config)):

@@ -101,7 +101,7 @@ def test_a_script_that_is_not_there_is_refused_with_its_address(tmp_path):
 
 @pytest.mark.parametrize("prior_weight", [0.0, 1.0])
 def test_the_script_is_given_what_our_trainer_draws(tmp_path, prior_weight):
-    config = new_config(tmp_path, max_steps=2, prior_weight=prior_weight)
+    config = new_config(tmp_path, max_steps=2, prior_loss_weight=prior_weight)
     alphas_cumprod = torch.linspace(0.99, 0.01, 1000)
     subject, classes = torch.randn(1, 8, 16, 16), torch.randn(1, 4, 16, 16)
     data = TrainingSet(

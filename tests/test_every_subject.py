@@ -39,7 +39,7 @@ def test_only_what_must_be_said_is_said(typed, tmp_path):
     assert subject["out"] == tuned["subject_images"] == measured["subject_images"]
     assert (tuned["class_noun"], measured["class_noun"]) == ("robot", "robot")
     assert str(tuned["output"]) == measured["model"]
-    assert tuned["max_steps"] is tuned["prior_weight"] is tuned["evaluate_every"] is None
+    assert tuned["max_steps"] is tuned["prior_loss_weight"] is tuned["evaluate_every"] is None
     assert measured["seed"] != tuned["seed"]
 
 

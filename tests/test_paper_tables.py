@@ -52,7 +52,7 @@ def test_each_way_differs_from_the_default_in_one_thing(tmp_path):
         return {name: value for name, value in other.items() if value != default[name]}
 
     assert changed("dreambooth") == {}
-    assert changed("without_prior") == {"prior_weight": 0.0}
+    assert changed("without_prior") == {"prior_loss_weight": 0.0}
     assert changed("no_noun") == {"instance_prompt": "a zwx"}
     assert changed("wrong_noun") == {
         "class_noun": "fish",

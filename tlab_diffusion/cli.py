@@ -39,7 +39,9 @@ BatchSize = Annotated[
 ]
 PriorWeight = Annotated[
     float | None,
-    typer.Option(help="Lambda, 1 by default; 0 trains without the prior."),
+    typer.Option(
+        "--prior-loss-weight", "--prior-weight", help="Lambda; 0 trains without the prior."
+    ),
 ]
 NumClassImages = Annotated[int, typer.Option(help="Drawn by the original model.")]
 TrainTextEncoder = Annotated[
@@ -213,7 +215,7 @@ def dreambooth(
         float | None, typer.Option(help="Constant; 3e-4 for picturebook.")
     ] = None,
     batch_size: BatchSize = None,
-    prior_weight: PriorWeight = None,
+    prior_loss_weight: PriorWeight = None,
     num_class_images: NumClassImages = 100,
     train_text_encoder: TrainTextEncoder = None,
     resolution: Resolution = None,
@@ -259,7 +261,7 @@ def grid(
     method: Method = "dreambooth",
     lora_rank: LoraRank = None,
     batch_size: BatchSize = None,
-    prior_weight: PriorWeight = None,
+    prior_loss_weight: PriorWeight = None,
     num_class_images: NumClassImages = 100,
     train_text_encoder: TrainTextEncoder = None,
     resolution: Resolution = None,

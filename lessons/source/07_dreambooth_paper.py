@@ -450,7 +450,7 @@ subjects = [each.subject for each in tables["dreambooth"]]
 print(f"{len(subjects)} subjects:", ", ".join(subjects))
 steps = {way: training["max_steps"] for way, training in settings["training"].items()}
 print("steps of training:", steps)
-print("weight of the class:", settings["training"]["dreambooth"]["prior_weight"])
+print("weight of the class:", settings["training"]["dreambooth"]["prior_loss_weight"])
 print("guidance scale of all pictures:", settings["guidance_scale"])
 print(f"computed in {settings['minutes']} minutes of one processor core")
 

@@ -169,7 +169,7 @@ config = DreamBoothConfig(
     class_noun=CLASS_NOUN,
     output=home / "tuned",
     max_steps=STEPS,
-    prior_weight=2.0,
+    prior_loss_weight=2.0,
     train_text_encoder=False,
 )
 ready = preflight(config)
@@ -250,7 +250,7 @@ plots.curves(
     {
         "of the subject": [line["subject_loss"] for line in steps],
         # Noted down as it counts, times lambda.
-        "of the class": [line["prior_loss"] / config.prior_weight for line in steps],
+        "of the class": [line["prior_loss"] / config.prior_loss_weight for line in steps],
     },
     title="The loss of the run: it hardly tells when to stop",
     xlabel="step",

@@ -86,7 +86,7 @@ rows, columns = len(grid.learning_rates), len(grid.steps)
 one_by_one, by_rows = rows * sum(grid.steps), rows * max(grid.steps)
 print(f"{rows * columns} cells: {one_by_one} steps one by one, {by_rows} row by row")
 print("3e-4 and 1000 are on it:", 3e-4 in grid.learning_rates, 1000 in grid.steps)
-text_learns, weight = grid.settings["train_text_encoder"], grid.settings["prior_weight"]
+text_learns, weight = grid.settings["train_text_encoder"], grid.settings["prior_loss_weight"]
 print(f"the text encoder {'learns along' if text_learns else 'is frozen'}, lambda {weight:g}")
 
 # %% [markdown]

@@ -130,7 +130,9 @@ def test_text_is_encoded_once_only_while_its_encoder_is_frozen(
     monkeypatch.setattr(
         CLIPTextModel, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k)
     )
-    config = new_config(tmp_path / "out", train_text_encoder=train_text_encoder, prior_weight=0.0)
+    config = new_config(
+        tmp_path / "out", train_text_encoder=train_text_encoder, prior_loss_weight=0.0
+    )
     run(config, tmp_path / "cache")
     assert len(calls) == (5 if train_text_encoder else 1)
 

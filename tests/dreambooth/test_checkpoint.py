@@ -187,7 +187,7 @@ def test_an_earlier_run_is_only_gone_on_from_when_asked(tmp_path):
     "change",
     [
         {"learning_rate": 1e-5},
-        {"prior_weight": 0.5},
+        {"prior_loss_weight": 0.5},
         {"identifier": "zwx", "instance_prompt": "a sks zwx robot"},
         {"train_text_encoder": False},
         {"batch_size": 1},
@@ -205,6 +205,16 @@ def test_other_settings_are_refused_and_named(tmp_path, change):
     assert f"got {change[error.value.name]!r}" in str(error.value)
     assert f"expected {getattr(config, error.value.name)!r}" in str(error.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_record_with_earlier_names_of_settings_is_read(tmp_path):
+    config = begun(tmp_path)
+    file = config.output / "run.json"
+    file.write_text(file.read_text().replace('"prior_loss_weight"', '"prior_weight"'))
+    checkpoint.check_output(config, FACTS, resume=True)
+    with pytest.raises(InputError, match="prior_loss_weight: got 0.5"):
+        other = dataclasses.replace(config, prior_loss_weight=0.5)
+        checkpoint.check_output(other, FACTS, resume=True)
 
 
 def test_what_auto_came_to_may_be_said_by_name(tmp_path):

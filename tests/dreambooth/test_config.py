@@ -75,7 +75,7 @@ def test_prompts_read_as_english():
         *[("learning_rate", bad) for bad in (0, -1e-4, float("nan"), float("inf"), "fast", True)],
         *[("adam_epsilon", bad) for bad in (0, -1.0, float("nan"))],
         *[("batch_size", bad) for bad in (0, 1.5)],
-        *[("prior_weight", bad) for bad in (-0.1, float("nan"), "1")],
+        *[("prior_loss_weight", bad) for bad in (-0.1, float("nan"), "1")],
         *[("num_class_images", bad) for bad in (0, -3)],
         *[("class_guidance_scale", bad) for bad in (-1, None)],
         *[("train_text_encoder", bad) for bad in (1, "yes")],
@@ -109,7 +109,7 @@ def test_every_method_has_its_own_defaults(model):
     rates = [each.learning_rate for each in (dreambooth, lora, inversion)]
     assert rates == sorted(set(rates))
     small = model == "picturebook"
-    weights = [each.prior_weight for each in (dreambooth, lora, inversion)]
+    weights = [each.prior_loss_weight for each in (dreambooth, lora, inversion)]
     assert weights == [1, 1, 0]
     assert [dreambooth.text_learns, lora.text_learns] == [small, small]
     assert inversion.text_learns and not inversion.train_text_encoder
@@ -136,7 +136,7 @@ def test_the_words_of_textual_inversion():
         ("dreambooth", "lora_rank", 4),
         ("textual-inversion", "lora_rank", 4),
         ("textual-inversion", "train_text_encoder", True),
-        ("textual-inversion", "prior_weight", 1.0),
+        ("textual-inversion", "prior_loss_weight", 1.0),
     ],
 )
 def test_what_means_nothing_to_a_method_is_refused(method, name, value):
@@ -154,10 +154,10 @@ def test_the_identifier_is_found_whatever_its_case_and_what_stands_around():
 
 
 def test_without_prior_no_class_pictures_are_needed():
-    config = new(prior_weight=0, num_class_images=0)
+    config = new(prior_loss_weight=0, num_class_images=0)
     assert not config.with_prior
     with pytest.raises(InputError, match="at most 2"):
-        new(prior_weight=0, batch_size=2, gradient_accumulation_steps=3)
+        new(prior_loss_weight=0, batch_size=2, gradient_accumulation_steps=3)
 
 
 def test_settings_are_plain_json_and_make_the_same_object():

@@ -63,7 +63,7 @@ def test_every_picture_comes_once_an_epoch():
 
 def test_the_encoders_distribution_is_drawn_from_anew(tmp_path):
     # The target is the noise, so x0 can be read back from x_t.
-    data = new_set(tmp_path, batch_size=1, prior_weight=0.0)
+    data = new_set(tmp_path, batch_size=1, prior_loss_weight=0.0)
     drawn = {0: [], 1: [], 2: []}
     for step in range(1, 1501):
         batch = data.batch(step, range(1))
@@ -85,7 +85,7 @@ def test_each_sample_has_the_min_snr_weight_of_its_own_timestep(tmp_path, predic
         tmp_path,
         prediction_type=prediction_type,
         batch_size=size,
-        prior_weight=0.5,
+        prior_loss_weight=0.5,
         snr_gamma=2.0,
     )
     batch = data.batch(1, range(2 * size))

@@ -337,7 +337,7 @@ def test_a_database_keeps_the_study(straight, cache, tmp_path):
     assert len(optuna.get_all_study_names(url)) == 2
 
 
-CONFIG = {"seed": 1}, {"prior_weight": 0.5}, {"method": "lora"}
+CONFIG = {"seed": 1}, {"prior_loss_weight": 0.5}, {"method": "lora"}
 
 
 @pytest.mark.parametrize("changes", CONFIG)

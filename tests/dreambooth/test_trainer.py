@@ -60,7 +60,7 @@ def textbook_step(config, cache):
         words = pipeline.text_encoder(ids)[0]
         encoded = pipeline.vae.encode(pixels).latent_dist
     terms = []
-    for half in range(2 if config.prior_weight else 1):
+    for half in range(2 if config.prior_loss_weight else 1):
         prior = load_file(files[0])["latents"] if half else None
         x0, ts, noises = [], [], []
         for place in range(B):
@@ -86,8 +86,8 @@ def textbook_step(config, cache):
         weights = snr.clamp(max=config.snr_gamma) / (snr + 1 if v else snr)
         each = F.mse_loss(pred, target, reduction="none").mean(dim=(1, 2, 3))
         terms.append((weights * each).mean())
-    if config.prior_weight:
-        terms[1] = config.prior_weight * terms[1]
+    if config.prior_loss_weight:
+        terms[1] = config.prior_loss_weight * terms[1]
     optimizer = torch.optim.AdamW(unet.parameters(), config.learning_rate, eps=config.adam_epsilon)
     sum(terms).backward()
     nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -100,8 +100,8 @@ def textbook_step(config, cache):
     "changes",
     [
         {"batch_size": 2},
-        {"batch_size": 2, "prior_weight": 0.0},
-        {"batch_size": 2, "prior_weight": 0.3},
+        {"batch_size": 2, "prior_loss_weight": 0.0},
+        {"batch_size": 2, "prior_loss_weight": 0.3},
         {"batch_size": 1, "snr_gamma": 5.0},
         {"batch_size": 4, "snr_gamma": 0.5},
     ],
@@ -178,7 +178,7 @@ def test_a_step_worked_through_in_parts_is_the_same_step(tmp_path, cache, method
     if method == TEXTUAL_INVERSION:
         settings["batch_size"] *= 2  # instead of the class pictures
     else:
-        settings["prior_weight"] = 0.5
+        settings["prior_loss_weight"] = 0.5
     one = new_config(tmp_path / "one", **settings)
     parts = new_config(tmp_path / "parts", **settings | changes)
     losses = [[event[:3] for event in run(config, cache)] for config in (one, parts)]
@@ -252,7 +252,7 @@ def test_what_learns_moves_and_the_rest_stays(tmp_path, cache, train_text_encode
 
 
 def test_without_prior_weight_there_is_no_class(tmp_path):
-    config = new_config(tmp_path / "out", prior_weight=0.0, num_class_images=0, max_steps=1)
+    config = new_config(tmp_path / "out", prior_loss_weight=0.0, num_class_images=0, max_steps=1)
     events = list(train(config, PICTURES, cache=tmp_path / "cache"))
     assert [type(event) for event in events] == [Loaded, TrainStep, Finished]
     assert events[1].prior_loss == 0.0

@@ -14,6 +14,12 @@ from tlab_diffusion.dreambooth.training.optimizers import OPTIMIZERS
 from tlab_diffusion.errors import InputError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+RENAMED = {"prior_weight": "prior_loss_weight"}  # names in files of older runs, and the names here
+
+
+def current_names(settings: dict) -> dict:
+    r"""Settings read from a run's file, under the names that they have here."""
+    return {RENAMED.get(name, name): value for name, value in dict(settings).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,7 @@ class DreamBoothConfig:
             but rounding do not, and then it does not matter how a step's work is split.
         batch_size: pictures of the subject in a step, of all processes and parts together; with
             prior preservation as many pictures of the class come on top.
-        prior_weight: lambda of the prior-preservation loss; 0 trains without it, as Textual
+        prior_loss_weight: lambda of the prior-preservation loss; 0 trains without it, as Textual
             Inversion always does.
         num_class_images: pictures of the class that the original model draws.
         class_guidance_scale: guidance of these pictures. A little, for they will be asked for
@@ -73,7 +79,7 @@ class DreamBoothConfig:
     learning_rate: float | None = None
     adam_epsilon: float | None = None
     batch_size: int | None = None
-    prior_weight: float | None = None
+    prior_loss_weight: float | None = None
     num_class_images: int = 100
     class_guidance_scale: float = 2.5
     train_text_encoder: bool | None = None
@@ -112,7 +118,7 @@ class DreamBoothConfig:
     @property
     def with_prior(self) -> bool:
         """Whether the class is trained along, to preserve it."""
-        return self.prior_weight > 0
+        return self.prior_loss_weight > 0
 
     @property
     def samples_per_step(self) -> int:
@@ -178,7 +184,7 @@ def _check_words(config: DreamBoothConfig) -> None:
 def _check_numbers(config: DreamBoothConfig) -> None:
     _check_number("learning_rate", config.learning_rate, lambda x: x > 0, "above 0")
     _check_number("adam_epsilon", config.adam_epsilon, lambda x: x > 0, "above 0")
-    _check_number("prior_weight", config.prior_weight, lambda x: x >= 0, "from 0 up")
+    _check_number("prior_loss_weight", config.prior_loss_weight, lambda x: x >= 0, "from 0 up")
     _check_number(
         "class_guidance_scale", config.class_guidance_scale, lambda x: x >= 0, "from 0 up"
     )
@@ -235,7 +241,10 @@ def _check_method(config: DreamBoothConfig) -> None:
         wrong["lora_rank"] = None, "Only lora has adapters."
     if config.method == TEXTUAL_INVERSION:
         wrong["train_text_encoder"] = False, "Its one row learns, and nothing else."
-        wrong["prior_weight"] = 0, "The class prompt, without the identifier, has nothing to learn."
+        wrong["prior_loss_weight"] = (
+            0,
+            "The class prompt, without the identifier, has nothing to learn.",
+        )
     for name, (right, why) in wrong.items():
         value = getattr(config, name)
         if value != right:

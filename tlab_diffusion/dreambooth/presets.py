@@ -8,7 +8,7 @@ r"""What settings are when nobody says otherwise: they suit the method and the s
       learning_rate     3e-4                  2e-3                  1e-2
       text encoder      learns too            has adapters too      (only the row)
       lora_rank                               8
-      prior_weight      1                     1                     0
+      prior_loss_weight 1                     1                     0
       batch_size        1                     2                     4
       ema_decay         0.99                  0                     0
     large models
@@ -16,7 +16,7 @@ r"""What settings are when nobody says otherwise: they suit the method and the s
       learning_rate     5e-6                  1e-4                  5e-3
       text encoder      frozen                frozen                (only the row)
       lora_rank                               4
-      prior_weight      1                     1                     0
+      prior_loss_weight 1                     1                     0
       batch_size        1                     1                     4
       ema_decay         0                     0                     0
 
@@ -51,10 +51,20 @@ LARGE = {
 }
 # Of every method. A large model's gradients are small, each by itself, and a checkpoint of all of
 # Stable Diffusion 1.5 weighs 10 GB.
-SMALL_ALL = {"adam_epsilon": 1e-6, "checkpoint_every": 100, "prior_weight": 1.0, "batch_size": 2}
-LARGE_ALL = {"adam_epsilon": 1e-8, "checkpoint_every": 400, "prior_weight": 1.0, "batch_size": 1}
+SMALL_ALL = {
+    "adam_epsilon": 1e-6,
+    "checkpoint_every": 100,
+    "prior_loss_weight": 1.0,
+    "batch_size": 2,
+}
+LARGE_ALL = {
+    "adam_epsilon": 1e-8,
+    "checkpoint_every": 400,
+    "prior_loss_weight": 1.0,
+    "batch_size": 1,
+}
 # The class prompt has no identifier, so its row cannot learn from the class.
-ONE_ROW = {"train_text_encoder": False, "prior_weight": 0.0, "batch_size": 4}
+ONE_ROW = {"train_text_encoder": False, "prior_loss_weight": 0.0, "batch_size": 4}
 # Contexts in which Textual Inversion shows its word (Section 4.1, arXiv:2208.01618): for small
 # models in words that the picture book's captions use.
 SMALL_TEMPLATES = ("a {}", "a cartoon of a {}")

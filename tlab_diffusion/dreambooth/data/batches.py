@@ -116,7 +116,7 @@ class TrainingSet:
 
     def _weights(self, samples: range, t: Tensor) -> Tensor:
         num_class = self.samples_per_step - self.config.batch_size
-        weights = sample_weights(self.config.batch_size, num_class, self.config.prior_weight)
+        weights = sample_weights(self.config.batch_size, num_class, self.config.prior_loss_weight)
         weights = weights[list(samples)]
         if self.config.snr_gamma is None:
             return weights

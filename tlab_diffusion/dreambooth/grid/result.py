@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tlab_diffusion.dreambooth.config import current_names
 from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.measures.selection import Point, Qualities, trade_off
 
@@ -129,7 +130,7 @@ class Grid:
         ]
         return cls(
             fields["id"],
-            fields["settings"],
+            current_names(fields["settings"]),
             tuple(fields["learning_rates"]),
             tuple(fields["steps"]),
             original,
