@@ -15,7 +15,6 @@ from tlab_diffusion.diffusion.schedules import alphas_cumprod as alphas_cumprod_
 from tlab_diffusion.diffusion.schedules import cosine_betas, linear_betas, snr
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots._arrays import as_pictures
-from tlab_diffusion.plots.png import encode_png
 from tlab_diffusion.plots.schedules import schedule_curves
 
 X = np.linspace(-1, 1, 5)
@@ -114,12 +113,6 @@ def test_the_same_figure_is_the_same_file(tmp_path, suffix):
         FIGURES["curves"]().save(tmp_path / f"{name}{suffix}").read_bytes() for name in "ab"
     )
     assert first == second
-
-
-def test_the_fast_encoder_keeps_every_pixel():
-    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
-    decoded = Image.open(io.BytesIO(encode_png(pixels)))
-    np.testing.assert_array_equal(np.asarray(decoded), pixels)
 
 
 def test_pyplot_is_never_touched():
