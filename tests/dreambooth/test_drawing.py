@@ -12,6 +12,7 @@ from tlab_diffusion.dreambooth.measures import sampling
 from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale, fast_sampler
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import sample
+from tlab_diffusion.pipelines.sampler_settings import SOLVERS
 
 TEXTS = ["a sks robot on the moon", "a robot"]
 
@@ -33,13 +34,13 @@ def test_the_same_seed_is_the_same_picture_whatever_else_is_asked():
 
 def test_two_models_start_from_the_same_noise(monkeypatch):
     asked = []
-    solver = sampling.dpm_solver_pp_2m
+    solver = SOLVERS["dpm-solver++"]
 
     def noted(model, x_T, *arguments, **options):
         asked.append(x_T)
         return solver(model, x_T, *arguments, **options)
 
-    monkeypatch.setattr(sampling, "dpm_solver_pp_2m", noted)
+    monkeypatch.setitem(SOLVERS, "dpm-solver++", noted)
     for texts in (TEXTS, ["another", "prompt", "or more"]):
         fast_sampler(tiny_pipeline(), steps=1)(texts, 5)
     assert torch.equal(asked[0], asked[1][:2])

@@ -5,24 +5,39 @@
         ...
 
 loading    from a name, a folder or a hub id to a pipeline, or one line that says why not
-prompts    from words to what the U-Net reads; what was cut, what the world does not know
+prompts    from prompts to what the U-Net reads; what is cut, what the model does not know
+denoiser   the U-Net under prompts and guidance, as samplers call it
+sampler_settings  solver, steps and guidance: the defaults, and what a tuned folder records
 sampling   from prompts to pictures, through the samplers that lesson 04 derives
 attention  which words each place of a picture looks at
 """
 
+from tlab_diffusion.pipelines.denoiser import denoiser
 from tlab_diffusion.pipelines.loading import PICTUREBOOK, check_model, load
 from tlab_diffusion.pipelines.prompts import embed, prompt_warnings
-from tlab_diffusion.pipelines.sampling import decode, initial_noise, sample
+from tlab_diffusion.pipelines.sampler_settings import (
+    SamplerSettings,
+    measuring_settings,
+    read_sampler_settings,
+    write_sampler_settings,
+)
+from tlab_diffusion.pipelines.sampling import decode, initial_noise, sample, settings_of
 from tlab_diffusion.training.hardware import best_device
 
 __all__ = [
     "PICTUREBOOK",
+    "SamplerSettings",
     "best_device",
     "check_model",
     "decode",
+    "denoiser",
     "embed",
     "initial_noise",
     "load",
+    "measuring_settings",
     "prompt_warnings",
+    "read_sampler_settings",
     "sample",
+    "settings_of",
+    "write_sampler_settings",
 ]

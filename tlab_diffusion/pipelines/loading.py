@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines.sampler_settings import read_sampler_settings
 from tlab_diffusion.training.hardware import best_device
 
 PICTUREBOOK = Path(__file__).with_name("picturebook")
@@ -28,7 +29,8 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
         dtype: torch's, of all weights; float32 when left out.
 
     Returns:
-        A diffusers `StableDiffusionPipeline` without progress bar.
+        A diffusers `StableDiffusionPipeline` without progress bar; its `sampler_settings` are what
+        the folder records, or None.
 
     Raises:
         InputError: no pipeline there; a weight file that is missing, damaged or pickled; a hub id
@@ -53,6 +55,7 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
             raise _not_had(str(model), error) from error
     _check_words(pipeline.text_encoder, Path(source) / "text_encoder")
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.sampler_settings = read_sampler_settings(Path(source))
     return pipeline
 
 

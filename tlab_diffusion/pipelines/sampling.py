@@ -1,113 +1,107 @@
-r"""From prompts to pictures: the course's own sampler drives a pipeline's parts."""
+r"""From prompts to pictures: the course's own samplers drive a pipeline's parts."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
-from tlab_diffusion.diffusion.guidance import guided
-from tlab_diffusion.diffusion.samplers import Step, ddim, spaced_timesteps
+from tlab_diffusion.diffusion.samplers import spaced_timesteps
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines.denoiser import denoiser
 from tlab_diffusion.pipelines.prompts import check_prompts, embed
+from tlab_diffusion.pipelines.sampler_settings import DEFAULT, SOLVERS, SamplerSettings
 
 PER_PROMPT = 100_000  # numbers kept for each prompt, so that `num` moves no other picture
 
 
+@torch.inference_mode()
 def sample(
     pipeline,
     prompts: Sequence[str],
     *,
     num: int = 1,
     seed: int = 0,
-    steps: int = 25,
-    guidance_scale: float = 5.0,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    solver: str | None = None,
     batch_size: int = 32,
     progress: bool = False,
-    solver: Callable[..., Iterator[Step]] = ddim,
 ) -> Iterator[np.ndarray]:
-    r"""Draw pictures with DDIM, or another solver, and classifier-free guidance.
+    r"""Sample pictures with classifier-free guidance, without gradients.
 
     The noise of a picture follows from the seed, the prompt's place in the list and the picture's
-    own number, so the same seed draws the same pictures, however many there are and however they
+    own number, so the same seed gives the same pictures, however many there are and however they
     are batched. A safety checker, where the pipeline has one, sees every picture.
 
     Args:
         pipeline: from `load`; epsilon- or v-prediction.
-        prompts: each is drawn `num` times.
+        prompts: each is sampled `num` times.
         num: pictures a prompt.
         seed: integer >= 0.
-        steps: of the sampler.
+        steps: of the solver. This, the scale and the solver are those that the pipeline's folder
+            records, or else `DEFAULT`, where left out; see `settings_of`.
         guidance_scale: 1 is off.
+        solver: a name in `SOLVERS`.
         batch_size: pictures at a time.
         progress: shows a bar with rate and estimate.
-        solver: a sampler of `diffusion.samplers`, called as `ddim` is.
 
     Yields:
         (H, W, 3) uint8, one a picture: all of the first prompt, then of the next.
 
     Raises:
-        InputError: no prompt, or a number out of range.
+        InputError: no prompt, or a number out of range; when the first picture is asked for.
     """
     prompts = check_prompts(prompts)
-    for name, value in {"num": num, "steps": steps, "batch_size": batch_size}.items():
-        _check_integer(name, value, lowest=1)
+    _check_integer("num", num, lowest=1)
+    _check_integer("batch_size", batch_size, lowest=1)
     _check_integer("seed", seed, lowest=0)
-    _check_steps(pipeline, steps)
-    draw = partial(_draw_batch, pipeline, steps=steps, guidance_scale=guidance_scale, solver=solver)
-    return _sample(pipeline, prompts, num, seed, steps, batch_size, draw, progress)
-
-
-def _sample(pipeline, prompts, num, seed, steps, batch_size, draw, progress):
-    from tqdm.auto import tqdm
-
-    wanted = [prompt for prompt in prompts for _ in range(num)]
-    numbers = [place * PER_PROMPT + n for place in range(len(prompts)) for n in range(num)]
-    with tqdm(total=len(wanted) * steps, unit="step", disable=not progress) as bar:
-        for start in range(0, len(wanted), batch_size):
-            batch = wanted[start : start + batch_size]
-            own = numbers[start : start + batch_size]
-            noise = torch.cat([initial_noise(pipeline, seed, number) for number in own])
-            yield from draw(batch, noise, bar)
-
-
-@torch.inference_mode()
-def _draw_batch(
-    pipeline, prompts, noise: Tensor, bar, *, steps, guidance_scale, solver
-) -> np.ndarray:
-    """One batch of pictures, (B, H, W, 3) uint8."""
-    scheduler = pipeline.scheduler
-    alphas_cumprod = scheduler.alphas_cumprod  # its values go to the device when they are needed
-    different = sorted({*prompts, ""})  # each is encoded once
-    embedded = dict(zip(different, embed(pipeline, different), strict=True))
-    words = torch.stack([embedded[prompt] for prompt in prompts])
-    denoiser = _denoiser(pipeline.unet, words, embedded[""], guidance_scale)
-    timesteps = spaced_timesteps(len(alphas_cumprod), steps)
-    path = solver(
-        denoiser,
-        noise,
-        alphas_cumprod,
-        timesteps,
-        prediction_type=scheduler.config.prediction_type,
+    settings = settings_of(pipeline).override(
+        solver=solver, steps=steps, guidance_scale=guidance_scale
     )
-    for step in path:
-        x0 = step.x
-        bar.update(len(prompts))
-    return _approved(pipeline, decode(pipeline.vae, x0))
+    scheduler = pipeline.scheduler
+    alphas_cumprod = scheduler.alphas_cumprod  # on the CPU
+    _check_steps(settings.steps, len(alphas_cumprod))
+    timesteps = spaced_timesteps(len(alphas_cumprod), settings.steps)
+    wanted = [
+        (prompt, place * PER_PROMPT + number)
+        for place, prompt in enumerate(prompts)
+        for number in range(num)
+    ]
+    with tqdm(total=len(wanted) * settings.steps, unit="step", disable=not progress) as bar:
+        for start in range(0, len(wanted), batch_size):
+            texts, numbers = zip(*wanted[start : start + batch_size], strict=True)
+            noise = torch.cat([initial_noise(pipeline, seed, number) for number in numbers])
+            model = denoiser(
+                pipeline.unet, *_prompt_embeds(pipeline, texts), settings.guidance_scale
+            )
+            path = SOLVERS[settings.solver](
+                model,
+                noise,
+                alphas_cumprod,
+                timesteps,
+                prediction_type=scheduler.config.prediction_type,
+            )
+            for step in path:
+                latents = step.x
+                bar.update(len(texts))
+            yield from _checked(pipeline, decode(pipeline.vae, latents))
 
 
-def _denoiser(unet, words: Tensor, no_words: Tensor, guidance_scale: float):
-    def model(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        # Where autocast computes in half precision, the solver still adds up in the noise's own.
-        return unet(x_t, t, encoder_hidden_states=condition).sample.to(x_t.dtype)
-
-    if guidance_scale == 1:
-        return lambda x_t, t: model(x_t, t, words)
-    return guided(model, words, no_words.expand_as(words), guidance_scale)
+def settings_of(pipeline) -> SamplerSettings:
+    """What a pipeline's folder records, see `load`; `DEFAULT` where it records nothing."""
+    return getattr(pipeline, "sampler_settings", None) or DEFAULT
 
 
-def _approved(pipeline, pictures: np.ndarray) -> np.ndarray:
+def _prompt_embeds(pipeline, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """The embeddings of the texts, (B, tokens, width), and of ""; each text is encoded once."""
+    different = sorted({*texts, ""})
+    embeds = dict(zip(different, embed(pipeline, different), strict=True))
+    return torch.stack([embeds[text] for text in texts]), embeds[""]
+
+
+def _checked(pipeline, pictures: np.ndarray) -> np.ndarray:
     """The pictures, black where the pipeline's own safety checker says no."""
     if pipeline.safety_checker is None:
         return pictures
@@ -137,9 +131,8 @@ def initial_noise(pipeline, seed: int, number: int) -> Tensor:
     return torch.randn(shape, generator=generator).to(pipeline.device, unet.dtype)
 
 
-def _check_steps(pipeline, steps: int) -> None:
+def _check_steps(steps: int, most: int) -> None:
     """Refuse more steps than the model was trained with."""
-    most = pipeline.scheduler.config.num_train_timesteps
     if steps > most:
         raise InputError("steps", got=str(steps), expected=f"at most {most}")
 

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.widgets.base import LivePicture
-from tlab_diffusion.diffusion.guidance import guided
 from tlab_diffusion.diffusion.latents import length, lerp, slerp, spread
 from tlab_diffusion.diffusion.samplers import dpm_solver_pp_2m, spaced_timesteps
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pipelines import decode, embed, initial_noise, load
+from tlab_diffusion.pipelines import decode, denoiser, embed, initial_noise, load
 from tlab_diffusion.plots.walk_panels import WalkPanels
 
 NOISES, PROMPTS = "between two noises", "between two prompts"
@@ -64,14 +63,10 @@ def draw_walks(
     noises = [slerp(first, second, weight) for weight in weights] + num_frames * [first]
     texts = num_frames * [one] + [lerp(one, other, weight) for weight in weights]
     text = torch.cat(texts)
-
-    def model(x_t: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
-        return pipeline.unet(x_t, t, encoder_hidden_states=embeddings).sample
-
-    denoiser = guided(model, text, nothing.expand_as(text), guidance_scale)
+    model = denoiser(pipeline.unet, text, nothing, guidance_scale)
     alphas_cumprod = pipeline.scheduler.alphas_cumprod.to(pipeline.device)
     path = spaced_timesteps(len(alphas_cumprod), num_inference_steps)
-    *_, last = dpm_solver_pp_2m(denoiser, torch.cat(noises), alphas_cumprod, path)
+    *_, last = dpm_solver_pp_2m(model, torch.cat(noises), alphas_cumprod, path)
     pictures = decode(pipeline.vae, last.x)
     both = {NOISES: pictures[:num_frames], PROMPTS: pictures[num_frames:]}
     return Walks(tuple(prompts), tuple(seeds), weights, (first.cpu(), second.cpu()), both)

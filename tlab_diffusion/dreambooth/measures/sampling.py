@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tlab_diffusion.diffusion.samplers import dpm_solver_pp_2m
 from tlab_diffusion.dreambooth.presets import SMALL_SIDE
 from tlab_diffusion.evaluation.quality import Sample
 from tlab_diffusion.pipelines import sample
@@ -61,7 +60,7 @@ def fast_sampler(
                 steps=steps,
                 guidance_scale=guidance_scale,
                 batch_size=_at_once(pipeline.unet.config.sample_size),
-                solver=dpm_solver_pp_2m,
+                solver="dpm-solver++",
             ):
                 pictures.append(picture)
                 after_each()
