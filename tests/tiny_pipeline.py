@@ -1,5 +1,6 @@
 """A pipeline of `picturebook`'s shape, tiny and with random weights: quick to make and to run."""
 
+import copy
 from functools import cache
 
 import torch
@@ -11,17 +12,21 @@ from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 WIDTH = 16
 
 
-@cache
 def tiny_pipeline():
-    """The same weights at every call; leave them as they are."""
-    tokenizer = new_tokenizer()
+    """A new pipeline at every call, with the same weights: a test may change it."""
+    # A deep copy of a tokenizer loses its decoder.
+    return new_pipeline(tokenizer=new_tokenizer(), **copy.deepcopy(_networks()))
+
+
+@cache
+def _networks():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         vae = new_vae((8, 8, 8))
-        text_encoder = CLIPTextModel(text_config(tokenizer, WIDTH))
+        text_encoder = CLIPTextModel(text_config(new_tokenizer(), WIDTH))
         unet = new_unet((16, 32), WIDTH)
-        # Text as new models read it is nearly nothing: let it be heard.
+        # The effect of the text is nearly zero in a new model: it is made larger.
         for name, weights in unet.named_parameters():
             if "attn2" in name:
                 weights.data *= 5
-    return new_pipeline(vae.eval(), text_encoder.eval(), tokenizer, unet.eval())
+    return {"vae": vae.eval(), "text_encoder": text_encoder.eval(), "unet": unet.eval()}

@@ -23,7 +23,6 @@ def model_folder(prediction_type: str = "epsilon") -> Path:
     pipeline = tiny_pipeline()
     pipeline.scheduler.register_to_config(prediction_type=prediction_type)
     pipeline.save_pretrained(folder)
-    pipeline.scheduler.register_to_config(prediction_type="epsilon")
     return folder
 
 

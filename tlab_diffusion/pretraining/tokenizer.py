@@ -19,9 +19,8 @@ END_OF_WORD = "</w>"
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-@lru_cache(maxsize=1)
 def new_tokenizer() -> CLIPTokenizer:
-    """The tokenizer; the same at every call, for captions are functions of their seeds."""
+    """A new tokenizer object at every call, always with the same vocabulary."""
     vocabulary, merges = _learn_merges()
     tokens = [*vocabulary, START, END]
     return CLIPTokenizer(
@@ -35,6 +34,7 @@ def new_tokenizer() -> CLIPTokenizer:
     )
 
 
+@lru_cache(maxsize=1)
 def _learn_merges() -> tuple[list[str], list[tuple[str, str]]]:
     """Byte-pair encoding's alphabet and merges, most frequent first."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
