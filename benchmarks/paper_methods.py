@@ -72,7 +72,7 @@ def asked(name: str, method: str) -> list[Prompt]:
     subject, noun = SUBJECTS[name], class_of(name)
     told = {"wrong_noun": WRONG_NOUNS[noun]} | dict.fromkeys(NAMELESS, "")
     known = subject.places, subject.colour
-    return ten_prompts(IDENTIFIER, noun, *known, said_noun=told.get(method))
+    return ten_prompts(IDENTIFIER, noun, *known, prompt_noun=told.get(method))
 
 
 def class_of(name: str) -> str:

@@ -17,7 +17,7 @@ from tlab_diffusion.dreambooth.training import trainer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.training import checkpoints, fingerprint
 
-FACTS = {"pictures": "abc", "arithmetic": "fp32"}
+FACTS = {"pictures": "abc", "precision": "fp32"}
 
 
 def state(step, value=1.0):
@@ -210,8 +210,12 @@ def test_other_settings_are_refused_and_named(tmp_path, change):
 def test_a_record_with_earlier_names_of_settings_is_read(tmp_path):
     config = begun(tmp_path)
     file = config.output / "run.json"
-    file.write_text(file.read_text().replace('"prior_loss_weight"', '"prior_weight"'))
+    record = json.loads(file.read_text().replace('"prior_loss_weight"', '"prior_weight"'))
+    record["facts"]["arithmetic"] = record["facts"].pop("precision")
+    file.write_text(json.dumps(record))
     checkpoint.check_output(config, FACTS, resume=True)
+    with pytest.raises(InputError, match="precision: got 'bf16'"):
+        checkpoint.check_output(config, FACTS | {"precision": "bf16"}, resume=True)
     with pytest.raises(InputError, match="prior_loss_weight: got 0.5"):
         other = dataclasses.replace(config, prior_loss_weight=0.5)
         checkpoint.check_output(other, FACTS, resume=True)
@@ -222,8 +226,8 @@ def test_what_auto_came_to_may_be_said_by_name(tmp_path):
     named = dataclasses.replace(config, precision="bf16")
     assert named.precision != config.precision
     checkpoint.check_output(named, FACTS, resume=True)
-    with pytest.raises(InputError, match="arithmetic: got"):
-        checkpoint.check_output(named, FACTS | {"arithmetic": "other"}, resume=True)
+    with pytest.raises(InputError, match="precision: got"):
+        checkpoint.check_output(named, FACTS | {"precision": "other"}, resume=True)
 
 
 def test_memory_may_ask_for_other_parts(tmp_path):

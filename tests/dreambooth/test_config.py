@@ -111,21 +111,21 @@ def test_every_method_has_its_own_defaults(model):
     small = model == "picturebook"
     weights = [each.prior_loss_weight for each in (dreambooth, lora, inversion)]
     assert weights == [1, 1, 0]
-    assert [dreambooth.text_learns, lora.text_learns] == [small, small]
-    assert inversion.text_learns and not inversion.train_text_encoder
-    assert [each.averages for each in (dreambooth, lora, inversion)] == [small, False, False]
+    assert [dreambooth.trains_text_encoder, lora.trains_text_encoder] == [small, small]
+    assert inversion.trains_text_encoder and not inversion.train_text_encoder
+    assert [each.uses_ema for each in (dreambooth, lora, inversion)] == [small, False, False]
     for config in (dreambooth, lora, inversion):
         assert DreamBoothConfig(**json.loads(json.dumps(config.as_dict()))) == config
 
 
 def test_the_words_of_textual_inversion():
     config = new(method="textual-inversion")
-    assert (config.instance_prompt, config.said_noun) == ("a sks", "")
+    assert (config.instance_prompt, config.prompt_noun) == ("a sks", "")
     assert len(set(config.instance_prompts)) == len(config.instance_prompts) > 1
     assert all("sks" in prompt for prompt in config.instance_prompts)
     told = new(method="textual-inversion", instance_prompt="a sks robot")
     assert told.instance_prompts == ("a sks robot",)
-    assert new().instance_prompts == ("a sks robot",) and new().said_noun == "robot"
+    assert new().instance_prompts == ("a sks robot",) and new().prompt_noun == "robot"
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_a_sample_is_the_same_in_every_part(tmp_path):
     whole = data.batch(7, range(6))
     for part in (range(0, 6, 2), range(5, 6), range(3)):
         assert same(data.batch(7, part), [each[list(part)] for each in whole])
-    assert whole.prompt.tolist() == whole.half.tolist() == [0, 0, 0, 1, 1, 1]
+    assert whole.prompt.tolist() == whole.is_class.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_sample_has_one_of_several_prompts(tmp_path):
@@ -42,7 +42,7 @@ def test_a_sample_has_one_of_several_prompts(tmp_path):
     counts = asked.bincount(minlength=num)
     # 300 draws of 1 in 2: 150 +- 8.7 each; five of these.
     assert len(counts) == num == 2 and ((counts - 150).abs() < 44).all()
-    assert data.batch(1, range(3)).half.tolist() == [0, 0, 0]
+    assert data.batch(1, range(3)).is_class.tolist() == [0, 0, 0]
 
 
 def test_samples_steps_and_seeds_differ(tmp_path):

@@ -301,7 +301,7 @@ def test_a_resumed_run_keeps_its_parts(pictures, tmp_path):
 
 def test_a_damaged_picture_is_not_called_another_subject(pictures, tmp_path):
     config = config_for(pictures, tmp_path)
-    facts = {"pictures": fingerprint.content_key(preflight(config).pictures), "arithmetic": "fp32"}
+    facts = {"pictures": fingerprint.content_key(preflight(config).pictures), "precision": "fp32"}
     write_record(tmp_path / "out", config, facts, torch.device("cpu"))
     assert preflight(config, resume=True).notes == ()
     file = pictures / "0.png"

@@ -51,7 +51,7 @@ def test_articles_and_class_nouns():
     # What the model learnt is one thing, what the picture should be another.
     texts = [(each.text, each.plain) for each in prompts_for("zwx", "robot", "")]
     assert texts[0] == ("a zwx on the moon", "a robot on the moon")
-    texts = [(each.text, each.plain) for each in ten_prompts("zwx", "robot", said_noun="fish")]
+    texts = [(each.text, each.plain) for each in ten_prompts("zwx", "robot", prompt_noun="fish")]
     assert texts[0] == ("a zwx fish on the moon", "a robot on the moon")
 
 

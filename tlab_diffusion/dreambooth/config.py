@@ -14,7 +14,8 @@ from tlab_diffusion.dreambooth.training.optimizers import OPTIMIZERS
 from tlab_diffusion.errors import InputError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-RENAMED = {"prior_weight": "prior_loss_weight"}  # names in files of older runs, and the names here
+# Names in files of older runs, and the names here.
+RENAMED = {"prior_weight": "prior_loss_weight", "arithmetic": "precision"}
 
 
 def current_names(settings: dict) -> dict:
@@ -126,12 +127,12 @@ class DreamBoothConfig:
         return self.batch_size * (2 if self.with_prior else 1)
 
     @property
-    def averages(self) -> bool:
+    def uses_ema(self) -> bool:
         """Whether the result is an average of the weights of the last steps."""
         return self.ema_decay > 0
 
     @property
-    def text_learns(self) -> bool:
+    def trains_text_encoder(self) -> bool:
         """Whether anything in the text encoder learns."""
         return self.train_text_encoder or self.method == TEXTUAL_INVERSION
 
@@ -144,7 +145,7 @@ class DreamBoothConfig:
         return (self.instance_prompt,)
 
     @property
-    def said_noun(self) -> str:
+    def prompt_noun(self) -> str:
         """The noun that stands beside the identifier: "" where that alone means the subject."""
         return "" if self.method == TEXTUAL_INVERSION else self.class_noun
 

@@ -93,7 +93,7 @@ def evaluator_of(config: DreamBoothConfig, pictures: np.ndarray, **options) -> E
         pictures,
         config.identifier,
         config.class_noun,
-        said_noun=config.said_noun,
+        prompt_noun=config.prompt_noun,
         side=native_resolution(config.model),
         **options,
     )

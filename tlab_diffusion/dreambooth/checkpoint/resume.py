@@ -90,7 +90,7 @@ def check_same(folder: Path, config: DreamBoothConfig, facts: dict) -> None:
     """Refuse to go on from a run with another setting or another fact, and name it."""
     try:
         before = json.loads(_record(folder).read_text(encoding="utf-8"))
-        before = {**current_names(before["settings"]), **before["facts"]}
+        before = current_names(before["settings"]) | current_names(before["facts"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         got = f"{_record(folder)}, which is damaged"
         raise InputError("output", got=got, expected="what the earlier run wrote") from error

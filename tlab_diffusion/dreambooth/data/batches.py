@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     t: Tensor  # (k,)
     target: Tensor  # (k, C, h, w)
     prompt: Tensor  # (k,), from 0 the instance prompts, the last number is the class prompt
-    half: Tensor  # (k,), 0 the subject, 1 its class
+    is_class: Tensor  # (k,) int64, 0 the subject, 1 its class
     weights: Tensor  # (k,), see `weighted_errors`
 
     def to(self, device: torch.device) -> "Batch":

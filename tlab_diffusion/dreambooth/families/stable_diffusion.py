@@ -17,13 +17,13 @@ class TextToNoise(nn.Module):
     Args:
         pipeline: a Stable Diffusion pipeline, whose parts it trains in place.
         prompts: P prompts.
-        text_learns: whether anything in the text encoder does. One that stays is asked once.
+        trains_text_encoder: whether anything in it learns. A frozen one is called once a run.
     """
 
-    def __init__(self, pipeline, prompts: list[str], *, text_learns: bool):
+    def __init__(self, pipeline, prompts: list[str], *, trains_text_encoder: bool):
         super().__init__()
         self.unet = pipeline.unet
-        if text_learns:
+        if trains_text_encoder:
             self.text_encoder = pipeline.text_encoder
             self.ids = tokenise(pipeline.tokenizer, prompts).to(pipeline.device)
         else:
@@ -67,11 +67,11 @@ def prepare(pipeline, config: DreamBoothConfig) -> TextToNoise:
         textual_inversion.add_row(pipeline, config.identifier, config.class_noun)
     class_prompts = (config.class_prompt,) if config.with_prior else ()
     prompts = [*config.instance_prompts, *class_prompts]
-    model = TextToNoise(pipeline, prompts, text_learns=config.text_learns)
+    model = TextToNoise(pipeline, prompts, trains_text_encoder=config.trains_text_encoder)
     model.train()
     if config.gradient_checkpointing:
         pipeline.unet.enable_gradient_checkpointing()
-        if config.text_learns:
+        if config.trains_text_encoder:
             pipeline.text_encoder.activation_checkpointing_enable()
     set_attention(pipeline.unet, pipeline.device)
     return model

@@ -86,7 +86,7 @@ class Search:
         settings = {n: v for n, v in self.config.as_dict().items() if n not in FREE}
         return settings | {
             "pictures": fingerprint.content_key(self.pictures),
-            "arithmetic": choose_precision(self.config.precision, run_device()),
+            "precision": choose_precision(self.config.precision, run_device()),
             "counts": asdict(self.counts),
             "guidance_scale": default_guidance_scale(native_resolution(self.config.model)),
         }

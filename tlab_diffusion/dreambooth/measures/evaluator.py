@@ -34,7 +34,7 @@ class Evaluator:
         pictures: (N, H, W, 3) uint8, the subject's.
         identifier: the word that means it.
         class_noun: what it is.
-        said_noun: what stands beside the identifier; `class_noun` when left out, "" for a model
+        prompt_noun: what stands beside the identifier; `class_noun` when left out, "" for a model
             that learnt the identifier alone.
         side: pixels of the pictures that the model draws.
         judges: other encoders than those that suit the side.
@@ -49,7 +49,7 @@ class Evaluator:
         identifier: str,
         class_noun: str,
         *,
-        said_noun: str | None = None,
+        prompt_noun: str | None = None,
         side: int = SIZE,
         judges: Encoders | None = None,
         counts: Counts | None = None,
@@ -58,7 +58,7 @@ class Evaluator:
     ):
         self.pictures, self.side = resized(pictures, side), side
         self.identifier, self.class_noun = identifier, class_noun
-        self.said_noun = class_noun if said_noun is None else said_noun
+        self.prompt_noun = class_noun if prompt_noun is None else prompt_noun
         self.counts = counts or Counts(per_prompt=1, per_class=16)
         self.every_use, self.seed = every_use, seed
         if judges is not None:
@@ -79,9 +79,9 @@ class Evaluator:
     def prompts(self) -> list[Prompt]:
         """What is asked of the subject."""
         if self.every_use:
-            return prompts_for(self.identifier, self.class_noun, self.said_noun)
+            return prompts_for(self.identifier, self.class_noun, self.prompt_noun)
         known = self.target.places, self.target.colour
-        return ten_prompts(self.identifier, self.class_noun, *known, said_noun=self.said_noun)
+        return ten_prompts(self.identifier, self.class_noun, *known, prompt_noun=self.prompt_noun)
 
     @property
     def fixed_texts(self) -> list[str]:

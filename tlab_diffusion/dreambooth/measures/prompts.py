@@ -59,16 +59,16 @@ class Prompt:
         return not recoloured and self.expected.get("view") != "back"
 
 
-def prompts_for(identifier: str, class_noun: str, said_noun: str | None = None) -> list[Prompt]:
+def prompts_for(identifier: str, class_noun: str, prompt_noun: str | None = None) -> list[Prompt]:
     r"""Ten prompts of every use, in the order of `CHANGES`.
 
     Args:
         identifier: the word that means the subject.
         class_noun: what the subject is.
-        said_noun: the noun that the model learnt, where it is another; "" for a model that learnt
+        prompt_noun: the noun that the model learnt, where it is another; "" for a model that learnt
             the identifier alone.
     """
-    said = class_noun if said_noun is None else said_noun
+    said = class_noun if prompt_noun is None else prompt_noun
     return [
         Prompt(
             use=use,
@@ -94,12 +94,12 @@ def ten_prompts(
     places: Sequence[str] = (),
     colour: str | None = None,
     *,
-    said_noun: str | None = None,
+    prompt_noun: str | None = None,
 ) -> list[Prompt]:
     r"""The short list of all uses: what the references do not show, as far as there is such.
 
     Args:
-        identifier, class_noun, said_noun: see `prompts_for`.
+        identifier, class_noun, prompt_noun: see `prompts_for`.
         places: where the references were taken.
         colour: the subject's own; None where nobody can tell.
     """
@@ -108,7 +108,7 @@ def ten_prompts(
         own_colour = colour is not None and prompt.expected.get("colour") == colour
         return own_colour or prompt.expected.get("place") in places
 
-    new_first = sorted(prompts_for(identifier, class_noun, said_noun), key=shown)
+    new_first = sorted(prompts_for(identifier, class_noun, prompt_noun), key=shown)
     return [
         prompt
         for use, number in IN_TEN.items()

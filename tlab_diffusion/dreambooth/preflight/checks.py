@@ -165,7 +165,7 @@ def _check_output(
     if found is not None and not found.refused:
         facts["pictures"] = fingerprint.content_key(found.pictures)
     if precision is not None:
-        facts["arithmetic"] = precision
+        facts["precision"] = precision
     checkpoint.check_output(config, facts, resume=resume)
     parent = nearest_folder(config.output)
     if not parent.is_dir() or not os.access(parent, os.W_OK):

@@ -157,7 +157,7 @@ def _load(config: DreamBoothConfig, folder: Path, precision: str) -> cost.Load:
         learned,
         added=0 if config.method == DREAMBOOTH else learned,
         half=precision != "fp32",
-        ema=config.averages,
+        ema=config.uses_ema,
         moments=MOMENT_BYTES[config.optimizer],
     )
 

@@ -46,7 +46,7 @@ class Learner:
     ):
         self.config, self.accelerator, self.model = config, accelerator, model
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.ema = self._average() if config.averages else None
+        self.ema = self._average() if config.uses_ema else None
         if self.ema is not None:
             averages = dict(self.ema.named_parameters())
             moving = nn.ParameterList(averages[name] for name in self.trained)
@@ -130,7 +130,7 @@ class Learner:
                 errors = weighted_errors(pred, batch.target, batch.weights)
                 # Gradients become the mean over processes; the loss is their sum.
                 accelerator.backward(errors.sum() * processes)
-            terms.index_add_(0, batch.half, errors.detach())
+            terms.index_add_(0, batch.is_class, errors.detach())
         return accelerator.reduce(terms, reduction="sum")
 
     def _check_finite(self, name: str, value: float) -> None:

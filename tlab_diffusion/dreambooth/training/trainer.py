@@ -116,7 +116,7 @@ def train(
     check_model(config.model)
     precision = choose_precision(config.precision, run_device())
     check_optimizer(config.optimizer, run_device())
-    facts = {"pictures": fingerprint.content_key(pictures), "arithmetic": precision}
+    facts = {"pictures": fingerprint.content_key(pictures), "precision": precision}
     check_shares(config, PartialState().num_processes)
     checkpoint.check_output(config, facts, resume=resume)
     return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"), write)
@@ -126,7 +126,7 @@ def _train(
     config: DreamBoothConfig, pictures: np.ndarray, facts: dict, cache: Path, write: bool
 ) -> Iterator[Event]:
     tune_malloc()
-    accelerator = new_accelerator(facts["arithmetic"])
+    accelerator = new_accelerator(facts["precision"])
     with _alone(config.output, cache, accelerator):
         yield from _events(config, pictures, facts, cache, write, accelerator)
 
@@ -210,7 +210,7 @@ def _prior_settings(config: DreamBoothConfig, facts: dict, moments: tuple) -> Pr
         guidance_scale=config.class_guidance_scale,
         seed=config.seed,
         shape=(channels // 2, height, width),
-        precision=facts["arithmetic"],
+        precision=facts["precision"],
     )
 
 
