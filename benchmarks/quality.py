@@ -15,7 +15,7 @@ import torch
 from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
 from tlab_diffusion.evaluation import quality
 from tlab_diffusion.pipelines import load
-from tlab_diffusion.training.hardware import autocast
+from tlab_diffusion.training.precision import autocast
 
 
 def main() -> None:

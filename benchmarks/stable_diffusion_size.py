@@ -34,7 +34,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tlab_diffusion.dreambooth.preflight.cost import read_parts
 from tlab_diffusion.picturebook import render, subject_scenes
-from tlab_diffusion.pretraining.networks import load_in_float32
+from tlab_diffusion.pipelines.part_config import load_in_float32
 
 GIB = 2**30
 LEAST_FREE = GIB  # of the machine's memory: a command is ended, lest everything swaps

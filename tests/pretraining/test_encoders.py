@@ -13,10 +13,10 @@ from tests.pretraining.tiny import STEPS
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import shipped_encoders as measuring
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
-from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.evaluation.shipped_encoders import Identity, ImageText
 from tlab_diffusion.picturebook import SUBJECTS, caption
+from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pretraining import characters, encoders, loop, text
 from tlab_diffusion.pretraining.networks import new_vae
 from tlab_diffusion.training import checkpoints

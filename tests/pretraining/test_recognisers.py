@@ -11,9 +11,9 @@ import torch
 from tests.pretraining.tiny import STEPS, scenes
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.networks import load_weights
-from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.evaluation.recognisers import ANSWERS, NOTHING, Recogniser, split_heads
 from tlab_diffusion.picturebook import random_scene
+from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pretraining import augment, characters, loop, pictures, recognisers
 from tlab_diffusion.pretraining.networks import new_vae
 from tlab_diffusion.training import checkpoints

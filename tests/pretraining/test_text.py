@@ -5,7 +5,6 @@ import torch
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer
 
 from tests.pretraining.tiny import RECIPE, scenes
-from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import (
     ACCESSORIES,
     CLASSES,
@@ -16,6 +15,7 @@ from tlab_diffusion.picturebook import (
     caption,
     random_scene,
 )
+from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pipelines.loading import PICTUREBOOK
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.networks import text_config

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.pretraining.tiny import RECIPE, scenes
-from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.picturebook import random_scene, render
+from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pretraining import loop, pictures
 from tlab_diffusion.pretraining.networks import new_vae
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
 from tlab_diffusion.picturebook import (
     CLASSES,
     SUBJECTS,
@@ -27,6 +27,7 @@ from tlab_diffusion.picturebook import (
     subject_pictures,
     subject_scene,
 )
+from tlab_diffusion.pipelines.latents import to_tensor
 
 MEMBERS = 50
 MEMBER_SEEDS = FIRST_TEST_SEED + 200_000_000

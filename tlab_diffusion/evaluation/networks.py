@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.pictures import check_pictures, to_tensor
+from tlab_diffusion.evaluation.pictures import check_pictures
 from tlab_diffusion.files import atomic_write
+from tlab_diffusion.pipelines.latents import to_tensor
 
 WEIGHTS = Path(__file__).with_name("weights")
 HIDDEN = 256

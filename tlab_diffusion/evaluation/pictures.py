@@ -1,12 +1,10 @@
-"""Pictures to measure with: scenes that no training sees, and how pictures become tensors."""
+"""Pictures to measure with: scenes that no training sees."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import atomic_write, file_lock
@@ -30,11 +28,6 @@ def check_pictures(pictures: object) -> np.ndarray:
             expected=f"uint8 of shape (N, {SIZE}, {SIZE}, 3), with N from 1 up",
         )
     return array
-
-
-def to_tensor(pictures: np.ndarray) -> Tensor:
-    r"""Pictures (B, H, W, 3) uint8 to (B, 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def resized(pictures: np.ndarray, side: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tlab_diffusion.diffusion.latents import psnr
-from tlab_diffusion.evaluation.pictures import to_tensor
+from tlab_diffusion.pipelines.latents import to_tensor
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines.denoiser import denoiser
 from tlab_diffusion.pipelines.prompts import check_prompts, embed
 from tlab_diffusion.pipelines.sampler_settings import DEFAULT, SOLVERS, SamplerSettings
+from tlab_diffusion.training.generators import generator_for
 
 PER_PROMPT = 100_000  # numbers kept for each prompt, so that `num` moves no other picture
 
@@ -125,10 +126,7 @@ def initial_noise(pipeline, seed: int, number: int) -> Tensor:
     r"""The noise of one picture, (1, C, h, w): a function of (seed, number) on every device."""
     unet = pipeline.unet
     shape = (1, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
-    # Mixed, so that no two (seed, number) meet, and any size of seed will do.
-    mixed = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
-    generator = torch.Generator().manual_seed(int(mixed[0]))
-    return torch.randn(shape, generator=generator).to(pipeline.device, unet.dtype)
+    return torch.randn(shape, generator=generator_for(seed, number)).to(pipeline.device, unet.dtype)
 
 
 def _check_steps(steps: int, most: int) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from tlab_diffusion.evaluation.pictures import to_tensor
+from tlab_diffusion.pipelines.latents import to_tensor
 
 
 def shifted(pictures: np.ndarray, chosen: Tensor, most: int, generator: Generator) -> Tensor:

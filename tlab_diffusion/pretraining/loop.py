@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.training import checkpoints
 from tlab_diffusion.training.ema import average_into
-from tlab_diffusion.training.hardware import autocast, run_device, tune_malloc
+from tlab_diffusion.training.generators import generator_for
+from tlab_diffusion.training.hardware import run_device, tune_malloc
+from tlab_diffusion.training.precision import autocast
 from tlab_diffusion.training.schedule import learning_rate_at
 
 # Draws the batch of a step, alike in every process: tensors (B, ...) that the module takes.
@@ -98,8 +100,7 @@ def train(
     saved_at = time.monotonic()
     while step < config.steps:
         step += 1
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        batch = _share(draw(generator), accelerator, split)
+        batch = _share(draw(generator_for(config.seed, step)), accelerator, split)
         with autocast(accelerator.device):
             loss = shared(*batch)
         _step(loss, trained, optimizer, learning_rate_at(step, config), step)

@@ -1,7 +1,6 @@
 r"""The parts of `picturebook` before training, and how they become one pipeline folder."""
 
 import copy
-import json
 from pathlib import Path
 
 from diffusers import (
@@ -11,6 +10,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tlab_diffusion.pipelines.part_config import forget_origin, load_in_float32
 
 TEXT_WIDTH = 128
 TEXT_LAYERS = 3
@@ -111,29 +112,4 @@ def save_pipeline(
     pipeline.save_pretrained(folder, safe_serialization=True)
     load_in_float32(folder / "text_encoder")
     for part in ("vae", "unet"):
-        _forget_origin(folder / part)
-
-
-def load_in_float32(part: Path) -> None:
-    """Have a part saved by transformers loaded in float32, whatever its file's precision.
-
-    Transformers would load the file's half precision, beside diffusers' float32 U-Net.
-    """
-    file = part / "config.json"
-    _write(file, _settings(file) | {"dtype": "float32"})
-
-
-def _forget_origin(part: Path) -> None:
-    """Take out what diffusers notes of a part that was loaded: a path of the machine it was on."""
-    file = part / "config.json"
-    settings = _settings(file)
-    settings.pop("_name_or_path", None)
-    _write(file, settings)
-
-
-def _settings(file: Path) -> dict:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _write(file: Path, settings: dict) -> None:
-    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        forget_origin(folder / part)

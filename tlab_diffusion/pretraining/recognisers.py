@@ -30,7 +30,7 @@ from tlab_diffusion.pretraining.characters import cached_characters, character_s
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.pictures import cached_scenes
 from tlab_diffusion.pretraining.stage import check_state, run_stage
-from tlab_diffusion.training.hardware import autocast
+from tlab_diffusion.training.precision import autocast
 
 NUM_TEST = 1000
 FILE = "recognisers.safetensors"

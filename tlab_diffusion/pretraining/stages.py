@@ -19,10 +19,11 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, to_tensor, unseen_pictures
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, unseen_pictures
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.files import file_lock
 from tlab_diffusion.picturebook import EXPRESSIONS, caption, draw_scenes, random_scene
+from tlab_diffusion.pipelines.latents import latent_moments, to_tensor
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining import encoders, recognisers
 from tlab_diffusion.pretraining.characters import cached_characters
@@ -49,11 +50,11 @@ from tlab_diffusion.pretraining.unet import (
     UnetConfig,
     draw_latents,
     emphasis_of,
-    latent_moments,
 )
 from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures
 from tlab_diffusion.training import checkpoints
 from tlab_diffusion.training.hardware import run_device, set_attention
+from tlab_diffusion.training.precision import autocast
 
 RUNS = {  # of each stage; each has a state of its own
     "vae": ("vae",),
@@ -210,15 +211,21 @@ def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.
             if torch.equal(cached["encoder"], encoder):
                 return cached["moments"]
         pictures = cached_scenes(folder / "scenes", num_scenes)
-        moments = latent_moments(vae, pictures)
+        moments = _half_moments(vae, pictures, progress=True)
         checkpoints.save(path, {"moments": moments, "encoder": encoder})
     return moments
+
+
+def _half_moments(vae: AutoencoderKL, pictures: np.ndarray, progress: bool = False) -> torch.Tensor:
+    """`latent_moments` (N, 2C, h, w) in float16, computed in the device's own precision."""
+    with autocast(vae.device):
+        return latent_moments(vae, pictures, batch_size=64, progress=progress).half()
 
 
 def _test_batch(vae: AutoencoderKL, tokenizer, config: UnetConfig):
     """The batch on which the loss is measured, always the same."""
     pictures, texts = _unseen_scenes()
-    moments = latent_moments(vae, pictures, progress=False)
+    moments = _half_moments(vae, pictures)
     mean = moments.float().chunk(2, dim=1)[0]
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(config.seed))
     t = torch.linspace(0, 999, len(mean)).long()

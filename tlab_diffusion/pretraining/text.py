@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tlab_diffusion.diffusion.conditioning import contrastive_loss
-from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import (
     ACCESSORIES,
     CLASSES,
@@ -28,6 +27,7 @@ from tlab_diffusion.picturebook import (
     random_scene,
 )
 from tlab_diffusion.picturebook.factors import IDENTIFIERS
+from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 

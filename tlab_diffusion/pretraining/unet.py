@@ -12,21 +12,17 @@ from the middle of the chain, where such details are decided. Without both, no m
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers import CLIPTextModel
 
 from tlab_diffusion.diffusion.losses import min_snr_weights
 from tlab_diffusion.diffusion.process import extract, q_sample
-from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.picturebook import Scene
 from tlab_diffusion.picturebook.render import face_circle
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.networks import new_scheduler
-from tlab_diffusion.training.hardware import autocast
 
 # Timesteps at which details of a few latents can be seen, but not yet told for sure.
 MIDDLE = (250, 700)
@@ -89,23 +85,6 @@ def emphasis_of(scenes: Iterable[Scene], side: int, config: UnetConfig) -> Tenso
         inside = (middles[None] - x).square() + (middles[:, None] - y).square() < radius**2
         maps.append(torch.where(inside, config.face_weight, around).half())
     return torch.stack(maps)[:, None]
-
-
-@torch.inference_mode()
-def latent_moments(vae: AutoencoderKL, pictures: np.ndarray, progress: bool = True) -> Tensor:
-    r"""Mean and standard deviation of the latents of pictures (N, 64, 64, 3), scaled.
-
-    Returns:
-        (N, 8, 16, 16) float16: means, then standard deviations, both times the scaling factor.
-    """
-    moments = []
-    for start in tqdm(range(0, len(pictures), 64), unit="batch", disable=not progress):
-        x = to_tensor(pictures[start : start + 64]).to(vae.device)
-        with autocast(vae.device):
-            latents = vae.encode(x).latent_dist
-        both = torch.cat([latents.mean, latents.std], dim=1).float() * vae.config.scaling_factor
-        moments.append(both.half().cpu())
-    return torch.cat(moments)
 
 
 def draw_latents(

@@ -19,7 +19,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from tlab_diffusion.evaluation.pictures import to_tensor
+from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pretraining.loop import Draw, StageConfig
 
 

@@ -1,4 +1,4 @@
-r"""How fast a stage goes: its learning rate over time, and what suits this machine."""
+r"""What this machine has: devices, memory, and settings that make training fast on it."""
 
 import ctypes
 import math
@@ -11,17 +11,14 @@ from accelerate.utils import parse_flag_from_env
 from torch import nn
 
 
-def fast_bfloat16(device: torch.device) -> bool:
-    r"""Whether the hardware multiplies bfloat16: GPUs, and processors with AVX512-BF16 or AMX.
+def multiplies_bfloat16(device: torch.device) -> bool:
+    r"""Whether the hardware multiplies bfloat16: newer GPUs, processors with AVX512-BF16 or AMX.
 
     Elsewhere it is emulated: measured on AVX2 alone, a convolution takes fifteen times as long.
     """
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    r"""bfloat16 where it is fast."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def run_device() -> torch.device:
@@ -61,8 +58,6 @@ def tune_malloc() -> None:
 
 def best_device() -> str:
     """cuda, mps or cpu: the fastest that is there."""
-    import torch
-
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,17 +1,19 @@
-"""Where a run computes, and in which precision."""
+r"""The precision of training and sampling. Everything that computes asks here."""
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.training.hardware import fast_bfloat16
+from tlab_diffusion.training.hardware import multiplies_bfloat16
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
-    r"""What "auto" means on a device, or what was asked for, if the device can do it.
+    r"""The precision for a device: the wanted one, or for "auto" the fastest that is native to it.
+
+    "auto" is bf16 where the hardware multiplies bfloat16, else fp16 on CUDA, else fp32.
 
     Args:
         wanted: "auto", "fp32", "bf16" or "fp16".
@@ -24,9 +26,9 @@ def choose_precision(wanted: str, device: torch.device) -> str:
         InputError: fp16 without a CUDA device, whose gradients need its loss scaling.
     """
     if wanted == "auto":
-        if device.type == "cuda":
-            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        return "bf16" if device.type == "cpu" and fast_bfloat16(device) else "fp32"
+        if multiplies_bfloat16(device):
+            return "bf16"
+        return "fp16" if device.type == "cuda" else "fp32"
     if wanted == "fp16" and device.type != "cuda":
         raise InputError(
             "precision",
@@ -38,12 +40,14 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def new_accelerator(precision: str) -> Accelerator:
-    """Accelerate, for one run: another run of this process may have used another precision."""
-    AcceleratorState._reset_state()  # keeps the process group, forgets the precision
+    """Accelerate's interface to processes and precision, for one run."""
+    # An earlier run of this process may have used another precision. The process group stays.
+    AcceleratorState._reset_state()
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Arithmetic in this precision, for what runs outside the training step."""
+def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
+    r"""Compute in this precision, outside of a training step; see `choose_precision`."""
+    precision = choose_precision(precision, device)
     enabled = precision != "fp32"
     return torch.autocast(device.type, DTYPES[precision] if enabled else None, enabled=enabled)

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.pictures import to_tensor
 from tlab_diffusion.files import file_lock
 from tlab_diffusion.pipelines import embed
+from tlab_diffusion.pipelines.latents import latent_moments
 from tlab_diffusion.training import checkpoints
 from tlab_diffusion.training.fingerprint import content_key, weights_fingerprint
-
-ENCODED_AT_ONCE = 4  # pictures; the encoder needs much memory at 512 x 512
 
 
 def latent_distributions(vae: nn.Module, pictures: np.ndarray, cache: Path, model: str) -> Tensor:
@@ -38,19 +36,9 @@ def latent_distributions(vae: nn.Module, pictures: np.ndarray, cache: Path, mode
     with file_lock(path):
         kept = read_cache(path)
         if kept is None:
-            kept = {"moments": _moments(vae, pictures)}
+            kept = {"moments": latent_moments(vae, pictures)}
             checkpoints.save(path, kept)
     return kept["moments"]
-
-
-@torch.no_grad()
-def _moments(vae: nn.Module, pictures: np.ndarray) -> Tensor:
-    moments = []
-    for x in to_tensor(pictures).split(ENCODED_AT_ONCE):
-        latents = vae.encode(x.to(vae.device, vae.dtype)).latent_dist
-        moments.append(torch.cat([latents.mean, latents.std], dim=1).float().cpu())
-    # Contiguous: the encoder's memory layout must not decide how noise is laid out.
-    return (torch.cat(moments) * vae.config.scaling_factor).contiguous()
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from tlab_diffusion.dreambooth.methods.lora import merged, save_adapters
 from tlab_diffusion.dreambooth.methods.textual_inversion import written_out
 from tlab_diffusion.pipelines.loading import quiet
-from tlab_diffusion.pretraining.networks import load_in_float32
+from tlab_diffusion.pipelines.part_config import load_in_float32
 
 INDEX = "model_index.json"
 DRAFT = "tuned.draft"

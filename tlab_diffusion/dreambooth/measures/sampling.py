@@ -11,7 +11,7 @@ import numpy as np
 from tlab_diffusion.dreambooth.presets import SMALL_SIDE
 from tlab_diffusion.evaluation.quality import Sample
 from tlab_diffusion.pipelines import sample
-from tlab_diffusion.training.hardware import autocast
+from tlab_diffusion.training.precision import autocast
 
 STEPS = 15
 # Stable Diffusion's usual one; and a stronger one for models of `picturebook`'s size, which then
