@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.paper_methods import IDENTIFIER, class_of
-from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import mean_interval
 from tlab_diffusion.files import atomic_write
 from tlab_diffusion.picturebook import SUBJECTS
@@ -27,7 +27,7 @@ from tlab_diffusion.picturebook import SUBJECTS
 OTHER_SEED = "1"  # a run measures itself with the noise of seed 0
 IN_CONTEXTS = "in new contexts: "
 COLUMNS = (
-    *("seconds", "identity", "place", "obeyed", "copies"),
+    *("seconds", "identity", "place", "prompt_accuracy", "copies"),
     *(IN_CONTEXTS + "identity", IN_CONTEXTS + "place"),
     *("pres", "original pres", "distance kept", "variety kept"),
 )
@@ -86,9 +86,9 @@ def tlab(folder: Path, *words: str) -> None:
 
 def row(found: dict) -> dict[str, float]:
     """One subject's numbers, of what `tlab evaluate` wrote."""
-    measures = Measures.from_dict(found["tuned"])
-    tuned, original = measures.numbers(), Measures.from_dict(found["original"]).numbers()
-    contexts = measures.uses["context"]
+    metrics = Metrics.from_dict(found["tuned"])
+    tuned, original = metrics.numbers(), Metrics.from_dict(found["original"]).numbers()
+    contexts = metrics.uses["context"]
     known = tuned | {
         "seconds": found["seconds"],
         **{IN_CONTEXTS + name: contexts[name].mean for name in ("identity", "place")},

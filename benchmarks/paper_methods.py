@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.measures.prompts import Prompt, ten_prompts
+from tlab_diffusion.evaluation.subject_prompts import Prompt, ten_prompts
 from tlab_diffusion.picturebook import SUBJECTS
 
 IDENTIFIER = "zwx"

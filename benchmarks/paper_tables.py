@@ -26,18 +26,18 @@ from PIL import Image
 from benchmarks.paper_methods import IDENTIFIER, WAYS, WRONG_NOUNS, asked, class_of, config_of
 from tlab_diffusion.course.stored import METHODS, RESULTS
 from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
-from tlab_diffusion.dreambooth.measures.result import Counts, Drawn, draw_asked, judge
 from tlab_diffusion.dreambooth.measures.sampling import STEPS, default_guidance_scale, fast_sampler
 from tlab_diffusion.dreambooth.presets import native_resolution
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.identity import cast_target
+from tlab_diffusion.evaluation.identity import picturebook_subject
+from tlab_diffusion.evaluation.measure import SampleCounts, Samples, compute_metrics, draw_samples
 from tlab_diffusion.files import atomic_write
 from tlab_diffusion.picturebook import SUBJECTS
 from tlab_diffusion.picturebook.grammar import sentence
 from tlab_diffusion.pipelines import load
 
-COUNTS = Counts()
+COUNTS = SampleCounts()
 SHOWN_SUBJECTS = ("pip", "mochi")
 SHOWN_PROMPTS = (0, 1, 5, 6)  # two new contexts, an accessory, a style
 SHOWN_OF_CLASS = 2
@@ -70,7 +70,9 @@ def make_cell(cell: Cell, options: argparse.Namespace) -> tuple[float, float]:
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     pipeline = load(options.model if method == "original" else tuned(cell, folder, options))
     trained = time.perf_counter()
-    drawn = draw_asked(fast_sampler(pipeline), cast_target(name), asked(*cell), counts=COUNTS)
+    drawn = draw_samples(
+        fast_sampler(pipeline), picturebook_subject(name), asked(*cell), counts=COUNTS
+    )
     shutil.rmtree(folder, ignore_errors=True)
     seconds = (trained - start, time.perf_counter() - trained)
     with atomic_write(cell_file(options.work, cell)) as draft, draft.open("wb") as opened:
@@ -81,14 +83,14 @@ def make_cell(cell: Cell, options: argparse.Namespace) -> tuple[float, float]:
 def tuned(cell: Cell, folder: Path, options: argparse.Namespace) -> Path:
     """Learn a subject, and say where the pipeline lies."""
     config = config_of(*cell, model=options.model, output=folder, steps=options.steps)
-    references = cast_target(cell[0]).references
+    references = picturebook_subject(cell[0]).references
     for event in train(config, references, cache=options.work / "cache"):
         if isinstance(event, TrainStep) and event.step % 100 == 0:
             print(f"  {'-'.join(cell)}: step {event.step}, loss {event.loss:.3f}", flush=True)
     return folder
 
 
-def strip(drawn: Drawn) -> np.ndarray:
+def strip(drawn: Samples) -> np.ndarray:
     """The first picture of each prompt to be shown, and some of the class: (64, N * 64, 3)."""
     pictures = [drawn.samples[i * COUNTS.per_prompt] for i in SHOWN_PROMPTS]
     return np.concatenate([*pictures, *drawn.of_class[:SHOWN_OF_CLASS]], axis=1)
@@ -121,9 +123,11 @@ def collect(work: Path, results: Path) -> str:
     return f"{len(done)} of {len(SUBJECTS)} subjects, {settings['minutes']} minutes, in {results}"
 
 
-def measured(cell: Cell, drawn: Drawn) -> dict:
-    """The measures of what one subject and method drew, ready for JSON."""
-    return judge(drawn, cast_target(cell[0]), asked(*cell), counts=COUNTS).as_dict()
+def measured(cell: Cell, drawn: Samples) -> dict:
+    """The metrics of what one subject and method drew, ready for JSON."""
+    return compute_metrics(
+        drawn, picturebook_subject(cell[0]), asked(*cell), counts=COUNTS
+    ).as_dict()
 
 
 def captions(name: str) -> list[str]:
@@ -137,10 +141,10 @@ def cell_file(work: Path, cell: Cell) -> Path:
     return work / "cells" / f"{'-'.join(cell)}.npz"
 
 
-def _drawn_by(file: Path) -> tuple[Drawn, float]:
+def _drawn_by(file: Path) -> tuple[Samples, float]:
     """What a cell drew, and the seconds that it took in all."""
     with np.load(file) as kept:
-        return Drawn(*(kept[name] for name in Drawn._fields)), float(kept["seconds"].sum())
+        return Samples(*(kept[name] for name in Samples._fields)), float(kept["seconds"].sum())
 
 
 def _same_settings(options: argparse.Namespace) -> None:

@@ -33,8 +33,8 @@ def main() -> None:
         ),
         pipeline.device,
     )
-    whole = quality.Counts()
-    counts = quality.Counts(
+    whole = quality.ReportCounts()
+    counts = quality.ReportCounts(
         judged=round(options.part * whole.judged),
         compared=round(options.part * whole.compared),
         per_class=round(options.part * whole.per_class),

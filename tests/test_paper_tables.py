@@ -19,19 +19,19 @@ from benchmarks.paper_methods import (
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.course.stored import METHODS, load_settings, load_sheet, load_tables
 from tlab_diffusion.dreambooth import presets
-from tlab_diffusion.dreambooth.measures import result
 from tlab_diffusion.dreambooth.presets import DREAMBOOTH
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.measure import SampleCounts
 from tlab_diffusion.picturebook import CLASSES, SUBJECTS
 
-COUNTS = result.Counts(per_prompt=1, per_class=2, batch=12)
+COUNTS = SampleCounts(per_prompt=1, per_class=2, batch=12)
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs the command on the tiny model, which draws noise; the pictures are few and quick."""
     monkeypatch.setattr(paper_tables, "COUNTS", COUNTS)
-    quick = paper_tables.few_step_sample
+    quick = paper_tables.fast_sampler
     monkeypatch.setattr(paper_tables, "fast_sampler", lambda pipe: quick(pipe, steps=1))
 
     def run(*options):
@@ -141,7 +141,7 @@ def test_every_picture_finds_its_place_in_the_sheet(run, tmp_path):
                 samples[place, ..., 2] = blues.get(place, 255)
             of_class[0, ..., 2], of_class[1, ..., 2] = 160, 200
             file = paper_tables.cell_file(work, (subject, method))
-            np.savez(file, samples=samples, of_class=of_class, seconds=np.array([60.0, 60.0]))
+            np.savez(file, of_prompts=samples, of_class=of_class, seconds=np.array([60.0, 60.0]))
     run("--collect")
     assert load_settings(results)["minutes"] == 2 * 2 * len(METHODS)
     sheet = load_sheet(results)

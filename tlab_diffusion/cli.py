@@ -299,10 +299,10 @@ def grid(
     from tlab_diffusion.dreambooth.config import DreamBoothConfig
     from tlab_diffusion.dreambooth.grid.console import show_grid
     from tlab_diffusion.dreambooth.grid.search import preflight_grid, search
-    from tlab_diffusion.dreambooth.measures.result import Counts
+    from tlab_diffusion.evaluation.measure import SampleCounts
 
     config = DreamBoothConfig(**settings)
-    counts = Counts(per_prompt=num)
+    counts = SampleCounts(per_prompt=num)
     found = preflight_grid(config, **plan)
     show_grid(found, search(found.config, found.pictures, counts=counts, **plan))
 

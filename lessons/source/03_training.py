@@ -22,7 +22,7 @@ from torch import nn
 
 from tlab_diffusion import plots
 from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
-from tlab_diffusion.course.tasks import pixel_cats, smile
+from tlab_diffusion.course.toy_data import pixel_cats, smile
 from tlab_diffusion.course.widgets import training_view
 from tlab_diffusion.diffusion import losses, process, samplers, schedules, unet
 from tlab_diffusion.diffusion.points import PointNet

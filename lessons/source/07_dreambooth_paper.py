@@ -24,17 +24,17 @@ import torch
 
 from tlab_diffusion import plots
 from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
-from tlab_diffusion.course.comparison import LABELS, NAMES, table_1, table_3, table_4
+from tlab_diffusion.course.paper_tables import LABELS, NAMES, table_1, table_3, table_4
 from tlab_diffusion.course.stored import METHODS, load_settings, load_sheet, load_tables
-from tlab_diffusion.course.tasks import smile
+from tlab_diffusion.course.toy_data import smile
 from tlab_diffusion.course.widgets import before_after
 from tlab_diffusion.diffusion import process, schedules
-from tlab_diffusion.dreambooth.measures.prompts import ten_prompts
 from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
-from tlab_diffusion.dreambooth.measures.subjects import average, differences
 from tlab_diffusion.dreambooth.training import loss
 from tlab_diffusion.evaluation import identity
 from tlab_diffusion.evaluation.encoders import shipped_encoders
+from tlab_diffusion.evaluation.subject_prompts import ten_prompts
+from tlab_diffusion.evaluation.subjects import average, differences
 from tlab_diffusion.picturebook import random_scene, render, subject_pictures, subject_scene
 from tlab_diffusion.pipelines import load
 
@@ -372,8 +372,8 @@ image_similarity = reference("metrics.image_similarity")
 prompt_similarity = reference("metrics.prompt_similarity")
 diversity = reference("metrics.diversity")
 
-judges = shipped_encoders()
-pip = identity.cast_target("pip")
+encoders = shipped_encoders()
+pip = identity.picturebook_subject("pip")
 asked = ten_prompts("zwx", "robot", pip.places, pip.colour)
 expected = [prompt.expected for prompt in asked]
 answers = {
@@ -387,11 +387,11 @@ scores = {}
 print(f"{'':12}{'DINO':>8}{'CLIP-I':>8}{'CLIP-T':>8}{'DIV':>8}")
 for name, pictures in answers.items():
     words = plain if name != "described" else 5 * ["a happy plain turquoise robot on the moon"]
-    who, what = judges.identity(pictures), judges.image(pictures)
+    who, what = encoders.identity(pictures), encoders.image(pictures)
     scores[name] = {
-        "DINO": image_similarity(who, judges.identity(references)).item(),
-        "CLIP-I": image_similarity(what, judges.image(references)).item(),
-        "CLIP-T": prompt_similarity(what, judges.text(words)).item(),
+        "DINO": image_similarity(who, encoders.identity(references)).item(),
+        "CLIP-I": image_similarity(what, encoders.image(references)).item(),
+        "CLIP-T": prompt_similarity(what, encoders.text(words)).item(),
         "DIV": diversity(who).item(),
     }
     print(f"{name:12}" + "".join(f"{value:8.3f}" for value in scores[name].values()))
@@ -406,7 +406,7 @@ print("DINO prefers the copier to the perfect model:", copier["DINO"] > perfect[
 r"""
 The last line is the trap. A measure of likeness to the references rewards the references themselves: a model that learned nothing but five pictures beats one that draws Pip as asked. That is why subject fidelity should never be reported without prompt fidelity, and why the course counts **copies** separately. The other measures have traps of their own: CLIP-T and DIV never ask who is there, so strangers do as well by them as the perfect model does; and PRES is best of all for a model that has learned nothing.
 
-In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject (a copy counts as a miss); and `obeyed`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
+In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject (a copy counts as a miss); and `prompt_accuracy`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
 
 ### Find the bug
 
@@ -427,7 +427,7 @@ Return the number of the faulty line.
 
 
 # %% exercise="metrics.find_the_bug"
-def find_the_bug_in_measures(snippet):
+def find_the_bug_in_metrics(snippet):
     """snippet: 1, 2, 3 or 4. Returns the number of its faulty line."""
     ### BEGIN SOLUTION
     return {1: 5, 2: 5, 3: 4, 4: 4}[snippet]
@@ -435,7 +435,7 @@ def find_the_bug_in_measures(snippet):
 
 
 # %% tags=["nbval-check-output"]
-check("metrics.find_the_bug", find_the_bug_in_measures)
+check("metrics.find_the_bug", find_the_bug_in_metrics)
 
 # %% [markdown]
 r"""
@@ -593,7 +593,7 @@ print(
 
 differing = [effect for effect in effects if effect.verdict != "agrees"]
 for effect in differing:
-    print(f"\n{LABELS[effect.measure]}, {NAMES[effect.one]} beside {NAMES[effect.other]}:")
+    print(f"\n{LABELS[effect.metric]}, {NAMES[effect.one]} beside {NAMES[effect.other]}:")
     print(f"    {effect.verdict} ({effect.in_paper} in the paper; here {effect.ours})")
 
 surprising = [effect for effect in differing if effect.verdict in ("the opposite", "only here")]
@@ -612,7 +612,7 @@ POSSIBLE_REASONS = {
     "in which the subject is right are alike, and that is no fault.",
 }
 print("\nWhat may be behind a claim that is not the paper's:" if surprising else "")
-for measure in dict.fromkeys(effect.measure for effect in surprising):
+for measure in dict.fromkeys(effect.metric for effect in surprising):
     said = f"{LABELS[measure]}. {POSSIBLE_REASONS[measure]}"
     print(fill(said, 96, initial_indent="  ", subsequent_indent="    "))
 
@@ -626,10 +626,10 @@ Here are all methods by the measures that only a world like ours has.
 """
 
 # %% tags=["nbval-check-output"]
-print(f"{'':24}{'identity':>10}{'copies':>10}{'obeyed':>10}")
+print(f"{'':24}{'identity':>10}{'copies':>10}{'accuracy':>10}")
 for method, results in tables.items():
     mean = average(results)
-    row = [mean[name].mean for name in ("identity", "copies", "obeyed")]
+    row = [mean[name].mean for name in ("identity", "copies", "prompt_accuracy")]
     print(f"{METHODS[method]:24}" + "".join(f"{value:10.0%}" for value in row))
 
 # %% [markdown]
@@ -662,7 +662,7 @@ Even so the lead is clear.
 
 The paper is frank about it. Its failures, and where to look for them in our own numbers:
 
-- **Wrong context**: what was asked for is not there, because the model hardly knows such scenes (*a weak prior*), or because the subject has never been seen with them. Then the original model should fail as well: compare `obeyed` of the two.
+- **Wrong context**: what was asked for is not there, because the model hardly knows such scenes (*a weak prior*), or because the subject has never been seen with them. Then the original model should fail as well: compare `prompt_accuracy` of the two.
 - **Entanglement of context and appearance**: the new place changes the subject itself, its colour above all. Then `identity` is low for new contexts.
 - **Overfitting to the original setting**: where the prompt is close to the setting of the references, the picture repeats it. Nine of our ten prompts ask for a place that no reference shows. There `copies` shows the stronger failure, a reference drawn where another place was asked for. (The tenth, `property`, asks for a colour and no place.)
 - Some subjects are **easier**: dogs and cats more than what is rare.
@@ -677,8 +677,8 @@ def mean_of(method, use, name):
 
 
 columns = {
-    "obeyed, original": ("original", "obeyed"),
-    "obeyed": ("dreambooth", "obeyed"),
+    "accuracy, original": ("original", "prompt_accuracy"),
+    "accuracy": ("dreambooth", "prompt_accuracy"),
     "identity": ("dreambooth", "identity"),
     "copies": ("dreambooth", "copies"),
     "copies, no prior": ("without_prior", "copies"),

@@ -226,11 +226,11 @@ from tlab_diffusion.dreambooth.run import Evaluated, evaluator_of, run
 points = []
 for event in run(ready.config, ready.pictures, evaluate_every=STEPS // 4):
     if isinstance(event, Evaluated):
-        points.append(Point(event.step, event.measures))
-        numbers = event.measures.numbers()
+        points.append(Point(event.step, event.metrics))
+        numbers = event.metrics.numbers()
         print(
             f"step {event.step:4}: it is Pip {numbers['identity']:4.0%}, "
-            f"the prompt is obeyed {numbers['obeyed']:4.0%}, "
+            f"the prompt is obeyed {numbers['prompt_accuracy']:4.0%}, "
             f"robots are as near to Pip as {numbers['pres']:5.2f}, "
             f"and differ by {numbers['class_div']:.2f}"
         )
@@ -370,7 +370,7 @@ Is anything merely *copied* from the five pictures? A picture whose thumbnail di
 """
 
 # %%
-copies = next(p.measures for p in points if p.step == chosen.best).numbers()["copies"]
+copies = next(p.metrics for p in points if p.step == chosen.best).numbers()["copies"]
 print(f"copies among the ten pictures measured at step {chosen.best}: {copies:.0%}")
 
 # %% [markdown]
@@ -381,28 +381,29 @@ The paper names six uses. Here is each of them: ten prompts, one picture each, n
 """
 
 # %%
-from tlab_diffusion.dreambooth.measures.prompts import prompts_for
-from tlab_diffusion.dreambooth.measures.scoring import Scorer
 from tlab_diffusion.evaluation.encoders import shipped_encoders
-from tlab_diffusion.evaluation.identity import cast_target
+from tlab_diffusion.evaluation.identity import picturebook_subject
+from tlab_diffusion.evaluation.measure import SubjectMetrics
+from tlab_diffusion.evaluation.subject_prompts import prompts_for
 
-scorer = Scorer(cast_target("pip"), shipped_encoders())
+computer = SubjectMetrics(picturebook_subject("pip"), shipped_encoders())
 
 
 def show(use, title):
     """Ten pictures of one use, with their verdicts."""
     prompts = [prompt for prompt in prompts_for(IDENTIFIER, CLASS_NOUN) if prompt.use == use]
     pictures = draw_tuned([prompt.text for prompt in prompts], seed=1)
-    verdicts = scorer.rows(pictures, prompts)
+    verdicts = computer.per_prompt(pictures, prompts)
     captions = []
     for prompt, verdict in zip(prompts, verdicts, strict=True):
         who = {None: "", 0.0: ", not Pip", 1.0: ", Pip"}[verdict.get("identity")]
         who = ", a copy" if verdict["copies"] else who
-        captions.append(fill(prompt.text, 24) + f"\n{'✓' if verdict['obeyed'] else '✗'}{who}")
-    obeyed = sum(verdict["obeyed"] for verdict in verdicts)
+        mark = "✓" if verdict["prompt_accuracy"] else "✗"
+        captions.append(fill(prompt.text, 24) + f"\n{mark}{who}")
+    right = sum(verdict["prompt_accuracy"] for verdict in verdicts)
     known = [verdict["identity"] for verdict in verdicts if "identity" in verdict]
     said = f"; it is Pip in {sum(known):.0f} of {len(known)}" if known else ""
-    print(f"{use}: {obeyed:.0f} of {len(prompts)} show what was asked for beside Pip{said}")
+    print(f"{use}: {right:.0f} of {len(prompts)} show what was asked for beside Pip{said}")
     return plots.picture_grid(pictures, captions, columns=5, title=title)
 
 
@@ -604,7 +605,7 @@ if torch.cuda.is_available() and PHOTOS.is_dir():
         print(ready)
         for event in run(ready.config, ready.pictures, evaluate_every=200):
             if isinstance(event, Evaluated):
-                print(event.step, event.measures.numbers())
+                print(event.step, event.metrics.numbers())
     except InputError as error:
         print(error)
 else:

@@ -340,12 +340,12 @@ Each cell was measured on a limited number of pictures, and a share of so many i
 # %%
 by_score = sorted(grid.cells.values(), key=lambda cell: cell.score, reverse=True)
 for cell in by_score[:5]:
-    (rate, steps), samples = cell.place, cell.measures.samples
-    identity, obeyed = samples["identity"], samples["obeyed"]
+    (rate, steps), samples = cell.place, cell.metrics.samples
+    identity, prompt = samples["identity"], samples["prompt_accuracy"]
     print(
         f"{in_words(rate)}, {steps:5} steps: together {cell.score:.2f}, "
         f"identity {identity.mean:.2f} ({identity.low:.2f} to {identity.high:.2f}), "
-        f"prompt {obeyed.mean:.2f} ({obeyed.low:.2f} to {obeyed.high:.2f})"
+        f"prompt {prompt.mean:.2f} ({prompt.low:.2f} to {prompt.high:.2f})"
     )
 
 # %% [markdown]
@@ -405,7 +405,7 @@ Here is a very small one, live: two learning rates, measured after 10 and after 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.grid.search import search
 from tlab_diffusion.dreambooth.grid.worker import Measured
-from tlab_diffusion.dreambooth.measures.result import Counts
+from tlab_diffusion.evaluation.measure import SampleCounts
 
 home = Path(tempfile.mkdtemp())
 config = DreamBoothConfig(
@@ -416,7 +416,7 @@ config = DreamBoothConfig(
     num_class_images=20,
     checkpoint_every=STEPS[0],
 )
-counts = Counts(per_prompt=1, per_class=16)  # few pictures: a rough measure
+counts = SampleCounts(per_prompt=1, per_class=16)  # few pictures: a rough measure
 plan = {"learning_rates": [3e-4, 1e-3], "steps": STEPS, "counts": counts}
 pictures = np.stack(subject_pictures("pip"))
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from tlab_diffusion.course.stored import StoredGrid
 from tlab_diffusion.dreambooth.grid.result import Grid, Place, new_cell, pictures_file
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import Interval
 
 PROMPTS = ["a zwx robot on the moon", "a zwx robot in the snow", "a robot"]
 RATES, STEPS = [1e-4, 3e-4], [100, 400, 1000]
-# identity, obeyed, and class_div, by learning rate and steps; the original has 0, 0.9 and 0.8.
+# identity, prompt accuracy and class_div by learning rate and steps; the base has 0, 0.9, 0.8.
 NUMBERS = {
     (1e-4, 100): (0.1, 0.9, 0.8),
     (1e-4, 400): (0.4, 0.9, 0.8),
@@ -25,17 +25,22 @@ NUMBERS = {
 BEST = (3e-4, 400)
 
 
-def measures(identity: float, obeyed: float, class_div: float) -> Measures:
-    samples = {"dino": identity, "clip_t": 0.5, "identity": identity, "obeyed": obeyed}
+def metrics(identity: float, accuracy: float, class_div: float) -> Metrics:
+    samples = {
+        "dino": identity,
+        "clip_t": 0.5,
+        "identity": identity,
+        "prompt_accuracy": accuracy,
+    }
     of_class = {"pres": 0.1, "class_div": class_div}
     samples, of_class = (
         {name: Interval(value, value, value) for name, value in row.items()}
         for row in (samples, of_class)
     )
-    return Measures("pip", {"prompts": 3}, samples, {}, of_class, {})
+    return Metrics("pip", {"prompts": 3}, samples, {}, of_class, {})
 
 
-ORIGINAL = measures(0.0, 0.9, 0.8)
+ORIGINAL = metrics(0.0, 0.9, 0.8)
 
 
 def pictures(number: int) -> np.ndarray:
@@ -49,14 +54,14 @@ SETTINGS = {
     "class_noun": "robot",
     "prompts": PROMPTS,
     "counts": {"per_prompt": 4, "per_class": 50},
-    "judges": "we",
+    "encoders": "we",
 }
 
 
 def new_grid(numbers=NUMBERS, rates=RATES, steps=STEPS, broken=None) -> Grid:
     """A grid with these numbers, as its folder keeps it."""
     places = [Place(*place) for place in numbers]
-    cells = {place: new_cell(place, measures(*numbers[place]), ORIGINAL) for place in places}
+    cells = {place: new_cell(place, metrics(*numbers[place]), ORIGINAL) for place in places}
     return Grid("a", SETTINGS, tuple(rates), tuple(steps), ORIGINAL, cells, broken or {})
 
 

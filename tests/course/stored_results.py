@@ -8,25 +8,25 @@ import numpy as np
 from PIL import Image
 
 from tlab_diffusion.course.stored import METHODS
-from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import Interval
 from tlab_diffusion.picturebook import SUBJECTS
 
-SAMPLES = ("dino", "clip_i", "clip_t", "copies", "identity", "obeyed", "place", "div")
+SAMPLES = ("dino", "clip_i", "clip_t", "copies", "identity", "prompt_accuracy", "place", "div")
 OF_CLASS = ("pres", "class_div", "entropy_colour", "entropy_pattern")
 USES = ("context", "accessory", "style", "expression", "view", "property")
 SHOWN = {"pip": ["a [V] robot on the moon", "a robot"], "mochi": ["a [V] cat", "a cat"]}
 
 
-def measures(subject: str, number: Callable[[str], float]) -> Measures:
-    """Measures with `number(name)` for every score."""
+def metrics(subject: str, number: Callable[[str], float]) -> Metrics:
+    """Metrics with `number(name)` for every score."""
 
     def scores(names):
         return {
             name: Interval(number(name), number(name) - 0.1, number(name) + 0.1) for name in names
         }
 
-    return Measures(
+    return Metrics(
         subject=subject,
         counts={"prompts": 10, "per_prompt": 4, "per_class": 50, "batch": 32},
         samples=scores(SAMPLES),
@@ -41,7 +41,7 @@ def write(folder: Path, number: Callable[[str, str, str], float]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     methods = {
         method: {
-            subject: measures(subject, lambda name: number(method, subject, name)).as_dict()  # noqa: B023
+            subject: metrics(subject, lambda name: number(method, subject, name)).as_dict()  # noqa: B023
             for subject in SUBJECTS
         }
         for method in METHODS

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.course.answers import RIGHT
 from tlab_diffusion.course import check, hint, reference, solution
-from tlab_diffusion.course.comparing import ATOL, RTOL, agrees, plain
+from tlab_diffusion.course.answer_check import ATOL, RTOL, agrees, plain
 from tlab_diffusion.course.exercises import ALL
 
 each_exercise = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.id)

@@ -249,8 +249,8 @@ def test_a_curve_needs_no_pictures():
 
 def test_a_runs_folder_shows_what_the_run_has_left(tmp_path):
     log = RunLog(tmp_path)
-    for step, measures in ROW:
-        log.add_measures(step, measures, "we")
+    for step, metrics in ROW:
+        log.add_metrics(step, metrics, "we")
     for step, pictures in SAMPLES.at.items():
         log.add_strip(step, pictures)
     from_folder = trade_off_explorer(tmp_path, prompts=SAMPLES.prompts)

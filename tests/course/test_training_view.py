@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tlab_diffusion.course import tasks
+from tlab_diffusion.course import toy_data
 from tlab_diffusion.course.widgets import training, training_view
 from tlab_diffusion.diffusion.mixture import GaussianMixture
 from tlab_diffusion.errors import InputError
@@ -28,7 +28,7 @@ def view():
 def tiny_cats(monkeypatch):
     """The task of the cats with eight of them, and a network of one rung."""
     few = training.cats_task()._replace(
-        data=tasks.pixel_cats(8, 8), network=lambda: training.UNet(3, (8, 8)), shown=4, every=2
+        data=toy_data.pixel_cats(8, 8), network=lambda: training.UNet(3, (8, 8)), shown=4, every=2
     )
     monkeypatch.setitem(training.TASKS, "cats", lambda: few)
 
@@ -74,14 +74,14 @@ def test_the_smile_can_be_learned():
 
 
 def test_the_smile_is_a_mixture_about_as_wide_as_noise():
-    mixture = tasks.smile()
+    mixture = toy_data.smile()
     assert isinstance(mixture, GaussianMixture)
     spread = mixture.sample(4000, torch.Generator().manual_seed(0)).std(dim=0)
     assert ((spread > 0.8) & (spread < 1.2)).all()
 
 
 def test_cats_are_pictures_in_the_range_of_a_model():
-    few, more = tasks.pixel_cats(2), tasks.pixel_cats(3)
+    few, more = toy_data.pixel_cats(2), toy_data.pixel_cats(3)
     assert more.shape == (3, 3, 16, 16)
     assert few.dtype == torch.float32
     assert -1 <= more.min() < -0.5 and 0.5 < more.max() <= 1

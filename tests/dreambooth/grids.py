@@ -2,7 +2,7 @@ r"""A grid that takes seconds, in this process or in one of its own:
 
     python -m tests.dreambooth.grids FOLDER CACHE KILL_AFTER OPTIONS
 
-searches FOLDER with stand-ins for pictures and judges; it kills itself, as `kill -9` would, after
+searches FOLDER with stand-ins for samples and encoders; it kills itself, as `kill -9` would, after
 KILL_AFTER events, or not at all where that is 0. OPTIONS are JSON, for `search`. It prints the
 learning rates at which it trains.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dreambooth.standin import hashed_sample, pixel_judges
+from tests.dreambooth.standin import hashed_sample, pixel_encoders
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config
 from tlab_diffusion.dreambooth.grid import search as grid_search
 from tlab_diffusion.dreambooth.grid import worker
@@ -27,10 +27,10 @@ from tlab_diffusion.dreambooth.grid.search import search
 from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.dreambooth.grid.worker import Training
 from tlab_diffusion.dreambooth.measures import evaluator
-from tlab_diffusion.dreambooth.measures.result import Counts
+from tlab_diffusion.evaluation.measure import SampleCounts
 
 RATES, STEPS = [1e-3, 1e-4], [2, 5, 3]
-COUNTS = Counts(per_prompt=1, per_class=8)
+COUNTS = SampleCounts(per_prompt=1, per_class=8)
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def stand_ins():
     """In place of what takes time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "fast_sampler", hashed_sample)
-        patch.setattr(evaluator, "suitable_encoders", pixel_judges)
+        patch.setattr(evaluator, "suitable_encoders", pixel_encoders)
         patch.setattr(grid_search, "write_page", write_table)
         yield
 

@@ -1,4 +1,4 @@
-"""Pictures and judges that cost nothing: what is drawn follows from the weights, by a hash."""
+"""Cheap stand-ins for samples and encoders: what is drawn follows from the weights, by a hash."""
 
 from zlib import crc32
 
@@ -27,8 +27,8 @@ def picture(number):
     return np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-def pixel_judges(*_):
-    """In place of `suitable_judges`: a few pixels are all that they see."""
+def pixel_encoders(*_):
+    """In place of `suitable_encoders`: a few pixels are all that they see."""
 
     def features(pictures):
         return torch.from_numpy(pictures[:, 0, :4].reshape(len(pictures), -1).astype(np.float32))

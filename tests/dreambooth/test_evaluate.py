@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from tests.dreambooth.hub_cache import keep_in_cache
-from tests.dreambooth.standin import hashed_sample, pixel_judges
+from tests.dreambooth.standin import hashed_sample, pixel_encoders
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
 from tlab_diffusion.dreambooth.measures import compare as module
 from tlab_diffusion.dreambooth.measures import evaluator
 from tlab_diffusion.dreambooth.measures.compare import Evaluation, evaluate
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.hub_encoders import suitable_encoders
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load
 
@@ -46,7 +46,7 @@ def tuned(tmp_path_factory):
 def stand_ins(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "fast_sampler", hashed_sample)
-    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_judges)
+    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_encoders)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_both_models_are_measured_from_the_same_noise(tuned, pictures, tmp_path)
     assert found.tuned != found.original
     same = evaluate(model_folder(), pictures, "zwx", "robot", model_folder(), num=2, cache=tmp_path)
     assert same.tuned == same.original == found.original
-    assert found.judges == "a few pixels"
+    assert found.encoders == "a few pixels"
 
 
 def test_all_uses_on_request(tuned, pictures, tmp_path):
@@ -100,11 +100,11 @@ def test_the_command_says_it_in_a_table_and_in_words(command, tmp_path, capsys):
     assert command("--num", "1", "--json", f"{file}") == 0
     said = capsys.readouterr()
     assert "pip: 10 prompts x 1 pictures, 50 of the class" in said.out
-    assert "control: real" in said.out and "judges: a few pixels" in said.out
+    assert "control: real" in said.out and "encoders: a few pixels" in said.out
     assert said.out.splitlines()[-1].startswith("Balance 0.")
     assert "tuned: 100%" in said.err and "original: 100%" in said.err
     kept = json.loads(file.read_text())
-    assert Measures.from_dict(kept["tuned"]).numbers().keys() >= {"dino", "clip_t", "pres"}
+    assert Metrics.from_dict(kept["tuned"]).numbers().keys() >= {"dino", "clip_t", "pres"}
     assert kept["verdict"] == said.out.splitlines()[-1]
     assert command("--num", "1") == 0
     assert "original:" not in capsys.readouterr().err  # remembered
@@ -182,17 +182,17 @@ def test_a_file_in_no_folder_is_refused_first(command, tmp_path, capsys):
 
 
 def test_the_verdict_names_what_lacks():
-    original = point(0, identity=0.0, obeyed=0.9).measures
+    original = point(0, identity=0.0, prompt_accuracy=0.9).metrics
 
     def verdict(**numbers):
-        return Evaluation(point(1, **numbers).measures, original, "judges").verdict
+        return Evaluation(point(1, **numbers).metrics, original, "encoders").verdict
 
-    assert verdict(identity=0.9, obeyed=0.9).endswith("and has kept the class.")
-    assert "weakest is identity" in verdict(identity=0.3, obeyed=0.9)
-    assert "weakest is prompt" in verdict(identity=0.9, obeyed=0.4)
-    assert "weakest is prior" in verdict(identity=0.9, obeyed=0.9, class_div=0.2)
+    assert verdict(identity=0.9, prompt_accuracy=0.9).endswith("and has kept the class.")
+    assert "weakest is identity" in verdict(identity=0.3, prompt_accuracy=0.9)
+    assert "weakest is prompt" in verdict(identity=0.9, prompt_accuracy=0.4)
+    assert "weakest is prior" in verdict(identity=0.9, prompt_accuracy=0.9, class_div=0.2)
     assert "Balance 0.00 of identity 0.00, prompt 0.90, prior 1.00." in verdict(
-        identity=0.0, obeyed=0.9
+        identity=0.0, prompt_accuracy=0.9
     )
 
 
@@ -200,15 +200,17 @@ def test_large_pictures_without_the_hub_are_judged_small(monkeypatch):
     from tlab_diffusion.evaluation import hub_encoders
 
     def not_there():
-        raise InputError("judges", got="nothing", expected="something")
+        raise InputError("encoders", got="nothing", expected="something")
 
     monkeypatch.setattr(hub_encoders, "hub_encoders", not_there)
     assert suitable_encoders(64).recognise is not None
-    judges = suitable_encoders(128)
-    assert judges.recognise is None and "cannot be had" in judges.name
+    encoders = suitable_encoders(128)
+    assert encoders.recognise is None and "cannot be had" in encoders.name
     small = np.stack(subject_pictures("pip"))
     large = small.repeat(2, axis=1).repeat(2, axis=2)
-    alike = (judges.identity(large) * suitable_encoders(64).identity(small)).sum(dim=1)
+    alike = (encoders.identity(large) * suitable_encoders(64).identity(small)).sum(dim=1)
     assert (alike > 0.98).all()  # the same pictures, larger
-    monkeypatch.setattr(hub_encoders, "hub_encoders", lambda: replace(judges, name="CLIP and DINO"))
+    monkeypatch.setattr(
+        hub_encoders, "hub_encoders", lambda: replace(encoders, name="CLIP and DINO")
+    )
     assert suitable_encoders(512).name == "CLIP and DINO"

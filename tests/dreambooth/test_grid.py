@@ -96,7 +96,7 @@ def test_one_training_gives_what_a_training_of_its_own_would_give_each_cell(stra
         )
         alone = evaluator_of(config, PICTURES, counts=COUNTS)
         sample = hashed_sample(last.pipeline)
-        assert alone.measure(sample) == grid.cells[place].measures
+        assert alone.measure(sample) == grid.cells[place].metrics
         with Image.open(folder / f"pictures/{place.name}.png") as image:
             strip = np.concatenate(list(alone.strip(sample)), axis=1)
             assert (np.asarray(image) == strip).all()

@@ -70,7 +70,7 @@ def test_the_table_has_every_cell_and_the_original():
         *("3e-4", "1000", "0.39", "0.90", "0.40", "0.25"),
         *("0.90", "–"),
     ]
-    assert "Pictures of each prompt: 4; of the class: 50. Judges: we." in lines
+    assert "Pictures of each prompt: 4; of the class: 50. Encoders: we." in lines
     assert lines[-7].split("|")[1].strip() == "the original model"
 
 

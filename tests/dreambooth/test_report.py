@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tests.dreambooth.standin import pixel_judges
+from tests.dreambooth.standin import pixel_encoders
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import PICTURES
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
@@ -54,7 +54,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def new_run(folder, *, measured=True, judges="we", **changes):
+def new_run(folder, *, measured=True, encoders="we", **changes):
     """What a run of 20 steps leaves to report on."""
     record = {"settings": SETTINGS | changes, "facts": {}, "machine": {"device": "cpu"}}
     (folder / "run.json").write_text(json.dumps(record))
@@ -64,17 +64,17 @@ def new_run(folder, *, measured=True, judges="we", **changes):
     for step, identity in ((0, 0.0), (10, 0.9), (20, 0.5)):
         log.add_strip(step, np.full((4, 64, 64, 3), step, np.uint8))
         if measured:
-            log.add_measures(step, measures_of(step, identity), judges)
+            log.add_metrics(step, metrics_of(step, identity), encoders)
     return log
 
 
-def measures_of(step, identity):
+def metrics_of(step, identity):
     counts = {"prompts": 10, "per_prompt": 1, "per_class": 16}
-    return replace(point(step, identity=identity, obeyed=0.8).measures, counts=counts)
+    return replace(point(step, identity=identity, prompt_accuracy=0.8).metrics, counts=counts)
 
 
 def report(folder, chosen=10, **options):
-    words = {"identifier": "zwx", "class_noun": "robot", "judges": pixel_judges()} | options
+    words = {"identifier": "zwx", "class_noun": "robot", "encoders": pixel_encoders()} | options
     return Page(write_report(folder, PICTURES, Evaluator(PICTURES, **words), chosen).read_text())
 
 
@@ -84,7 +84,7 @@ def test_it_shows_all_of_a_run(tmp_path):
     assert "zwx, the robot" in page.text
     assert "Step 10 has the best balance" in page.text
     assert "The folder holds the weights of step 10." in page.text
-    texts = Evaluator(PICTURES, "zwx", "robot", judges=pixel_judges()).fixed_texts
+    texts = Evaluator(PICTURES, "zwx", "robot", encoders=pixel_encoders()).fixed_texts
     assert len(texts) == 4 and all(text in page.text for text in texts)
     assert page.text.count("picturebook") >= 2 and "0.0003" in page.text
     assert "snr gamma" not in page.text  # was not set
@@ -116,11 +116,11 @@ def test_it_needs_nothing_else(tmp_path):
 def test_hostile_words_are_only_words(tmp_path):
     folder = tmp_path / HOSTILE.replace("/", "_")
     folder.mkdir()
-    words = dict.fromkeys(("identifier", "class_noun", "model", "method", "judges"), HOSTILE)
+    words = dict.fromkeys(("identifier", "class_noun", "model", "method", "encoders"), HOSTILE)
     log = new_run(folder, **words)
-    hostile = replace(measures_of(15, 0.1), controls={HOSTILE: {"dino": Interval(0.5, 0.1, 0.9)}})
-    log.add_measures(15, hostile, HOSTILE)
-    log.add_measures(30, hostile, HOSTILE)
+    hostile = replace(metrics_of(15, 0.1), controls={HOSTILE: {"dino": Interval(0.5, 0.1, 0.9)}})
+    log.add_metrics(15, hostile, HOSTILE)
+    log.add_metrics(30, hostile, HOSTILE)
     page = report(folder, identifier=HOSTILE, class_noun=HOSTILE)
     assert not page.of("script") and not page.of("b")
     assert all(picture["src"].startswith("data:") for picture in page.of("img"))
@@ -138,16 +138,16 @@ def test_a_run_that_measured_nothing_has_a_report(tmp_path):
 
 
 def test_it_names_those_who_measured_and_not_those_at_hand(tmp_path):
-    log = new_run(tmp_path, judges="CLIP and DINO")
-    assert "judged by CLIP and DINO." in report(tmp_path).text
-    unnamed = [json.dumps(without_judges(line)) + "\n" for line in log.lines()]
+    log = new_run(tmp_path, encoders="CLIP and DINO")
+    assert "computed by CLIP and DINO." in report(tmp_path).text
+    unnamed = [json.dumps(without_encoders(line)) + "\n" for line in log.lines()]
     log.file.write_text("".join(unnamed))  # an older run
-    assert "judged by a few pixels." in report(tmp_path).text
+    assert "computed by a few pixels." in report(tmp_path).text
 
 
-def without_judges(line):
+def without_encoders(line):
     """A line of the log, as it was before these had a name in it."""
-    return {name: value for name, value in line.items() if name != "judges"}
+    return {name: value for name, value in line.items() if name != "encoders"}
 
 
 def test_the_same_run_has_the_same_report(tmp_path):

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.dreambooth.standin import hashed_sample, pixel_judges
+from tests.dreambooth.standin import hashed_sample, pixel_encoders
 from tests.dreambooth.test_checkpoint import full_disk
-from tests.dreambooth.test_report import without_judges
+from tests.dreambooth.test_report import without_encoders
 from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.dreambooth import run as runs
@@ -34,7 +34,7 @@ NOTHING_KEPT = {"checkpoints", "run.json"}
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
     monkeypatch.setattr(runs, "fast_sampler", hashed_sample)
-    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_judges)
+    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_encoders)
 
 
 def settings(folder, **changes):
@@ -70,7 +70,7 @@ def straight(tmp_path_factory):
     folder, weights, events = tmp_path_factory.mktemp("runs") / "straight", {}, []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "fast_sampler", hashed_sample)
-        patch.setattr(evaluator, "suitable_encoders", pixel_judges)
+        patch.setattr(evaluator, "suitable_encoders", pixel_encoders)
         for event in run(
             settings(folder), PICTURES, evaluate_every=2, cache=folder.parent / "cache"
         ):
@@ -86,8 +86,8 @@ def test_what_a_run_leaves(straight):
     lines = [json.loads(line) for line in (folder / "out/metrics.jsonl").open()]
     measured = [event for event in events if isinstance(event, Evaluated)]
     assert [event.step for event in measured] == [0, 2, 4, 6, 7]
-    assert {line["step"]: line["measures"] for line in lines if "measures" in line} == {
-        step: json.loads(json.dumps(measures.as_dict())) for step, measures in measured
+    assert {line["step"]: line["metrics"] for line in lines if "metrics" in line} == {
+        step: json.loads(json.dumps(metrics.as_dict())) for step, metrics in measured
     }
     assert isinstance(events[-1], Finished)
     assert (folder / "out/report.html").is_file()
@@ -120,7 +120,7 @@ def test_every_ten_steps_have_a_line(tmp_path):
 
 def test_the_folder_has_the_best_steps_weights(straight):
     folder, events, weights = straight
-    points = [(event.step, event.measures) for event in events if isinstance(event, Evaluated)]
+    points = [(event.step, event.metrics) for event in events if isinstance(event, Evaluated)]
     chosen = trade_off(RunLog(folder / "out").points()).best
     assert chosen in dict(points) and chosen != 7, "a case that shows nothing"
     saved = load_file(folder / "out" / UNET)
@@ -135,7 +135,7 @@ def test_watching_changes_no_weight(straight, tmp_path):
     events = events_of(tmp_path / "unwatched", evaluate_every=None)
     assert not any(isinstance(event, Evaluated) for event in events)
     out = tmp_path / "unwatched/out"
-    saved = load_file(out / UNET)  # without measures the last step is the result
+    saved = load_file(out / UNET)  # without metrics the last step is the result
     assert all((saved[name] == value).all() for name, value in weights[7].items())
     assert not (out / "best").exists()
     assert [path.name for path in (out / "samples").iterdir()] == ["step-00000007.png"]
@@ -269,12 +269,12 @@ def test_a_run_may_end_before_the_best_step_of_its_interrupted_part(tmp_path, mo
     monkeypatch.setattr(run_log, "export_pipeline", lambda _, path, __: path.mkdir(parents=True))
     monkeypatch.setattr(checkpoint, "steps_done", lambda folder: saved[-1] if saved else 0)
     log = RunLog(tmp_path)
-    log.add_measures(*point(0, identity=0.0, obeyed=0.9), "we")
+    log.add_metrics(*point(0, identity=0.0, prompt_accuracy=0.9), "we")
     kept = {}
     for step, identity in ((1, 0.4), (2, 0.3), (3, 0.6), (4, 0.8), (5, 0.7), (7, 0.9)):
-        measured = point(step, identity=identity, obeyed=0.9)
+        measured = point(step, identity=identity, prompt_accuracy=0.9)
         log.keep_if_best(measured, None, {})
-        log.add_measures(*measured, "we")
+        log.add_metrics(*measured, "we")
         log.drop_worse()
         kept[step] = sorted(int(path.name[5:]) for path in (tmp_path / "best").iterdir())
         if step == 2 or step == 5:
@@ -283,7 +283,10 @@ def test_a_run_may_end_before_the_best_step_of_its_interrupted_part(tmp_path, mo
 
 
 def test_no_best_without_the_original_or_anything_later():
-    first, later = point(0, identity=0.0, obeyed=1.0), point(5, identity=0.5, obeyed=1.0)
+    first, later = (
+        point(0, identity=0.0, prompt_accuracy=1.0),
+        point(5, identity=0.5, prompt_accuracy=1.0),
+    )
     assert best([first]) is None and best([later]) is None and best([]) is None
     assert best([first, later]) == 5
 
@@ -292,22 +295,24 @@ def test_more_steps_go_on_and_older_measures_stay(straight, tmp_path):
     folder = straight[0].with_name("longer")
     events_of(folder)
     events_of(folder, resume=True, max_steps=9)
-    steps = [line["step"] for line in RunLog(folder / "out").lines() if "measures" in line]
+    steps = [line["step"] for line in RunLog(folder / "out").lines() if "metrics" in line]
     assert steps == [0, 2, 4, 6, 7, 8, 9]
 
 
-def other_judges(*_):
-    """In place of `suitable_judges`, as where a network can be reached again."""
-    return replace(pixel_judges(), name="others")
+def other_encoders(*_):
+    """In place of `suitable_encoders`, as where a network can be reached again."""
+    return replace(pixel_encoders(), name="others")
 
 
-def test_other_judges_do_not_go_on_with_a_curve(straight, monkeypatch):
+def test_other_encoders_do_not_go_on_with_a_curve(straight, monkeypatch):
     folder = straight[0].with_name("two-juries")
     events_of(folder, kill_after=7)
     before = left_by(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(evaluator, "suitable_encoders", other_judges)
-        with pytest.raises(InputError, match="judges: got 'others', expected 'a few pix") as error:
+        patch.setattr(evaluator, "suitable_encoders", other_encoders)
+        with pytest.raises(
+            InputError, match="encoders: got 'others', expected 'a few pix"
+        ) as error:
             events_of(folder, resume=True)
     assert "\n" not in str(error.value) and "Go on with the same" in str(error.value)
     assert left_by(folder) == before
@@ -315,24 +320,24 @@ def test_other_judges_do_not_go_on_with_a_curve(straight, monkeypatch):
     assert left_by(folder) == left_by(straight[0])
 
 
-def test_an_older_run_that_names_no_judges_goes_on(straight, monkeypatch):
+def test_an_older_run_that_names_no_encoders_goes_on(straight, monkeypatch):
     folder = straight[0].with_name("unnamed-jury")
     events_of(folder, kill_after=7)
     log = RunLog(folder / "out")
-    assert log.judges == "a few pixels"
-    log.file.write_text("".join(json.dumps(without_judges(line)) + "\n" for line in log.lines()))
-    assert log.judges is None
-    monkeypatch.setattr(evaluator, "suitable_encoders", other_judges)
+    assert log.encoders == "a few pixels"
+    log.file.write_text("".join(json.dumps(without_encoders(line)) + "\n" for line in log.lines()))
+    assert log.encoders is None
+    monkeypatch.setattr(evaluator, "suitable_encoders", other_encoders)
     events_of(folder, resume=True)
-    assert log.judges == "others"
+    assert log.encoders == "others"
 
 
-def test_who_measures_nothing_needs_no_judges(straight, monkeypatch):
+def test_who_measures_nothing_needs_no_encoders(straight, monkeypatch):
     folder = straight[0].with_name("no-jury")
     events_of(folder, kill_after=7)
-    monkeypatch.setattr(evaluator, "suitable_encoders", other_judges)
+    monkeypatch.setattr(evaluator, "suitable_encoders", other_encoders)
     assert isinstance(events_of(folder, resume=True, evaluate_every=None)[-1], Finished)
-    assert "judged by a few pixels." in (folder / "out/report.html").read_text()
+    assert "computed by a few pixels." in (folder / "out/report.html").read_text()
 
 
 def test_the_original_is_measured_once(tmp_path, monkeypatch):
@@ -350,7 +355,7 @@ def test_the_original_is_measured_once(tmp_path, monkeypatch):
         measured.append([event for event in events if isinstance(event, Evaluated)])
     assert len(calls) == 3  # the original, and each run's last step
     assert measured[0] == measured[1]
-    (kept,) = (tmp_path / "cache/measures").glob("*.json")
+    (kept,) = (tmp_path / "cache/metrics").glob("*.json")
     kept.write_text("{}")  # damaged: measured again
     assert events_of(tmp_path / "third", max_steps=1, kill_after=2)[1] == measured[0][0]
     assert len(calls) == 4
@@ -358,11 +363,11 @@ def test_the_original_is_measured_once(tmp_path, monkeypatch):
 
 def test_the_kept_measures_are_those_of_one_question(tmp_path, monkeypatch):
     def kept(**changes):
-        options = {"judges": pixel_judges(), "seed": 0} | changes
+        options = {"encoders": pixel_encoders(), "seed": 0} | changes
         weights = options.pop("weights", "weights")
         who = Evaluator(PICTURES[: options.pop("num", 3)], "sks", "robot", **options)
         who.measure_original(lambda texts, seed: noise[: len(texts)], weights, tmp_path)
-        return len(list((tmp_path / "measures").glob("*.json")))
+        return len(list((tmp_path / "metrics").glob("*.json")))
 
     noise = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
     assert kept() == kept() == 1

@@ -9,14 +9,15 @@ import torch
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import prompts, quality
-from tlab_diffusion.evaluation.quality import Counts, Judges
+from tlab_diffusion.evaluation.encoders import shipped_encoders
+from tlab_diffusion.evaluation.quality import ReportCounts
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.evaluation.shipped_encoders import ImageText
 from tlab_diffusion.picturebook import FACTORS, parse, render, scene_from_caption
 from tlab_diffusion.picturebook.heldout import HELD_OUT_COLOUR, is_held_out_combination
 from tlab_diffusion.pretraining.networks import new_vae
 
-COUNTS = Counts(judged=6, compared=20, per_class=4, batch=3)
+COUNTS = ReportCounts(judged=6, compared=20, per_class=4, batch=3)
 
 
 class World:
@@ -45,18 +46,18 @@ class World:
 @pytest.fixture(scope="module")
 def parts():
     torch.manual_seed(0)
-    judges = Judges(Recogniser().eval(), ImageText().eval())
-    return new_vae((8, 8, 8)), judges
+    networks = {"recogniser": Recogniser().eval(), "image_text": ImageText().eval()}
+    return new_vae((8, 8, 8)), networks
 
 
 @pytest.fixture
 def report_of(parts, tmp_path, monkeypatch):
-    vae, judges = parts
+    vae, networks = parts
 
     def measure(world):
         monkeypatch.setattr(quality, "recognise", world.recognise)
         monkeypatch.setattr(quality, "_draw", world.draw)
-        return quality.quality(world, vae, tmp_path, COUNTS, judges)
+        return quality.quality(world, vae, tmp_path, COUNTS, **networks)
 
     return measure
 
@@ -128,4 +129,4 @@ def test_missing_weights_are_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setattr(recognisers, "FILE", tmp_path / "nothing")
     recognisers.recogniser.cache_clear()
     with pytest.raises(InputError, match="weights: got no file"):
-        quality.shipped_judges()
+        shipped_encoders()

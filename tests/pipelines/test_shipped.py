@@ -64,7 +64,7 @@ def test_its_autoencoder_keeps_scenes():
     assert reconstruction_psnr(load("picturebook").vae, scenes) >= 30
 
 
-def test_its_judges_read_real_scenes():
+def test_its_encoders_read_real_scenes():
     """The bar of the recognisers: 98 % of 500 scenes, factor by factor."""
     scenes = unseen_scenes("seen", 500)
     seen = recognise(np.stack([render(scene) for scene in scenes]), recogniser())

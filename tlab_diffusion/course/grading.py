@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course import journal, runner
-from tlab_diffusion.course.comparing import agrees, complaint, difference, normalised
+from tlab_diffusion.course.answer_check import agrees, complaint, difference, normalised
 from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import find
 from tlab_diffusion.course.feedback import Shown, box, prose, show

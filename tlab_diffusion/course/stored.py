@@ -3,7 +3,7 @@ r"""Results of experiments that take an hour: stored with the course, recomputed
 tables.json, tables.webp    the paper's experiments in miniature (lesson 07)
 grid/                       learning rate x steps (lesson 09)
 
-comparison.py sets the first beside the paper's own tables.
+paper_tables.py sets the first beside the paper's own tables.
 """
 
 import json
@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, Place, pictures_file
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.report.contact_sheet import apart, read_strip
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.result import Metrics
 
 RESULTS = Path(__file__).with_name("results")
 TABLES_COMMAND = "python -m benchmarks.paper_tables"
@@ -56,7 +56,7 @@ class StoredGrid(NamedTuple):
     original: np.ndarray  # by the model itself
 
 
-def load_tables(folder: Path = RESULTS) -> dict[str, list[Measures]]:
+def load_tables(folder: Path = RESULTS) -> dict[str, list[Metrics]]:
     r"""What was measured on every subject, by method; the same subjects in the same order.
 
     Raises:
@@ -65,7 +65,7 @@ def load_tables(folder: Path = RESULTS) -> dict[str, list[Measures]]:
     with _recomputed_by(TABLES_COMMAND, folder / "tables.json") as file:
         methods = json.loads(file.read_text(encoding="utf-8"))["methods"]
         tables = {
-            method: [Measures.from_dict(fields) for fields in methods[method].values()]
+            method: [Metrics.from_dict(fields) for fields in methods[method].values()]
             for method in METHODS
         }
         first, *others = [[each.subject for each in results] for results in tables.values()]

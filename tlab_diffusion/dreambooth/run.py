@@ -2,7 +2,7 @@ r"""A run that is watched: trained, measured on the way, and left at its best st
 
     for event in run(config, pictures, evaluate_every=100):
         if isinstance(event, Evaluated):
-            print(event.step, event.measures.numbers()["identity"])
+            print(event.step, event.metrics.numbers()["identity"])
 
 Nothing that is drawn or measured touches the training: the weights of each step are the same with
 and without.
@@ -21,7 +21,6 @@ from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
 from tlab_diffusion.dreambooth.measures.selection import Point
 from tlab_diffusion.dreambooth.presets import SMALL_SIDE, native_resolution
@@ -29,6 +28,7 @@ from tlab_diffusion.dreambooth.report.html import REPORT, write_report
 from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.dreambooth.training.trainer import Event, Finished, Loaded, TrainStep, train
 from tlab_diffusion.errors import InputError, refuse_change
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error
 
 
@@ -36,7 +36,7 @@ class Evaluated(NamedTuple):
     """A step was measured; step 0 is the original model."""
 
     step: int
-    measures: Measures
+    metrics: Metrics
 
 
 def run(
@@ -50,7 +50,7 @@ def run(
     r"""Train as `trainer.train` does, and keep what there is to see.
 
     The output folder also gets `metrics.jsonl`, with the mean losses of every ten steps and all
-    measures; `samples/`, with what was drawn for four fixed prompts; and, when all else is there,
+    metrics; `samples/`, with what was drawn for four fixed prompts; and, when all else is there,
     `report.html`. The last step is drawn and measured when its checkpoint is on the disk: a run
     that is killed meanwhile goes on from there.
 
@@ -69,7 +69,7 @@ def run(
 
     Raises:
         InputError: see `trainer.train`; or an `evaluate_every` that is no number of steps. While
-            iterating: other judges than those of the earlier run, before a step is taken.
+            iterating: other encoders than those of the earlier run, before a step is taken.
     """
     if evaluate_every is not None and (type(evaluate_every) is not int or evaluate_every < 0):
         expected = "an integer from 0 up, or None"
@@ -100,7 +100,7 @@ def evaluator_of(config: DreamBoothConfig, pictures: np.ndarray, **options) -> E
 
 
 class _Watch:
-    """The log and the measures of one run."""
+    """The log and the metrics of one run."""
 
     def __init__(self, config, pictures, evaluate_every, cache):
         self.config, self.pictures, self.cache = config, pictures, cache
@@ -122,7 +122,7 @@ class _Watch:
                 yield from self._look(event)
 
     def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
-        self._check_judges()
+        self._check_encoders()
         with as_input_error(self.config.output):
             self.log.rewind(checkpoint.steps_done(self.config.output))
         self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
@@ -131,16 +131,16 @@ class _Watch:
             with as_input_error(self.config.output):
                 self.log.add_strip(0, self.evaluator.strip(sample))
                 original = self.evaluator.measure_original(sample, loaded.weights, self.cache)
-                self.log.add_measures(0, original, self.evaluator.judges.name)
+                self.log.add_metrics(0, original, self.evaluator.encoders.name)
             yield Evaluated(0, original)
 
-    def _check_judges(self) -> None:
+    def _check_encoders(self) -> None:
         """Refuse to measure on with others: their numbers make no curve with those before."""
-        earlier = self.log.judges
+        earlier = self.log.encoders
         if self.evaluate_every and earlier is not None:
             where = f"the earlier run in {self.config.output}"
-            now = {"judges": self.evaluator.judges.name}
-            refuse_change({"judges": earlier}, now, where)
+            now = {"encoders": self.evaluator.encoders.name}
+            refuse_change({"encoders": earlier}, now, where)
 
     def _note(self, event: TrainStep) -> None:
         # A line before each checkpoint: a run that goes on from there lacks no step's losses.
@@ -165,7 +165,7 @@ class _Watch:
             point = Point(event.step, self.evaluator.measure(sample))
             with as_input_error(self.config.output):
                 self.log.keep_if_best(point, event.pipeline, self.dtypes)
-                self.log.add_measures(*point, self.evaluator.judges.name)
+                self.log.add_metrics(*point, self.evaluator.encoders.name)
                 self.log.drop_worse()
             yield Evaluated(*point)
 

@@ -26,7 +26,7 @@ class Encoders:
         identity: compares pictures by who is in them, as DINO does.
         image, text: compare pictures with words, as CLIP does.
         recognise: reads the picture book's factors; None for pictures of another world.
-        name: tells judges apart, for readers and for what is kept of their verdicts.
+        name: identifies the encoders in reports and in keys of cached metrics.
     """
 
     identity: Encode

@@ -45,7 +45,7 @@ Recognise = Callable[[np.ndarray], Mapping[str, Sequence[str | None]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class SubjectReferences:
     r"""The subject that a model was tuned to.
 
     Args:
@@ -73,7 +73,7 @@ class Target:
         return self.class_noun in CLASSES and self.colour is not None
 
 
-def cast_target(name: str) -> Target:
+def picturebook_subject(name: str) -> SubjectReferences:
     r"""One of the picture book's subjects.
 
     Raises:
@@ -81,12 +81,12 @@ def cast_target(name: str) -> Target:
     """
     references = np.stack(subject_pictures(name))
     subject = SUBJECTS[name]
-    return Target(references, subject.class_noun, name, subject.colour, subject.places)
+    return SubjectReferences(references, subject.class_noun, name, subject.colour, subject.places)
 
 
-def target_of(
+def identify_subject(
     references: np.ndarray, class_noun: str, recognise: Recognise | None = None
-) -> Target:
+) -> SubjectReferences:
     r"""Whoever pictures show; the picture book's subjects are known by their pictures.
 
     Args:
@@ -106,14 +106,14 @@ def target_of(
     class_noun = class_noun.lower()  # as tokenizers read it
     for name, subject in SUBJECTS.items():
         if subject.class_noun == class_noun:
-            known = cast_target(name)
+            known = picturebook_subject(name)
             if bool(copies(references, known.references).all()):
-                return Target(references, class_noun, name, known.colour, known.places)
+                return SubjectReferences(references, class_noun, name, known.colour, known.places)
     if class_noun not in CLASSES or recognise is None:
-        return Target(references, class_noun)
+        return SubjectReferences(references, class_noun)
     seen = recognise(references)
     colour = Counter(seen["colour"]).most_common(1)[0][0]
-    return Target(references, class_noun, None, colour, tuple(seen["place"]))
+    return SubjectReferences(references, class_noun, None, colour, tuple(seen["place"]))
 
 
 def copies(pictures: np.ndarray, references: np.ndarray) -> Tensor:
@@ -143,7 +143,7 @@ class Gallery(NamedTuple):
     of_subject: Tensor
 
 
-def gallery(target: Target, encode: Encode) -> Gallery:
+def gallery(target: SubjectReferences, encode: Encode) -> Gallery:
     r"""The references of all subjects, and members of the target's class in its colour."""
     others = [subject_pictures(name, target.size) for name in SUBJECTS if name != target.name]
     members = _drawn([_relative(target, MEMBER_SEEDS + i) for i in range(MEMBERS)], target.size)
@@ -158,14 +158,14 @@ def is_subject(features: Tensor, among: Gallery) -> Tensor:
     return among.of_subject[nearest]
 
 
-def strangers(target: Target, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
+def strangers(target: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
     r"""What a model that learnt only the class would draw: its relatives, as asked."""
     seeds = range(STRANGER_SEEDS, STRANGER_SEEDS + len(asked))
     pairs = zip(seeds, asked, strict=True)
     return _drawn([_relative(target, seed, **each) for seed, each in pairs], target.size)
 
 
-def perfect(target: Target, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
+def perfect(target: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
     r"""What a perfect model would draw: the picture book's own subject, as asked."""
     # The first seeds posed for the references.
     seeds = range(len(target.references), len(target.references) + len(asked))
@@ -173,7 +173,7 @@ def perfect(target: Target, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
     return _drawn([subject_scene(target.name, seed, **each) for seed, each in pairs], target.size)
 
 
-def _relative(target: Target, seed: int, **factors: str) -> Scene:
+def _relative(target: SubjectReferences, seed: int, **factors: str) -> Scene:
     """A member of the class that looks as the references do: plain, mostly from the front."""
     ordinary = {
         "class_noun": target.class_noun,

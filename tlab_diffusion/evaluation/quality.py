@@ -2,7 +2,7 @@
 
 Do its pictures show what captions say, also in combinations that it never saw? Are they as sharp
 and as varied as real ones? Does a bare class noun still mean the whole class? Everything is
-sampled in one way, at one guidance scale, and judged beside real scenes.
+sampled in one way, at one guidance scale, and compared with real scenes.
 """
 
 import hashlib
@@ -19,12 +19,11 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.metrics import entropy_share, kid, prompt_similarity
 from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept, unseen_pictures
 from tlab_diffusion.evaluation.prompts import KINDS, full_caption, unseen_scenes
-from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise, recogniser
+from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise
 from tlab_diffusion.evaluation.reconstruction import reconstruct, reconstruction_psnr
 from tlab_diffusion.evaluation.shipped_encoders import (
     ImageText,
     image_features,
-    image_text,
     text_features,
     texture_features,
 )
@@ -49,7 +48,7 @@ REAL_SEEDS = FIRST_TEST_SEED + 100_000_000  # of scenes that pictures are compar
 
 
 @dataclass(frozen=True)
-class Counts:
+class ReportCounts:
     """How many pictures the report rests on.
 
     Args:
@@ -64,23 +63,6 @@ class Counts:
     compared: int = 2000
     per_class: int = 200
     batch: int = 50
-
-
-@dataclass(frozen=True)
-class Judges:
-    """The networks that measure; the shipped ones unless told otherwise."""
-
-    recogniser: Recogniser
-    image_text: ImageText
-
-
-def shipped_judges() -> Judges:
-    """The shipped networks.
-
-    Raises:
-        InputError: if their weights are missing or damaged.
-    """
-    return Judges(recogniser(), image_text())
 
 
 def pipeline_sampler(pipeline, *, steps: int = 25, guidance_scale: float = 5.0) -> Sample:
@@ -98,8 +80,10 @@ def quality(
     sample: Sample,
     vae,
     folder: Path,
-    counts: Counts | None = None,
-    judges: Judges | None = None,
+    counts: ReportCounts | None = None,
+    *,
+    recogniser: Recogniser | None = None,
+    image_text: ImageText | None = None,
 ) -> dict:
     r"""Measure a pipeline.
 
@@ -109,21 +93,21 @@ def quality(
         folder: where sampled pictures are kept, batch by batch, so that a report that was stopped
             goes on. One folder for one pipeline and one way to sample it.
         counts: how many pictures.
-        judges: other networks than the shipped ones.
+        recogniser, image_text: the shipped networks when left out.
 
     Returns:
         plain numbers, ready for JSON.
 
     Raises:
-        InputError: if the weights of the judges are missing.
+        InputError: the weights of a shipped network are missing or damaged.
     """
-    counts, judges = counts or Counts(), judges or shipped_judges()
-    report = {"counts": vars(counts), "real": _real_accuracy(vae, counts, judges)}
+    counts = counts or ReportCounts()
+    report = {"counts": vars(counts), "real": _real_accuracy(vae, counts, recogniser)}
     report["psnr"] = {k: _mean_psnr(vae, x) for k, x in unseen_pictures(counts.judged).items()}
     for kind in KINDS:
-        report[kind] = _judged(kind, sample, folder, counts, judges)
-    report["kid"] = _compared(sample, vae, folder, counts, judges)
-    report["entropy_shares"] = _bare_nouns(sample, folder, counts, judges)
+        report[kind] = _judged(kind, sample, folder, counts, recogniser, image_text)
+    report["kid"] = _compared(sample, vae, folder, counts, image_text)
+    report["entropy_shares"] = _bare_nouns(sample, folder, counts, recogniser)
     return report
 
 
@@ -184,8 +168,10 @@ def _line(name: str, cells: Sequence[str]) -> str:
     return f"{name:22}" + "".join(f"{cell:>12}" for cell in cells)
 
 
-def _real_accuracy(vae, counts: Counts, judges: Judges) -> dict[str, dict[str, float]]:
-    """The judges judged: on scenes, on held-out combinations, and on reconstructions."""
+def _real_accuracy(
+    vae, counts: ReportCounts, recogniser: Recogniser | None
+) -> dict[str, dict[str, float]]:
+    """The recogniser's own accuracy: on scenes, held-out combinations, and reconstructions."""
     scenes = unseen_scenes("seen", counts.judged)
     held_out = [scene for kind in KINDS[1:] for scene in unseen_scenes(kind, counts.judged // 2)]
     pictures = _draw(scenes)
@@ -195,35 +181,42 @@ def _real_accuracy(vae, counts: Counts, judges: Judges) -> dict[str, dict[str, f
         "reconstructions": (reconstruct(vae, pictures), scenes),
     }
     return {
-        name: _rounded(accuracy(recognise(x, judges.recogniser), [s.visible_factors() for s in of]))
+        name: _rounded(accuracy(recognise(x, recogniser), [s.visible_factors() for s in of]))
         for name, (x, of) in parts.items()
     }
 
 
-def _judged(kind: str, sample: Sample, folder: Path, counts: Counts, judges: Judges) -> dict:
+def _judged(
+    kind: str,
+    sample: Sample,
+    folder: Path,
+    counts: ReportCounts,
+    recogniser: Recogniser | None,
+    image_text: ImageText | None,
+) -> dict:
     """Captions that name everything: how often each factor is as told."""
     scenes = unseen_scenes(kind, counts.judged)
     captions = [full_caption(scene) for scene in scenes]
     pictures = sampled(kind, captions, _seed_of(kind), sample, folder, counts.batch)
     told = [{k: v for k, v in scene.visible_factors().items() if v} for scene in scenes]
     likeness = prompt_similarity(
-        image_features(pictures, judges.image_text), text_features(captions, judges.image_text)
+        image_features(pictures, image_text), text_features(captions, image_text)
     )
     return {
-        "accuracy": _rounded(accuracy(recognise(pictures, judges.recogniser), told)),
+        "accuracy": _rounded(accuracy(recognise(pictures, recogniser), told)),
         "prompt_similarity": round(likeness.item(), 4),
     }
 
 
 def _compared(
-    sample: Sample, vae, folder: Path, counts: Counts, judges: Judges
+    sample: Sample, vae, folder: Path, counts: ReportCounts, image_text: ImageText | None
 ) -> dict[str, list[float]]:
     """Sharpness and variety: how far samples are from real scenes, beside reconstructions."""
     scenes = unseen_scenes("seen", counts.compared)
     captions = [full_caption(scene) for scene in scenes]
     samples = sampled("seen", captions, _seed_of("seen"), sample, folder, counts.batch)
     seeds = range(REAL_SEEDS, REAL_SEEDS + counts.compared)
-    real = texture_features(draw_scenes(seeds, processes=1), judges.image_text)
+    real = texture_features(draw_scenes(seeds, processes=1), image_text)
     other = _draw(scenes)
     pictures = {
         "samples_and_real": samples,
@@ -231,20 +224,20 @@ def _compared(
         "real_and_real": other,
     }
     return {
-        name: [round(v, 6) for v in kid(texture_features(x, judges.image_text), real)]
+        name: [round(v, 6) for v in kid(texture_features(x, image_text), real)]
         for name, x in pictures.items()
     }
 
 
 def _bare_nouns(
-    sample: Sample, folder: Path, counts: Counts, judges: Judges
+    sample: Sample, folder: Path, counts: ReportCounts, recogniser: Recogniser | None
 ) -> dict[str, dict[str, float]]:
     """A robot can have any colour and any pattern: the spread of what a bare noun gives."""
     shares = {factor: {} for factor in WORLD}
     for noun in CLASSES:
         prompts = [f"a {noun}"] * counts.per_class
         pictures = sampled(f"a-{noun}", prompts, _seed_of(noun), sample, folder, counts.batch)
-        seen = recognise(pictures, judges.recogniser)
+        seen = recognise(pictures, recogniser)
         for factor, frequencies in WORLD.items():
             shares[factor][noun] = round(entropy_share(seen[factor], frequencies), 4)
     return shares

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tlab_diffusion.course.comparing import agrees
+from tlab_diffusion.course.answer_check import agrees
 from tlab_diffusion.course.exercise import Property
 from tlab_diffusion.diffusion import schedules
 

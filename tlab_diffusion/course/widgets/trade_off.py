@@ -122,7 +122,7 @@ def one_row(stored: StoredGrid, learning_rate: float) -> tuple[list[Point], Samp
         expected = "one of " + ", ".join(f"{rate:g}" for rate in grid.learning_rates)
         raise InputError("learning_rate", got=f"{learning_rate:g}", expected=expected)
     points = [Point(0, grid.original)]
-    points += [Point(place.steps, grid.cells[place].measures) for place in row]
+    points += [Point(place.steps, grid.cells[place].metrics) for place in row]
     at = {0: stored.original} | {place.steps: stored.pictures[place] for place in row}
     return points, Samples(grid.settings["prompts"], at)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlab_diffusion.course.tasks import pixel_cats, smile
+from tlab_diffusion.course.toy_data import pixel_cats, smile
 from tlab_diffusion.course.widgets.base import LivePicture
 from tlab_diffusion.diffusion import losses, samplers, schedules
 from tlab_diffusion.diffusion.points import PointNet

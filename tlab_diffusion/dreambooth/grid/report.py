@@ -6,9 +6,9 @@ import numpy as np
 
 from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, Place, in_words
 from tlab_diffusion.dreambooth.grid.store import GridFolder
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.measures.selection import QUALITIES
 from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error, atomic_write
 
 # Of all that is measured, what stands beside the qualities.
@@ -108,7 +108,7 @@ def table(grid: Grid) -> str:
         "The score is the harmonic mean of identity, prompt and prior:",
         _scores(grid),
         f"Pictures of each prompt: {counts['per_prompt']}; of the class: {counts['per_class']}. "
-        f"Judges: {settings['judges']}.",
+        f"Encoders: {settings['encoders']}.",
         _cells(grid),
     ]
     return "\n\n".join(parts)
@@ -145,13 +145,13 @@ def _cells(grid: Grid) -> str:
             row += [NOTHING] * (1 + len(QUALITIES) + len(COLUMNS))
         else:
             shares = (cell.score, *cell.qualities.by_name().values())
-            row += [f"{value:.2f}" for value in shares] + _numbers(cell.measures)
+            row += [f"{value:.2f}" for value in shares] + _numbers(cell.metrics)
         rows.append(row)
     return markdown(["learning rate", "steps", "score", *QUALITIES, *COLUMNS.values()], rows)
 
 
-def _numbers(measures: Measures) -> list[str]:
-    numbers = measures.numbers()
+def _numbers(metrics: Metrics) -> list[str]:
+    numbers = metrics.numbers()
     return [f"{numbers[name]:.2f}" if name in numbers else NOTHING for name in COLUMNS]
 
 

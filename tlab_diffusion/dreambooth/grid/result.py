@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tlab_diffusion.dreambooth.config import current_names
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.measures.selection import Point, Qualities, trade_off
+from tlab_diffusion.evaluation.result import Metrics
 
+OLD_KEYS = {"measures": "metrics", "judges": "encoders"}  # as earlier versions wrote them
 ORIGINAL = "original"  # the model's own name, among those of places
 
 
@@ -29,7 +30,7 @@ class Cell(NamedTuple):
     """What a training at this learning rate has become after so many steps."""
 
     place: Place
-    measures: Measures
+    metrics: Metrics
     qualities: Qualities
 
     @property
@@ -50,10 +51,10 @@ class Cell(NamedTuple):
         return *first, -self.place.steps, -self.place.learning_rate
 
 
-def new_cell(place: Place, measures: Measures, original: Measures) -> Cell:
-    """A cell as the trade-off with the original model judges it."""
-    curve = trade_off([Point(0, original), Point(place.steps, measures)]).curve
-    return Cell(place, measures, curve[1])
+def new_cell(place: Place, metrics: Metrics, original: Metrics) -> Cell:
+    """A cell with its qualities beside the original model."""
+    curve = trade_off([Point(0, original), Point(place.steps, metrics)]).curve
+    return Cell(place, metrics, curve[1])
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Grid:
     settings: dict
     learning_rates: tuple[float, ...]
     steps: tuple[int, ...]
-    original: Measures | None = None
+    original: Metrics | None = None
     cells: dict[Place, Cell] = field(default_factory=dict)
     broken: dict[Place, str] = field(default_factory=dict)
 
@@ -123,9 +124,10 @@ class Grid:
     @classmethod
     def from_dict(cls, fields: dict) -> "Grid":
         """What `as_dict` gave."""
-        original = fields["original"] and Measures.from_dict(fields["original"])
+        fields = _with_new_keys(fields)
+        original = fields["original"] and Metrics.from_dict(fields["original"])
         cells = [
-            new_cell(_place(each), Measures.from_dict(each["measures"]), original)
+            new_cell(_place(each), Metrics.from_dict(each["metrics"]), original)
             for each in fields["cells"]
         ]
         return cls(
@@ -154,9 +156,18 @@ def in_words(learning_rate: float) -> str:
     return np.format_float_scientific(learning_rate, precision=2, trim="-", exp_digits=1)
 
 
+def _with_new_keys(fields: dict) -> dict:
+    """A stored grid, also of an earlier version, with the keys of this one."""
+    settings, cells = fields["settings"], fields["cells"]
+    return fields | {
+        "settings": {OLD_KEYS.get(key, key): value for key, value in settings.items()},
+        "cells": [{OLD_KEYS.get(key, key): each[key] for key in each} for each in cells],
+    }
+
+
 def _cell_fields(cell: Cell) -> dict:
     return cell.place._asdict() | {
-        "measures": cell.measures.as_dict(),
+        "metrics": cell.metrics.as_dict(),
         "qualities": cell.qualities.by_name(),
         "pictures": pictures_file(cell.place.name),
     }

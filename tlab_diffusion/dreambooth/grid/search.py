@@ -28,11 +28,11 @@ from tlab_diffusion.dreambooth.grid.result import Grid
 from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.dreambooth.grid.study import check_owner, check_storage, check_url
 from tlab_diffusion.dreambooth.grid.worker import Measured, Search, Training, Worker
-from tlab_diffusion.dreambooth.measures.result import Counts
 from tlab_diffusion.dreambooth.preflight.checks import Preflight, Problems, Refused, preflight
 from tlab_diffusion.dreambooth.preflight.estimate import Estimate, gib
 from tlab_diffusion.dreambooth.training.trainer import Event
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.measure import SampleCounts
 
 NEWS_EVERY = 0.5  # seconds
 
@@ -50,7 +50,7 @@ def search(
     *,
     learning_rates: Sequence[float],
     steps: Sequence[int],
-    counts: Counts | None = None,
+    counts: SampleCounts | None = None,
     storage: str | None = None,
     workers: int = 1,
     resume: bool = False,
@@ -90,7 +90,7 @@ def search(
         pictures=pictures,
         learning_rates=tuple(sorted(learning_rates)),
         steps=tuple(sorted(steps)),
-        counts=counts or Counts(),
+        counts=counts or SampleCounts(),
         storage=storage,
         cache=cache or user_cache_path("tlab_diffusion"),
     )

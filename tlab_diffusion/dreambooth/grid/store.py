@@ -28,9 +28,9 @@ from tlab_diffusion.dreambooth.grid.result import (
     pictures_file,
     row_name,
 )
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
 from tlab_diffusion.errors import InputError, refuse_change
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import atomic_write
 
 BEFORE = ("locks", "grid.draft")  # what is there before the grid itself
@@ -115,24 +115,24 @@ class GridFolder:
             got = f"{self.file}, which is damaged"
             raise InputError("output", got=got, expected="what an earlier grid wrote") from error
 
-    def add_original(self, measures: Measures, strip: np.ndarray, facts: dict) -> None:
+    def add_original(self, metrics: Metrics, strip: np.ndarray, facts: dict) -> None:
         r"""Keep what was measured on the original model.
 
         Args:
-            measures, strip: of it; the strip is (N, H, W, 3) uint8.
+            metrics, strip: of it; the strip is (N, H, W, 3) uint8.
             facts: what else all cells have in common, known once the model is loaded.
         """
         with self.locked():
             grid = self.read()
             if grid.original is None:
                 save_strip(self.strip(ORIGINAL), strip)
-                self._write(replace(grid, settings=grid.settings | facts, original=measures))
+                self._write(replace(grid, settings=grid.settings | facts, original=metrics))
 
     def add(self, cell: Cell, strip: np.ndarray, pipeline, dtypes: dict) -> None:
         r"""Keep a cell; the pipeline too, if it is the best so far.
 
         Args:
-            cell: with its measures.
+            cell: with its metrics.
             strip: (N, H, W, 3) uint8.
             pipeline, dtypes: see `export_pipeline`.
         """

@@ -22,13 +22,13 @@ from tlab_diffusion.dreambooth.grid.result import Cell, Grid, Place, new_cell
 from tlab_diffusion.dreambooth.grid.store import PARTS, GridFolder
 from tlab_diffusion.dreambooth.grid.study import GridStudy, open_storage
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.result import Counts
 from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale, fast_sampler
 from tlab_diffusion.dreambooth.presets import native_resolution
 from tlab_diffusion.dreambooth.run import evaluator_of
 from tlab_diffusion.dreambooth.training.step import Diverged
 from tlab_diffusion.dreambooth.training.trainer import Event, Loaded, TrainStep, train
 from tlab_diffusion.errors import refuse_change
+from tlab_diffusion.evaluation.measure import SampleCounts
 from tlab_diffusion.files import as_input_error
 from tlab_diffusion.training import fingerprint
 from tlab_diffusion.training.hardware import run_device
@@ -71,7 +71,7 @@ class Search:
     pictures: np.ndarray
     learning_rates: tuple[float, ...]
     steps: tuple[int, ...]
-    counts: Counts
+    counts: SampleCounts
     storage: str | None
     cache: Path
 
@@ -186,20 +186,20 @@ class Worker:
         evaluator, grid = self.evaluator, self.folder.read()
         facts = {
             "weights": loaded.weights,
-            "judges": evaluator.judges.name,
+            "encoders": evaluator.encoders.name,
             "prompts": evaluator.fixed_texts,
         }
         refuse_change(grid.settings, facts, f"the earlier grid in {self.folder.path}")
         if grid.original is None:
             sample = fast_sampler(loaded.pipeline)
             with as_input_error(self.folder.path):
-                measures = evaluator.measure_original(sample, loaded.weights, self.search.cache)
-                self.folder.add_original(measures, evaluator.strip(sample), facts)
+                metrics = evaluator.measure_original(sample, loaded.weights, self.search.cache)
+                self.folder.add_original(metrics, evaluator.strip(sample), facts)
 
     def _measure(self, place: Place, pipeline, dtypes: dict) -> Measured:
         sample = fast_sampler(pipeline)
-        measures, strip = self.evaluator.measure(sample), self.evaluator.strip(sample)
-        cell = new_cell(place, measures, self.folder.read().original)
+        metrics, strip = self.evaluator.measure(sample), self.evaluator.strip(sample)
+        cell = new_cell(place, metrics, self.folder.read().original)
         with as_input_error(self.folder.path):
             self.folder.add(cell, strip, pipeline, dtypes)
         return Measured(cell, self.folder.read())

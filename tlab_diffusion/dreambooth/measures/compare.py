@@ -10,7 +10,6 @@ from tqdm.auto import tqdm
 from tlab_diffusion.dreambooth.cache import latents
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.result import Counts, Measures
 from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
 from tlab_diffusion.dreambooth.measures.selection import QUALITIES, Point, Qualities, trade_off
 from tlab_diffusion.dreambooth.preflight.checks import Problems, Refused, audited
@@ -18,7 +17,9 @@ from tlab_diffusion.dreambooth.presets import DREAMBOOTH, native_resolution
 from tlab_diffusion.dreambooth.run import evaluator_of
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.encoders import Encoders
+from tlab_diffusion.evaluation.measure import SampleCounts
 from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.pipelines import check_model, load
 from tlab_diffusion.pipelines.loading import local_folder
 
@@ -33,11 +34,11 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The measures of a tuned model and of the original one, by the same judges."""
+    """The measures of a tuned model and of the original one, by the same encoders."""
 
-    tuned: Measures
-    original: Measures
-    judges: str
+    tuned: Metrics
+    original: Metrics
+    encoders: str
 
     @property
     def qualities(self) -> Qualities:
@@ -58,7 +59,7 @@ class Evaluation:
     def as_dict(self) -> dict:
         """Ready for JSON."""
         return {
-            "judges": self.judges,
+            "encoders": self.encoders,
             "tuned": self.tuned.as_dict(),
             "original": self.original.as_dict(),
             "qualities": self.qualities.by_name(),
@@ -73,7 +74,7 @@ class Evaluation:
         rows = [f"{'':20}{'tuned':24}original"]
         rows += [f"{name:20}{tuned[name]!s:24}{original.get(name, '-')!s}" for name in tuned]
         return "\n".join(
-            [self.tuned.table(), "", *rows, "", f"judges: {self.judges}", self.verdict]
+            [self.tuned.table(), "", *rows, "", f"encoders: {self.encoders}", self.verdict]
         )
 
 
@@ -87,7 +88,7 @@ def evaluate(
     num: int = 4,
     full: bool = False,
     seed: int = 0,
-    judges: Encoders | None = None,
+    encoders: Encoders | None = None,
     cache: Path | None = None,
     progress: bool = False,
 ) -> Evaluation:
@@ -104,7 +105,7 @@ def evaluate(
         num: pictures of each prompt.
         full: ask ten prompts of each of the six uses, instead of ten in all.
         seed: of the noise.
-        judges: other encoders than those that suit the models' size.
+        encoders: other encoders than those that suit the models' size.
         cache: folder of what is kept; the user's cache folder when left out.
         progress: show a bar with rate and estimate for each model.
 
@@ -119,12 +120,12 @@ def evaluate(
     sized = not problems.list
     config = problems.collect(_config, model, references, identifier, class_noun, base, seed)
     found = None if config is None else problems.collect(audited, config, problems, sized)
-    counts = problems.collect(lambda: Counts(per_prompt=num))
+    counts = problems.collect(lambda: SampleCounts(per_prompt=num))
     if problems.list:
         raise Refused(problems.list)
     options = {"counts": counts, "every_use": full, "seed": seed}
-    if judges is not None:
-        options["judges"] = judges
+    if encoders is not None:
+        options["encoders"] = encoders
     evaluator = evaluator_of(config, found.pictures, **options)
     tuned = evaluator.measure(_sampler(load(model), "tuned", evaluator, progress))
     pipeline = load(base)
@@ -134,7 +135,7 @@ def evaluate(
         weights,
         cache or user_cache_path("tlab_diffusion"),
     )
-    return Evaluation(tuned, original, evaluator.judges.name)
+    return Evaluation(tuned, original, evaluator.encoders.name)
 
 
 def _config(

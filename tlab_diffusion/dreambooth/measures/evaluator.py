@@ -1,4 +1,4 @@
-r"""One way to measure every model that learns a subject: the same prompts, noise and judges.
+r"""One way to measure every model that learns a subject: the same prompts, noise and encoders.
 
 Two models, or two steps of a run, then differ in nothing but their weights.
 """
@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tlab_diffusion.dreambooth.measures.prompts import Prompt, prompts_for, ten_prompts
-from tlab_diffusion.dreambooth.measures.result import Counts, Measures, measure
 from tlab_diffusion.dreambooth.measures.sampling import STEPS, default_guidance_scale
 from tlab_diffusion.evaluation.encoders import Encoders
 from tlab_diffusion.evaluation.hub_encoders import suitable_encoders
-from tlab_diffusion.evaluation.identity import Target, target_of
+from tlab_diffusion.evaluation.identity import SubjectReferences, identify_subject
+from tlab_diffusion.evaluation.measure import SampleCounts, measure
 from tlab_diffusion.evaluation.pictures import SIZE, resized
 from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.evaluation.result import Metrics
+from tlab_diffusion.evaluation.subject_prompts import Prompt, prompts_for, ten_prompts
 from tlab_diffusion.files import atomic_write, file_lock
 from tlab_diffusion.picturebook.grammar import sentence
 from tlab_diffusion.training import fingerprint
@@ -26,7 +27,7 @@ FIXED_USES = ("context", "accessory", "style")
 
 
 class Evaluator:
-    r"""What is asked of a model that learnt a subject, and who judges it.
+    r"""What is asked of a model that learnt a subject, and the encoders that measure it.
 
     Encoders are loaded when they are first needed.
 
@@ -37,7 +38,7 @@ class Evaluator:
         prompt_noun: what stands beside the identifier; `class_noun` when left out, "" for a model
             that learnt the identifier alone.
         side: pixels of the pictures that the model draws.
-        judges: other encoders than those that suit the side.
+        encoders: other encoders than those that suit the side.
         counts: how many pictures; when left out, enough to watch a model while it is trained.
         every_use: ask ten prompts of each of the six uses, instead of ten in all.
         seed: of the noise.
@@ -51,29 +52,29 @@ class Evaluator:
         *,
         prompt_noun: str | None = None,
         side: int = SIZE,
-        judges: Encoders | None = None,
-        counts: Counts | None = None,
+        encoders: Encoders | None = None,
+        counts: SampleCounts | None = None,
         every_use: bool = False,
         seed: int = 0,
     ):
         self.pictures, self.side = resized(pictures, side), side
         self.identifier, self.class_noun = identifier, class_noun
         self.prompt_noun = class_noun if prompt_noun is None else prompt_noun
-        self.counts = counts or Counts(per_prompt=1, per_class=16)
+        self.counts = counts or SampleCounts(per_prompt=1, per_class=16)
         self.every_use, self.seed = every_use, seed
-        if judges is not None:
-            self.judges = judges
+        if encoders is not None:
+            self.encoders = encoders
 
     @cached_property
-    def judges(self) -> Encoders:
+    def encoders(self) -> Encoders:
         """Those that suit the side."""
         return suitable_encoders(self.side)
 
     @cached_property
-    def target(self) -> Target:
+    def target(self) -> SubjectReferences:
         """The subject; its colour and places are known where it lives in the picture book."""
-        recognise = self.judges.recognise if self.side == SIZE else None
-        return target_of(self.pictures, self.class_noun, recognise)
+        recognise = self.encoders.recognise if self.side == SIZE else None
+        return identify_subject(self.pictures, self.class_noun, recognise)
 
     @cached_property
     def prompts(self) -> list[Prompt]:
@@ -93,18 +94,18 @@ class Evaluator:
         r"""What a model draws for the fixed prompts: (4, H, W, 3) uint8."""
         return sample(self.fixed_texts, self.seed)
 
-    def measure(self, sample: Sample) -> Measures:
+    def measure(self, sample: Sample) -> Metrics:
         """Measure a model by how it draws (see `drawing.few_step_sample`)."""
         return measure(
             sample,
             self.target,
             self.prompts,
-            judges=self.judges,
+            encoders=self.encoders,
             counts=self.counts,
             seed=self.seed,
         )
 
-    def measure_original(self, sample: Sample, weights: str, cache: Path) -> Measures:
+    def measure_original(self, sample: Sample, weights: str, cache: Path) -> Metrics:
         r"""Measure the original model, or remember what was measured.
 
         Args:
@@ -115,20 +116,20 @@ class Evaluator:
         asked = [(prompt.text, prompt.plain) for prompt in self.prompts]
         drawing = STEPS, default_guidance_scale(self.side)
         settings = asdict(self.counts), self.class_noun, self.seed, drawing
-        name = fingerprint.content_key(weights, self.judges.name, self.pictures, asked, *settings)
-        path = cache / "measures" / f"{name}.json"
+        name = fingerprint.content_key(weights, self.encoders.name, self.pictures, asked, *settings)
+        path = cache / "metrics" / f"{name}.json"
         with file_lock(path):
-            measures = _kept(path)
-            if measures is None:
-                measures = self.measure(sample)
+            metrics = _kept(path)
+            if metrics is None:
+                metrics = self.measure(sample)
                 with atomic_write(path) as draft:
-                    draft.write_text(json.dumps(measures.as_dict()), encoding="utf-8")
-        return measures
+                    draft.write_text(json.dumps(metrics.as_dict()), encoding="utf-8")
+        return metrics
 
 
-def _kept(path: Path) -> Measures | None:
+def _kept(path: Path) -> Metrics | None:
     """What a file holds; None if there is none, or a damaged one, which is made again."""
     try:
-        return Measures.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return Metrics.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from statistics import harmonic_mean
 from typing import NamedTuple
 
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.result import Metrics
 
 QUALITIES = ("identity", "prompt", "prior")
 
@@ -26,7 +26,7 @@ class Point(NamedTuple):
     """A checkpoint and what was measured on it; step 0 is the original model."""
 
     step: int
-    measures: Measures
+    metrics: Metrics
 
 
 class Qualities(NamedTuple):
@@ -82,17 +82,17 @@ def trade_off(points: Sequence[Point]) -> TradeOff:
     if len(points) < 2 or steps[0] != 0 or len(set(steps)) < len(steps):
         expected = "step 0, the original model, and later ones, each once"
         raise InputError("points", got=f"steps {steps}", expected=expected)
-    original = points[0].measures
-    curve = [_qualities(step, measures, original) for step, measures in points]
+    original = points[0].metrics
+    curve = [_qualities(step, metrics, original) for step, metrics in points]
     best = max(curve[1:], key=lambda each: (each.score, each.total))  # the earliest of equals
     return TradeOff(curve, best.step, _why(best, curve[1:]))
 
 
-def _qualities(step: int, measures: Measures, original: Measures) -> Qualities:
-    now, before = measures.numbers(), original.numbers()
-    identity, prompt = now.get("identity"), now.get("obeyed")
+def _qualities(step: int, metrics: Metrics, original: Metrics) -> Qualities:
+    now, before = metrics.numbers(), original.numbers()
+    identity, prompt = now.get("identity"), now.get("prompt_accuracy")
     if identity is None:
-        real = measures.controls.get("real")
+        real = metrics.controls.get("real")
         identity = now["dino"] / real["dino"].mean if real else now["dino"]
     if prompt is None:
         prompt = _kept(now["clip_t"], before["clip_t"])

@@ -6,16 +6,16 @@ from contextlib import closing
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.preflight.checks import Preflight
 from tlab_diffusion.dreambooth.run import Evaluated
 from tlab_diffusion.dreambooth.training.trainer import Event, Finished, PriorImages, TrainStep
+from tlab_diffusion.evaluation.result import Metrics
 
 # Of all that is measured, what fits into a line.
 NAMES = {
     "identity": "identity",
     "dino": "DINO",
-    "obeyed": "prompt obeyed",
+    "prompt_accuracy": "prompt accuracy",
     "clip_t": "CLIP-T",
     "pres": "PRES",
     "class_div": "class DIV",
@@ -45,15 +45,15 @@ def show(found: Preflight, events: Iterator[Event | Evaluated]) -> None:
                 drawing.close()
                 training.move(event.step, f"loss {event.subject_loss:.3f} + {event.prior_loss:.3f}")
             elif isinstance(event, Evaluated):
-                tqdm.write(line_of(event.step, event.measures))
+                tqdm.write(line_of(event.step, event.metrics))
             elif isinstance(event, Finished):
                 training.close()
                 print(event.folder)
 
 
-def line_of(step: int, measures: Measures) -> str:
+def line_of(step: int, metrics: Metrics) -> str:
     """What was measured, in one line."""
-    numbers = measures.numbers()
+    numbers = metrics.numbers()
     values = [f"{words} {numbers[name]:.2f}" for name, words in NAMES.items() if name in numbers]
     return f"{'the original' if step == 0 else f'step {step}'}: {', '.join(values)}"
 
@@ -66,7 +66,7 @@ class Bar:
 
     def move(self, done: int, words: str = "") -> None:
         if self.bar is None:
-            # The mean rate: measures and checkpoints come in between.
+            # The mean rate: evaluation and checkpoints come in between.
             options = {"unit": self.unit, "total": self.total, "smoothing": 0}
             self.bar = tqdm(desc=self.name, initial=done, **options)
         self.bar.set_postfix_str(words, refresh=False)

@@ -13,19 +13,19 @@ import numpy as np
 from PIL import Image
 
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale
 from tlab_diffusion.dreambooth.measures.selection import Point, TradeOff
 from tlab_diffusion.dreambooth.report.log import RunLog, step_of
 from tlab_diffusion.dreambooth.report.markup import Html, element, image, table
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import Interval
 from tlab_diffusion.files import atomic_write
 
 REPORT = "report.html"
 # What a reader looks at first; the rest is in metrics.jsonl.
-MEASURES = {
+METRICS = {
     "identity": "pictures that show the subject and copy no reference",
-    "obeyed": "pictures that show everything the prompt asks for",
+    "prompt_accuracy": "pictures that show everything the prompt asks for",
     "dino": "likeness to the references, by an encoder of pictures",
     "clip_i": "the same, by an encoder of pictures and words",
     "clip_t": "likeness to the prompt",
@@ -61,7 +61,7 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
         _subject(pictures),
         _samples(log.strips(), evaluator.fixed_texts, chosen),
         _curves(log.lines(), trade_off),
-        _measured(points, chosen, log.judges or evaluator.judges.name) if points else "",
+        _measured(points, chosen, log.encoders or evaluator.encoders.name) if points else "",
         _loading(folder, evaluator.fixed_texts[0], default_guidance_scale(evaluator.side)),
         _settings(record),
     ]
@@ -147,26 +147,24 @@ def _curves(lines: list[dict], trade_off: TradeOff | None) -> Html:
     return _section("How it went", element("div", *drawn, class_="figures"))
 
 
-def _measured(points: list[Point], chosen: int, judges: str) -> Html:
+def _measured(points: list[Point], chosen: int, encoders: str) -> Html:
     points = sorted(points, key=lambda point: point.step)
-    names = [name for name in MEASURES if any(name in p.measures.numbers() for p in points)]
+    names = [name for name in METRICS if any(name in p.metrics.numbers() for p in points)]
     steps = [point.step for point in points]
-    rows = [[_name(step), *_cells(measures, names)] for step, measures in points]
-    last = points[-1].measures
+    rows = [[_name(step), *_cells(metrics, names)] for step, metrics in points]
+    last = points[-1].metrics
     controls = [
         [name, *[_cell(scores.get(each)) for each in names]]
         for name, scores in last.controls.items()
     ]
     note = (
         f"Of each of {last.counts['prompts']} prompts {last.counts['per_prompt']}, and of the bare "
-        f"class {last.counts['per_class']} pictures at each step, judged by {judges}. "
+        f"class {last.counts['per_class']} pictures at each step, computed by {encoders}. "
         "Small numbers: 95 % intervals over prompts, of the bare class over its pictures."
     )
-    words = [
-        part for name in names for part in (element("dt", name), element("dd", MEASURES[name]))
-    ]
+    words = [part for name in names for part in (element("dt", name), element("dd", METRICS[name]))]
     return _section(
-        "Measures",
+        "Metrics",
         element("p", note),
         table(["", *names], rows, steps.index(chosen) if chosen in steps else None),
         element("dl", *words),
@@ -180,8 +178,8 @@ def _name(step: int) -> str:
     return "original" if step == 0 else f"step {step}"
 
 
-def _cells(measures: Measures, names: list[str]) -> list[Html]:
-    scores = measures.samples | measures.class_samples
+def _cells(metrics: Metrics, names: list[str]) -> list[Html]:
+    scores = metrics.samples | metrics.class_samples
     return [_cell(scores.get(name)) for name in names]
 
 

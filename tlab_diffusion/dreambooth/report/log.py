@@ -15,12 +15,13 @@ import numpy as np
 
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import copy_pipeline, export_pipeline
-from tlab_diffusion.dreambooth.measures.result import Measures
 from tlab_diffusion.dreambooth.measures.selection import Point, TradeOff, trade_off
 from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import atomic_write
 
 LINES_EVERY = 10  # steps
+OLD_KEYS = {"measures": "metrics", "judges": "encoders"}  # as earlier versions wrote them
 
 
 class RunLog:
@@ -52,13 +53,13 @@ class RunLog:
 
     def points(self) -> list[Point]:
         """All that was measured."""
-        measured = [line for line in self.lines() if "measures" in line]
-        return [Point(line["step"], Measures.from_dict(line["measures"])) for line in measured]
+        measured = [line for line in self.lines() if "metrics" in line]
+        return [Point(line["step"], Metrics.from_dict(line["metrics"])) for line in measured]
 
     @property
-    def judges(self) -> str | None:
-        """The name of those who measured; None where no line has it, as in older runs."""
-        return next((line["judges"] for line in self.lines() if "judges" in line), None)
+    def encoders(self) -> str | None:
+        """The name of the encoders; None where no line has it, as in older runs."""
+        return next((line["encoders"] for line in self.lines() if "encoders" in line), None)
 
     def strips(self) -> list[Path]:
         """The files of `samples/`, step by step."""
@@ -89,15 +90,15 @@ class RunLog:
         r"""Keep what a model drew: pictures (N, H, W, 3) uint8, in one row."""
         save_strip(self._strip(step), pictures)
 
-    def add_measures(self, step: int, measures: Measures, judges: str) -> None:
-        """Note what was measured, and the name of those who judged."""
-        self._add({"step": step, "judges": judges, "measures": measures.as_dict()})
+    def add_metrics(self, step: int, metrics: Metrics, encoders: str) -> None:
+        """Note what was measured, and the name of the encoders."""
+        self._add({"step": step, "encoders": encoders, "metrics": metrics.as_dict()})
 
     def keep_if_best(self, point: Point, pipeline, dtypes: dict) -> None:
         r"""Keep a step's weights if none before was better.
 
         Args:
-            point: the step and its measures, before `add_measures`.
+            point: the step and its metrics, before `add_metrics`.
             pipeline: with its weights.
             dtypes: see `export_pipeline`.
         """
@@ -105,7 +106,7 @@ class RunLog:
             export_pipeline(pipeline, self._best(point.step), dtypes)
 
     def drop_worse(self) -> None:
-        """Let go of weights that a later step has surpassed, after `add_measures`.
+        """Let go of weights that a later step has surpassed, after `add_metrics`.
 
         The best one up to the newest checkpoint stays as well: an interrupted run goes on from
         there, and may end before the best step of all.
@@ -154,6 +155,7 @@ def step_of(path: Path) -> int:
 def _whole_lines(lines: Iterable[str]):
     for line in lines:
         try:
-            yield json.loads(line)
+            fields = json.loads(line)
         except ValueError:  # a kill cut it short
             return
+        yield {OLD_KEYS.get(key, key): value for key, value in fields.items()}

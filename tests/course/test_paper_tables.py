@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.course.stored_results import measures
-from tlab_diffusion.course.comparison import (
+from tests.course.stored_results import metrics
+from tlab_diffusion.course.paper_tables import (
     TABLE_1,
     TABLE_3,
     TABLE_4,
@@ -23,7 +23,7 @@ def tables(value):
     """Tables with `value(method, number of the subject, name)` for every score."""
     return {
         method: [
-            measures(subject, lambda name, m=method, i=i: value(m, i, name))
+            metrics(subject, lambda name, m=method, i=i: value(m, i, name))
             for i, subject in enumerate(SUBJECTS)
         ]
         for method in METHODS
@@ -31,7 +31,7 @@ def tables(value):
 
 
 def effects(table):
-    return {(each.one, each.other, each.measure): each for each in table.effects}
+    return {(each.one, each.other, each.metric): each for each in table.effects}
 
 
 def test_where_the_numbers_are_the_papers_all_agrees():
@@ -66,7 +66,7 @@ def test_what_the_interval_does_not_rule_out_is_not_claimed():
             if each.one == "dreambooth":
                 assert each.here == "no clear difference"
                 assert each.verdict == (
-                    "agrees" if each.measure == "clip_t" and make is table_3 else "not clear here"
+                    "agrees" if each.metric == "clip_t" and make is table_3 else "not clear here"
                 )
 
 
@@ -89,7 +89,7 @@ def test_verdicts(paper, ours, in_paper, here, verdict):
 
 def test_real_pictures_are_the_references_among_themselves():
     table = table_1(tables(lambda m, i, name: 0.5 + 0.01 * i))
-    rows = {(row.measure, row.method): row for row in table.rows}
+    rows = {(row.metric, row.method): row for row in table.rows}
     assert rows["dino", "real"].ours.mean == pytest.approx(0.545)  # of the control "real"
     assert ("clip_t", "real") not in rows
     assert rows["dino", "real"].paper == 0.774
@@ -98,7 +98,7 @@ def test_real_pictures_are_the_references_among_themselves():
 
 def test_lpips_is_never_set_beside_ours():
     table = table_3(tables(lambda m, i, name: 0.5 + 0.01 * i))
-    assert [row.measure for row in table.rows if row.paper is None] == ["div", "div"]
+    assert [row.metric for row in table.rows if row.paper is None] == ["div", "div"]
     for line in str(table).splitlines():
         if line.startswith("DIV"):
             assert ".391" not in line and ".371" not in line

@@ -1,4 +1,4 @@
-"""A world that remembers what it drew: a sampler and judges that know the truth, no model."""
+"""A world that remembers what it drew: a sampler and encoders that know the truth, no model."""
 
 import dataclasses
 from functools import cache
@@ -31,7 +31,7 @@ def direction(*words):
 
 
 class Oracle:
-    """Draws scenes and judges pictures by what it drew."""
+    """Draws scenes, and encodes pictures by what it drew."""
 
     def __init__(self):
         self.truth, self.drawn = {}, {}
@@ -47,7 +47,7 @@ class Oracle:
     def draw(self, scenes):
         return np.stack([self.render(scene) for scene in scenes])
 
-    def judges(self):
+    def encoders(self):
         return Encoders(self.identity, self.image, self.text, self.recognise)
 
     def scenes(self, pictures):

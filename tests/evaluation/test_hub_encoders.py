@@ -37,9 +37,9 @@ def models():
 
 
 @pytest.fixture(scope="module")
-def judges(models, tmp_path_factory):
+def encoders(models, tmp_path_factory):
     clip, tokenizer, dino = models
-    folder = tmp_path_factory.mktemp("judges")
+    folder = tmp_path_factory.mktemp("encoders")
     clip.save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
     dino.save_pretrained(folder / "dino")
@@ -58,22 +58,22 @@ def pixels(pictures, side, mean_and_std):
 
 @pytest.mark.parametrize("size", [64, 300])
 @torch.inference_mode()
-def test_pictures_are_prepared_as_the_paper_does(models, judges, size):
+def test_pictures_are_prepared_as_the_paper_does(models, encoders, size):
     clip, _, dino = models
     pictures = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     expected = dino(pixels(pictures, 256, IMAGENET)).last_hidden_state[:, 0]
-    torch.testing.assert_close(judges.identity(pictures), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(encoders.identity(pictures), expected, atol=1e-4, rtol=1e-4)
     expected = clip.visual_projection(
         clip.vision_model(pixels(pictures, 224, OPENAI)).pooler_output
     )
-    torch.testing.assert_close(judges.image(pictures), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(encoders.image(pictures), expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()
-def test_words_are_read_whatever_their_number(models, judges):
+def test_words_are_read_whatever_their_number(models, encoders):
     clip, tokenizer, _ = models
     captions = ["a robot on the moon", "a cat", "a cat " * 100]
-    features = judges.text(captions)
+    features = encoders.text(captions)
     for caption, row in zip(captions[:2], features, strict=False):
         alone = clip.text_model(**tokenizer(caption, return_tensors="pt")).pooler_output
         torch.testing.assert_close(row, clip.text_projection(alone)[0], atol=1e-5, rtol=1e-4)
@@ -81,6 +81,6 @@ def test_words_are_read_whatever_their_number(models, judges):
 
 
 def test_what_cannot_be_had_is_named(tmp_path):
-    with pytest.raises(InputError, match="judges: got .*nothing, which cannot be had") as error:
+    with pytest.raises(InputError, match="encoders: got .*nothing, which cannot be had") as error:
         hub_encoders(str(tmp_path / "nothing"), device="cpu")
     assert "the course's own encoders" in str(error.value) and "\n" not in str(error.value)

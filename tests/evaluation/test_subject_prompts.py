@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tlab_diffusion.dreambooth.measures.prompts import (
+from tlab_diffusion.evaluation.subject_prompts import (
     CHANGES,
     CONTEXTS,
     PER_USE,

@@ -7,19 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.dreambooth.oracle import Oracle
+from tests.evaluation.oracle import Oracle
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import identity
 from tlab_diffusion.evaluation.identity import (
     MEMBERS,
-    Target,
-    cast_target,
+    SubjectReferences,
     copies,
     gallery,
+    identify_subject,
     is_subject,
     perfect,
+    picturebook_subject,
     strangers,
-    target_of,
 )
 from tlab_diffusion.picturebook import (
     PLACES,
@@ -45,7 +45,7 @@ def as_jpeg(picture):
 
 
 def test_the_gallery_holds_all_subjects_and_members_of_the_colour(oracle):
-    target = cast_target("mochi")
+    target = picturebook_subject("mochi")
     seen = []
     among = gallery(target, lambda x: seen.append(x) or oracle.identity(x))
     scenes = oracle.scenes(seen[0])
@@ -60,7 +60,7 @@ def test_the_gallery_holds_all_subjects_and_members_of_the_colour(oracle):
 
 
 def test_the_nearest_neighbour_tells(oracle):
-    target = cast_target("pip")
+    target = picturebook_subject("pip")
     among = gallery(target, oracle.identity)
     asked = [{"place": place} for place in PLACES]
     assert is_subject(oracle.identity(perfect(target, asked)), among).all()
@@ -74,7 +74,7 @@ def test_the_nearest_neighbour_tells(oracle):
 
 
 def test_strangers_and_the_perfect_model_do_as_they_are_told(oracle):
-    target = cast_target("dash")
+    target = picturebook_subject("dash")
     asked = [{"place": "moon", "view": "back"}, {"colour": "red"}, {"accessory": "crown"}]
     for scene, wanted in zip(oracle.scenes(perfect(target, asked)), asked, strict=True):
         assert scene.subject == "dash" and wanted.items() <= vars(scene).items()
@@ -111,31 +111,34 @@ def test_another_pose_is_hardly_ever_a_copy():
 
 def test_a_subject_of_the_picture_book_is_known_by_its_pictures():
     some = np.stack(subject_pictures("yaga", 128)[1:4])
-    target = target_of(some, "house")
+    target = identify_subject(some, "house")
     assert (target.name, target.colour) == ("yaga", "orange")
     assert target.places == SUBJECTS["yaga"].places and len(target.references) == 3
     assert target.size == 128 and target.of_this_world
-    assert target_of(some, "House").name == "yaga"  # capitals mean nothing to a tokenizer
-    assert target_of(some, "robot").name is None  # no robot looks like this
+    assert identify_subject(some, "House").name == "yaga"  # capitals mean nothing to a tokenizer
+    assert identify_subject(some, "robot").name is None  # no robot looks like this
     mixed = np.stack([*subject_pictures("yaga")[:4], subject_pictures("pip")[0]])
-    assert target_of(mixed, "house").name is None
+    assert identify_subject(mixed, "house").name is None
 
 
 def test_a_newcomer_is_described_by_the_recogniser():
     pictures = np.stack(draw_caption("a red robot on the moon", 64, num=3))
     seen = {"colour": ["red", "blue", "red"], "place": ["moon", "moon", "sea"]}
-    target = target_of(pictures, "robot", lambda x: seen)
+    target = identify_subject(pictures, "robot", lambda x: seen)
     assert (target.name, target.colour, target.places) == (None, "red", ("moon", "moon", "sea"))
     assert target.of_this_world
-    for stranger in (target_of(pictures, "robot"), target_of(pictures, "backpack", lambda x: seen)):
+    for stranger in (
+        identify_subject(pictures, "robot"),
+        identify_subject(pictures, "backpack", lambda x: seen),
+    ):
         assert stranger.colour is None and not stranger.of_this_world
-    assert isinstance(stranger, Target)
+    assert isinstance(stranger, SubjectReferences)
 
 
 def test_what_is_refused():
     with pytest.raises(InputError, match="references: got"):
-        target_of(np.empty((0, 64, 64, 3), np.uint8), "robot")
+        identify_subject(np.empty((0, 64, 64, 3), np.uint8), "robot")
     with pytest.raises(InputError, match="class_noun: got ''"):
-        target_of(np.stack(subject_pictures("pip")), "")
+        identify_subject(np.stack(subject_pictures("pip")), "")
     with pytest.raises(InputError, match="subject: got 'nobody'"):
-        cast_target("nobody")
+        picturebook_subject("nobody")

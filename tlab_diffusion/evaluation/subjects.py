@@ -6,13 +6,13 @@ An effect is a difference between two ways to tune, subject by subject; it is cl
 
 from collections.abc import Sequence
 
-from tlab_diffusion.dreambooth.measures.result import Measures
-from tlab_diffusion.dreambooth.measures.scoring import Scores
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.measure import Estimates
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import mean_interval, paired_effect
 
 
-def average(results: Sequence[Measures]) -> Scores:
+def average(results: Sequence[Metrics]) -> Estimates:
     r"""The mean of every number over subjects, each measured once.
 
     Raises:
@@ -25,7 +25,7 @@ def average(results: Sequence[Measures]) -> Scores:
     }
 
 
-def differences(one: Sequence[Measures], other: Sequence[Measures]) -> Scores:
+def differences(one: Sequence[Metrics], other: Sequence[Metrics]) -> Estimates:
     r"""The mean of `one - other` for every number, subject by subject.
 
     Raises:
@@ -41,7 +41,7 @@ def differences(one: Sequence[Measures], other: Sequence[Measures]) -> Scores:
     }
 
 
-def _by_subject(results: Sequence[Measures]) -> dict[str, dict[str, float]]:
+def _by_subject(results: Sequence[Metrics]) -> dict[str, dict[str, float]]:
     by_subject = {each.subject: each.numbers() for each in results}
     if not results or len(by_subject) < len(results):
         got = ", ".join(each.subject for each in results) or "none"

@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import NamedTuple
 
 from tlab_diffusion.course.stored import METHODS
-from tlab_diffusion.dreambooth.measures.result import Measures
+from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import Interval, mean_interval, paired_effect
 
-# By method and measure; DreamBooth and Textual Inversion both on Stable Diffusion.
+# By method and metric; DreamBooth and Textual Inversion both on Stable Diffusion.
 TABLE_1 = {
     "real": {"dino": 0.774, "clip_i": 0.885},
     "dreambooth": {"dino": 0.668, "clip_i": 0.803, "clip_t": 0.305},
@@ -35,9 +35,9 @@ LABELS = {"dino": "DINO", "clip_i": "CLIP-I", "clip_t": "CLIP-T", "pres": "PRES"
 
 
 class Row(NamedTuple):
-    """A measure of a method: ours, and the paper's where the metric is the same."""
+    """A metric of a method: ours, and the paper's where the metric is the same."""
 
-    measure: str
+    metric: str
     method: str
     ours: Interval
     paper: float | None
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 class Effect(NamedTuple):
     """How much higher one method is than another, by subject; and the paper's difference."""
 
-    measure: str
+    metric: str
     one: str
     other: str
     ours: Interval
@@ -84,7 +84,7 @@ class Comparison(NamedTuple):
         return "\n".join(_lines(self))
 
 
-def table_1(tables: Mapping[str, Sequence[Measures]]) -> Comparison:
+def table_1(tables: Mapping[str, Sequence[Metrics]]) -> Comparison:
     r"""Subject and prompt fidelity: real pictures, DreamBooth, Textual Inversion.
 
     Args:
@@ -94,13 +94,13 @@ def table_1(tables: Mapping[str, Sequence[Measures]]) -> Comparison:
     return _comparison("Table 1: subject and prompt fidelity", TABLE_1, pairs, tables)
 
 
-def table_3(tables: Mapping[str, Sequence[Measures]]) -> Comparison:
+def table_3(tables: Mapping[str, Sequence[Metrics]]) -> Comparison:
     r"""The prior-preservation loss: with it and without."""
     pairs = [("dreambooth", "without_prior")]
     return _comparison("Table 3: the prior-preservation loss", TABLE_3, pairs, tables)
 
 
-def table_4(tables: Mapping[str, Sequence[Measures]]) -> Comparison:
+def table_4(tables: Mapping[str, Sequence[Metrics]]) -> Comparison:
     r"""The class noun: right, wrong, none."""
     pairs = [("dreambooth", "wrong_noun"), ("dreambooth", "no_noun"), ("wrong_noun", "no_noun")]
     return _comparison("Table 4: the class noun", TABLE_4, pairs, tables)
@@ -141,7 +141,7 @@ def _comparison(
 
 
 def _by_subject(tables: Mapping, method: str, name: str) -> dict[str, float]:
-    """A measure of every subject; real pictures are compared among themselves."""
+    """A metric of every subject; real pictures are compared among themselves."""
     if method == "real":
         return {each.subject: each.controls["real"][name].mean for each in tables["original"]}
     return {each.subject: each.numbers()[name] for each in tables[method]}
@@ -159,7 +159,7 @@ def _lines(table: Comparison) -> Iterator[str]:
     yield f"{'':10}{'':26}{'here [95 % interval]':26}{'paper':>6}"
     for row in table.rows:
         paper = "" if row.paper is None else f"{row.paper:.3f}"
-        line = f"{LABELS[row.measure]:10}{NAMES[row.method]:26}{row.ours!s:26}{paper:>6}"
+        line = f"{LABELS[row.metric]:10}{NAMES[row.method]:26}{row.ours!s:26}{paper:>6}"
         yield line.rstrip()
     for pair, effects in groupby(table.effects, key=lambda each: (each.one, each.other)):
         yield ""
@@ -167,4 +167,4 @@ def _lines(table: Comparison) -> Iterator[str]:
         yield f"  {'':8}{'in the paper':22}{'here':22}by [95 % interval]"
         for each in effects:
             here = f"{each.here:22}{each.ours!s:26}{each.verdict}"
-            yield f"  {LABELS[each.measure]:8}{each.in_paper:22}{here}"
+            yield f"  {LABELS[each.metric]:8}{each.in_paper:22}{here}"

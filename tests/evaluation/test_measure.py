@@ -1,4 +1,4 @@
-"""Measures of models whose faults are known, judged by an oracle that knows the truth."""
+"""Metrics of models with known faults, by an oracle that knows the truth."""
 
 import json
 from functools import lru_cache
@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.dreambooth.oracle import Oracle, Tuned
-from tlab_diffusion.dreambooth.measures.prompts import prompts_for, ten_prompts
-from tlab_diffusion.dreambooth.measures.result import Counts, Measures, measure
-from tlab_diffusion.dreambooth.measures.scoring import Scorer
-from tlab_diffusion.dreambooth.measures.subjects import average, differences
+from tests.evaluation.oracle import Oracle, Tuned
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import identity
 from tlab_diffusion.evaluation.encoders import Encoders
-from tlab_diffusion.evaluation.identity import Target, cast_target
+from tlab_diffusion.evaluation.identity import SubjectReferences, picturebook_subject
+from tlab_diffusion.evaluation.measure import SampleCounts, SubjectMetrics, measure
 from tlab_diffusion.evaluation.metrics import diversity, image_similarity, prompt_similarity
+from tlab_diffusion.evaluation.result import Metrics
+from tlab_diffusion.evaluation.subject_prompts import prompts_for, ten_prompts
+from tlab_diffusion.evaluation.subjects import average, differences
 from tlab_diffusion.picturebook import SUBJECTS, subject_pictures
 
-COUNTS = Counts(per_prompt=2, per_class=8, batch=7)
+COUNTS = SampleCounts(per_prompt=2, per_class=8, batch=7)
 
 
 def prompts_of(name):
@@ -32,69 +32,69 @@ ORACLE = lru_cache(Oracle)  # one for all
 
 @lru_cache
 def measured(name, *faults):
-    """The oracle's measures of a model, and the model."""
+    """The oracle's metrics of a model, and the model."""
     oracle = ORACLE()
     model = Tuned(oracle, name, *faults)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(identity, "render", oracle.render)
-        target, judges = cast_target(name), oracle.judges()
-        return measure(model, target, prompts_of(name), judges=judges, counts=COUNTS), model
+        target, encoders = picturebook_subject(name), oracle.encoders()
+        return measure(model, target, prompts_of(name), encoders=encoders, counts=COUNTS), model
 
 
 def test_a_perfect_model():
-    measures, _ = measured("pip")
-    numbers, perfect = measures.numbers(), measures.controls["perfect"]
-    assert numbers["identity"] == numbers["obeyed"] == numbers["place"] == 1
+    metrics, _ = measured("pip")
+    numbers, perfect = metrics.numbers(), metrics.controls["perfect"]
+    assert numbers["identity"] == numbers["prompt_accuracy"] == numbers["place"] == 1
     assert numbers["copies"] == 0
     for name, control in perfect.items():
         assert numbers[name] == pytest.approx(control.mean, abs=0.05)
-    assert numbers["dino"] == pytest.approx(measures.controls["real"]["dino"].mean, abs=0.05)
+    assert numbers["dino"] == pytest.approx(metrics.controls["real"]["dino"].mean, abs=0.05)
     assert numbers["entropy_colour"] > 0.5 and numbers["entropy_pattern"] > 0.3
     assert numbers["pres"] < 0.5 and numbers["class_div"] > 0.1
 
 
 def test_nobody_is_told_from_behind_or_in_another_coat():
-    oracle, target = ORACLE(), cast_target("pip")
+    oracle, target = ORACLE(), picturebook_subject("pip")
     prompts = [p for p in prompts_for("zwx", "robot") if p.use in ("view", "property")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(identity, "render", oracle.render)
-        rows = Scorer(target, oracle.judges()).rows(
+        rows = SubjectMetrics(target, oracle.encoders()).per_prompt(
             identity.perfect(target, [prompt.expected for prompt in prompts]), prompts
         )
     judged = [
         prompt.expected for prompt, row in zip(prompts, rows, strict=True) if "identity" in row
     ]
     assert [expected["view"] for expected in judged] == ["side"] * 5
-    assert all({"dino", "clip_t", "obeyed", "copies"} <= set(row) for row in rows)
+    assert all({"dino", "clip_t", "prompt_accuracy", "copies"} <= set(row) for row in rows)
 
 
 def test_a_model_that_copies_is_no_model_that_knows_the_subject():
-    measures, _ = measured("pip", "copies")
-    numbers, perfect = measures.numbers(), measured("pip")[0].numbers()
+    metrics, _ = measured("pip", "copies")
+    numbers, perfect = metrics.numbers(), measured("pip")[0].numbers()
     assert (numbers["identity"], numbers["copies"], numbers["place"]) == (0, 1, 0)
     assert numbers["dino"] > perfect["dino"]  # which DINO alone would have taken for the better
     assert numbers["clip_t"] < perfect["clip_t"]
-    control = measures.controls["copy"]
+    control = metrics.controls["copy"]
     assert (control["identity"].mean, control["copies"].mean) == (0, 1)
     assert numbers["dino"] == pytest.approx(control["dino"].mean, abs=0.05)
 
 
 def test_a_model_that_draws_strangers_obeys_and_fails():
-    measures, _ = measured("pip", "stranger")
-    numbers, stranger = measures.numbers(), measures.controls["stranger"]
-    assert numbers["identity"] == numbers["copies"] == 0 and numbers["obeyed"] == 1
+    metrics, _ = measured("pip", "stranger")
+    numbers, stranger = metrics.numbers(), metrics.controls["stranger"]
+    assert numbers["identity"] == numbers["copies"] == 0 and numbers["prompt_accuracy"] == 1
     assert numbers["dino"] == pytest.approx(stranger["dino"].mean, abs=0.05)
-    assert stranger["identity"].mean == 0 and stranger["obeyed"].mean == 1
+    assert stranger["identity"].mean == 0 and stranger["prompt_accuracy"].mean == 1
 
 
 def test_a_model_that_never_leaves_its_meadow():
-    measures, _ = measured("pip", "stays")
-    numbers = measures.numbers()
+    metrics, _ = measured("pip", "stays")
+    numbers = metrics.numbers()
     assert numbers["place"] == 0 and numbers["identity"] == 1
-    assert measures.uses["property"]["obeyed"].mean == 1  # where no place was asked for
-    assert measures.uses["accessory"]["obeyed"].mean == 0
-    assert measures.uses["accessory"]["accessory"].mean == 1  # that much it did
-    assert numbers["obeyed"] == pytest.approx(0.1)
+    assert metrics.uses["property"]["prompt_accuracy"].mean == 1  # where no place was asked for
+    assert metrics.uses["accessory"]["prompt_accuracy"].mean == 0
+    assert metrics.uses["accessory"]["accessory"].mean == 1  # that much it did
+    assert numbers["prompt_accuracy"] == pytest.approx(0.1)
     assert numbers["clip_t"] < measured("pip")[0].numbers()["clip_t"]
 
 
@@ -110,7 +110,7 @@ def test_a_class_that_became_the_subject():
 def test_the_papers_measures_by_hand():
     """Over all pictures at once, with the metrics that the course teaches."""
     oracle = ORACLE()
-    prompts, target = prompts_of("buzz"), cast_target("buzz")
+    prompts, target = prompts_of("buzz"), picturebook_subject("buzz")
     model = Tuned(oracle, "buzz")
     drawn = np.concatenate(
         [model([p.text for p in prompts for _ in range(2)][i : i + 7], i) for i in (0, 7, 14)]
@@ -156,16 +156,16 @@ def test_what_the_sampler_is_asked():
 
 
 def test_results_can_be_kept_and_read(tmp_path):
-    measures, _ = measured("pip")
-    again = Measures.from_dict(json.loads(json.dumps(measures.as_dict())))
-    assert again == measures and again.numbers() == measures.numbers()
-    assert measures.samples["dino"].low < measures.samples["dino"].mean
-    lines = measures.table().splitlines()
+    metrics, _ = measured("pip")
+    again = Metrics.from_dict(json.loads(json.dumps(metrics.as_dict())))
+    assert again == metrics and again.numbers() == metrics.numbers()
+    assert metrics.samples["dino"].low < metrics.samples["dino"].mean
+    lines = metrics.table().splitlines()
     assert lines[0] == "pip: 10 prompts x 2 pictures, 8 of the class"
     rows = {line[:20].strip(): line[20:].split() for line in lines[1:]}
     assert rows["all prompts"][4] == "1.000" and rows["control: stranger"][4] == "0.000"
     assert rows["control: real"][2:] == ["-"] * 6
-    assert set(measures.uses) <= set(rows) and max(map(len, lines)) <= 100
+    assert set(metrics.uses) <= set(rows) and max(map(len, lines)) <= 100
 
 
 def test_a_subject_of_another_world_is_measured_without_ours():
@@ -175,36 +175,36 @@ def test_a_subject_of_another_world_is_measured_without_ours():
     def sample(prompts, seed):
         return np.stack([subject_pictures("pip", 64)[(seed + i) % 5] for i in range(len(prompts))])
 
-    judges = Encoders(features, features, lambda texts: torch.ones(len(texts), 64 * 64 * 3))
-    target = Target(np.stack(subject_pictures("pip")), "backpack")
+    encoders = Encoders(features, features, lambda texts: torch.ones(len(texts), 64 * 64 * 3))
+    target = SubjectReferences(np.stack(subject_pictures("pip")), "backpack")
     prompts = prompts_for("sks", "backpack")[:3]
-    measures = measure(sample, target, prompts, judges=judges, counts=COUNTS)
-    assert set(measures.samples) == {"dino", "clip_i", "clip_t", "copies", "div"}
-    assert measures.numbers()["copies"] == 1 and measures.subject == "backpack"
-    assert set(measures.class_samples) == {"pres", "class_div"}
-    assert set(measures.controls) == {"real", "copy"}
-    one = Target(target.references[:1], "backpack")
-    counts = Counts(per_prompt=1, per_class=2)
-    measures = measure(sample, one, prompts, judges=judges, counts=counts)
-    assert set(measures.controls) == {"copy"} and "div" not in measures.samples
+    metrics = measure(sample, target, prompts, encoders=encoders, counts=COUNTS)
+    assert set(metrics.samples) == {"dino", "clip_i", "clip_t", "copies", "div"}
+    assert metrics.numbers()["copies"] == 1 and metrics.subject == "backpack"
+    assert set(metrics.class_samples) == {"pres", "class_div"}
+    assert set(metrics.controls) == {"real", "copy"}
+    one = SubjectReferences(target.references[:1], "backpack")
+    counts = SampleCounts(per_prompt=1, per_class=2)
+    metrics = measure(sample, one, prompts, encoders=encoders, counts=counts)
+    assert set(metrics.controls) == {"copy"} and "div" not in metrics.samples
 
 
 def test_what_is_refused(monkeypatch, tmp_path):
-    oracle, target = ORACLE(), cast_target("pip")
+    oracle, target = ORACLE(), picturebook_subject("pip")
     model = Tuned(oracle, "pip")
     with pytest.raises(InputError, match="prompts: got none"):
-        measure(model, target, [], judges=oracle.judges())
+        measure(model, target, [], encoders=oracle.encoders())
     with pytest.raises(InputError, match="per_prompt: got 0"):
-        Counts(per_prompt=0)
+        SampleCounts(per_prompt=0)
     with pytest.raises(InputError, match="per_class: got 1, expected an integer from 2 up"):
-        Counts(per_class=1)
+        SampleCounts(per_class=1)
     monkeypatch.setattr(identity, "render", oracle.render)
     with pytest.raises(InputError, match="sample: got 6 pictures, expected 7"):
         short = lambda prompts, seed: model(prompts[1:], seed)  # noqa: E731
-        measure(short, target, prompts_of("pip"), judges=oracle.judges(), counts=COUNTS)
+        measure(short, target, prompts_of("pip"), encoders=oracle.encoders(), counts=COUNTS)
 
 
-def test_the_shipped_judges_need_their_weights(monkeypatch, tmp_path):
+def test_the_shipped_encoders_need_their_weights(monkeypatch, tmp_path):
     from tlab_diffusion.evaluation import shipped_encoders
 
     monkeypatch.setattr(shipped_encoders, "IMAGE_TEXT_FILE", tmp_path / "nothing")
