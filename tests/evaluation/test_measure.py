@@ -205,12 +205,12 @@ def test_what_is_refused(monkeypatch, tmp_path):
 
 
 def test_the_shipped_encoders_need_their_weights(monkeypatch, tmp_path):
-    from tlab_diffusion.evaluation import shipped_encoders
+    from tlab_diffusion.evaluation import encoders, shipped_encoders
 
     monkeypatch.setattr(shipped_encoders, "IMAGE_TEXT_FILE", tmp_path / "nothing")
     shipped_encoders.image_text.cache_clear()
     with pytest.raises(InputError, match="weights: got no file"):
-        shipped_encoders()
+        encoders.shipped_encoders()
 
 
 def test_effects_over_subjects():
