@@ -1,8 +1,7 @@
-r"""What is random in a step, as a function of (seed, step, number of the sample).
+r"""The random batches of a step, as a function of (seed, step, number of the sample).
 
-Each sample of a step has its own stream of random numbers, so it is the same sample wherever it is
-computed: in one batch or in parts, by one process or by several, in a straight run or after a
-resume. There is no random state that a checkpoint would have to keep.
+Each sample of a step has its own random numbers, so it is the same sample in one batch or in parts,
+in one process or in several, and after a resume. A checkpoint needs no random state.
 """
 
 from dataclasses import dataclass
@@ -11,16 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tlab_diffusion.diffusion.losses import min_snr_weights
-from tlab_diffusion.diffusion.parameterization import training_target
-from tlab_diffusion.diffusion.process import q_sample
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.families.base import Noising
 from tlab_diffusion.dreambooth.training.loss import sample_weights
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.training.generators import generator_for
 
-# What a stream is for: the first number after the seed, so that no two streams are the same.
-ORDER, SAMPLE, PRIOR = range(3)
+# What random numbers are for: the number after the seed in `generator_for`.
+ORDER, SAMPLE, CLASS_IMAGE = range(3)
 
 
 class Batch(NamedTuple):
@@ -59,26 +56,24 @@ def check_shares(config: DreamBoothConfig, processes: int) -> None:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    r"""The latents that a run learns from, and how a step draws from them.
+    r"""The latents of a run, and the random batches of its steps. All on the CPU.
 
     Args:
         config: the run's settings.
         subject: (N, 2C, h, w), means and standard deviations of the subject's latents.
-        prior: (M, C, h, w), latents of the class; None without prior preservation.
-        alphas_cumprod: (T,), the model's schedule.
-        prediction_type: what the model predicts.
+        class_images: (M, C, h, w), latents of the class; None without prior preservation.
+        noising: how the model's family adds noise.
     """
 
     config: DreamBoothConfig
     subject: Tensor
-    prior: Tensor | None
-    alphas_cumprod: Tensor
-    prediction_type: str
+    class_images: Tensor | None
+    noising: Noising
 
     @property
     def samples_per_step(self) -> int:
         """The subject's, then as many of the class."""
-        return self.config.batch_size * (1 if self.prior is None else 2)
+        return self.config.batch_size * (1 if self.class_images is None else 2)
 
     def batch(self, step: int, samples: range) -> Batch:
         r"""Noised latents of some of a step's samples.
@@ -89,54 +84,45 @@ class TrainingSet:
         """
         drawn = [self._sample(step, number) for number in samples]
         x0, t, noise, prompt = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+        size = self.config.batch_size
+        weights = sample_weights(
+            size, self.samples_per_step - size, self.config.prior_loss_weight
+        )
         return Batch(
-            q_sample(x0, t, noise, self.alphas_cumprod),
+            self.noising.add_noise(x0, t, noise),
             t,
-            training_target(x0, noise, t, self.alphas_cumprod, self.prediction_type),
+            self.noising.target(x0, t, noise),
             prompt,
-            torch.tensor([number // self.config.batch_size for number in samples]),
-            self._weights(samples, t),
+            torch.tensor([number // size for number in samples]),
+            weights[list(samples)] * self.noising.weights(t),
         )
 
     def _sample(self, step: int, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x0, timestep, noise and prompt of one sample."""
-        half, place = divmod(number, self.config.batch_size)
-        latents = self.prior if half else self.subject
+        """Clean latents, time, noise and number of the prompt of one sample."""
+        is_class, place = divmod(number, self.config.batch_size)
+        latents = self.class_images if is_class else self.subject
         position = (step - 1) * self.config.batch_size + place
-        x0 = latents[picture_at(position, len(latents), self.config.seed, half)]
+        x0 = latents[picture_at(position, len(latents), self.config.seed, is_class)]
         generator = generator_for(self.config.seed, SAMPLE, step, number)
-        t = torch.randint(len(self.alphas_cumprod), (), generator=generator)
+        t = self.noising.random_time(generator)
         noise = torch.randn(self.subject.shape[1] // 2, *x0.shape[1:], generator=generator)
-        num = len(self.config.instance_prompts)
-        if half:
-            return x0, t, noise, torch.tensor(num)
+        num_prompts = len(self.config.instance_prompts)
+        if is_class:
+            return x0, t, noise, torch.tensor(num_prompts)
         mean, std = x0.chunk(2)
         x0 = mean + std * torch.randn(mean.shape, generator=generator)
-        return x0, t, noise, torch.randint(num, (), generator=generator)
-
-    def _weights(self, samples: range, t: Tensor) -> Tensor:
-        num_class = self.samples_per_step - self.config.batch_size
-        weights = sample_weights(self.config.batch_size, num_class, self.config.prior_loss_weight)
-        weights = weights[list(samples)]
-        if self.config.snr_gamma is None:
-            return weights
-        by_timestep = min_snr_weights(
-            self.alphas_cumprod,
-            gamma=self.config.snr_gamma,
-            prediction_type=self.prediction_type,
-        )
-        return weights * by_timestep[t]
+        return x0, t, noise, torch.randint(num_prompts, (), generator=generator)
 
 
-def picture_at(position: int, num: int, seed: int, half: int) -> int:
+def picture_at(position: int, num: int, seed: int, is_class: int) -> int:
     r"""Which picture comes at a position of the run: each once an epoch, in a new order.
 
     Args:
         position: from 0 up, counted over the whole run.
         num: pictures there are.
         seed: of the run.
-        half: 0 for the subject, 1 for the class.
+        is_class: 0 for the subject, 1 for the class.
     """
     epoch, place = divmod(position, num)
-    order = torch.randperm(num, generator=generator_for(seed, ORDER, half, epoch))
+    order = torch.randperm(num, generator=generator_for(seed, ORDER, is_class, epoch))
     return int(order[place])

@@ -1,18 +1,71 @@
-r"""What learns: all of the U-Net, adapters in it, or one word; the text encoder maybe along."""
+r"""Stable Diffusion 1.x and 2.x: one U-Net, one CLIP text encoder, a discrete noise schedule."""
 
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlab_diffusion.dreambooth.cache.latents import text_embeddings
-from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.methods import lora, textual_inversion
-from tlab_diffusion.dreambooth.presets import LORA, TEXTUAL_INVERSION
+from tlab_diffusion.diffusion.losses import min_snr_weights
+from tlab_diffusion.diffusion.parameterization import training_target
+from tlab_diffusion.diffusion.process import q_sample
+from tlab_diffusion.diffusion.samplers import dpm_solver_pp_2m, spaced_timesteps
+from tlab_diffusion.dreambooth.families.base import Family, PromptedModel
+from tlab_diffusion.dreambooth.methods import LORA, TEXTUAL_INVERSION, lora, textual_inversion
+from tlab_diffusion.pipelines import embed
+from tlab_diffusion.pipelines.denoiser import denoiser
+from tlab_diffusion.pipelines.latents import latent_moments
 from tlab_diffusion.pipelines.prompts import tokenise
+from tlab_diffusion.training.fingerprint import content_key, weights_fingerprint
 from tlab_diffusion.training.hardware import set_attention
 
+if TYPE_CHECKING:
+    from tlab_diffusion.dreambooth.config import DreamBoothConfig
 
-class TextToNoise(nn.Module):
-    r"""The U-Net under the run's prompts; of its parameters those learn that want a gradient.
+TEXT_MODEL = "text_model."
+
+
+@dataclass(frozen=True)
+class DiscreteNoising:
+    r"""Integer times of a noise schedule, drawn uniformly (Algorithm 1, arXiv:2006.11239).
+
+    Args:
+        alphas_cumprod: (T,), the model's schedule, on the CPU.
+        prediction_type: what the model predicts.
+        snr_gamma: of min-SNR weighting (arXiv:2303.09556); None for equal weights.
+    """
+
+    alphas_cumprod: Tensor
+    prediction_type: str
+    snr_gamma: float | None = None
+
+    def random_time(self, generator: torch.Generator) -> Tensor:
+        return torch.randint(len(self.alphas_cumprod), (), generator=generator)
+
+    def add_noise(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        return q_sample(x0, t, noise, self.alphas_cumprod)
+
+    def target(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        return training_target(x0, noise, t, self.alphas_cumprod, self.prediction_type)
+
+    def weights(self, t: Tensor) -> Tensor:
+        return self._weights[t]
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        if self.snr_gamma is None:
+            return torch.ones(len(self.alphas_cumprod))
+        return min_snr_weights(
+            self.alphas_cumprod, gamma=self.snr_gamma, prediction_type=self.prediction_type
+        )
+
+
+class PromptedUNet(PromptedModel):
+    r"""The U-Net under the run's prompts.
 
     Args:
         pipeline: a Stable Diffusion pipeline, whose parts it trains in place.
@@ -23,55 +76,123 @@ class TextToNoise(nn.Module):
     def __init__(self, pipeline, prompts: list[str], *, trains_text_encoder: bool):
         super().__init__()
         self.unet = pipeline.unet
+        self.prompt_embeds = None
         if trains_text_encoder:
             self.text_encoder = pipeline.text_encoder
             self.ids = tokenise(pipeline.tokenizer, prompts).to(pipeline.device)
         else:
-            self.text_encoder = None
-            self.words = text_embeddings(pipeline, prompts)
+            with torch.no_grad():
+                self.prompt_embeds = embed(pipeline, prompts)
 
     def forward(self, x_t: Tensor, t: Tensor, prompt: Tensor) -> Tensor:
-        r"""What the U-Net predicts.
-
-        Args:
-            x_t: (B, C, h, w).
-            t: (B,).
-            prompt: (B,) numbers of the prompts. Each prompt is encoded once, however many
-                samples have it.
-        """
-        if self.text_encoder is None:
-            words = self.words
-        else:
-            asked, prompt = torch.unique(prompt, return_inverse=True)
-            words = self.text_encoder(self.ids[asked])[0]
-        return self.unet(x_t, t, encoder_hidden_states=words[prompt]).sample
-
-    def parts(self) -> dict[str, nn.Module]:
-        """The U-Net, and the text encoder where something in it learns, by name."""
-        parts = {"unet": self.unet, "text_encoder": self.text_encoder}
-        return {name: part for name, part in parts.items() if part is not None}
+        embeds = self.prompt_embeds
+        if embeds is None:  # each prompt is encoded once, however many samples have it
+            used, prompt = torch.unique(prompt, return_inverse=True)
+            embeds = self.text_encoder(self.ids[used])[0]
+        return self.unet(x_t, t, encoder_hidden_states=embeds[prompt]).sample
 
 
-def prepare(pipeline, config: DreamBoothConfig) -> TextToNoise:
-    r"""Choose what learns, and save memory and time where asked.
+class StableDiffusion(Family):
+    """`StableDiffusionPipeline`."""
 
-    Args:
-        pipeline: a Stable Diffusion pipeline in float32; changed in place.
-        config: the run's settings.
-    """
-    if config.method == LORA:
-        names = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
-        parts = {name: getattr(pipeline, name) for name in names}
-        lora.add_adapters(parts, config.lora_rank, config.seed)
-    elif config.method == TEXTUAL_INVERSION:
-        textual_inversion.add_row(pipeline, config.identifier, config.class_noun)
-    class_prompts = (config.class_prompt,) if config.with_prior else ()
-    prompts = [*config.instance_prompts, *class_prompts]
-    model = TextToNoise(pipeline, prompts, trains_text_encoder=config.trains_text_encoder)
-    model.train()
-    if config.gradient_checkpointing:
-        pipeline.unet.enable_gradient_checkpointing()
-        if config.trains_text_encoder:
-            pipeline.text_encoder.activation_checkpointing_enable()
-    set_attention(pipeline.unet, pipeline.device)
-    return model
+    network = "unet"
+    text_encoder = "text_encoder"
+    # The projections of attention: query, key, value and output, in diffusers' and CLIP's names.
+    lora_targets = {
+        "unet": ("to_q", "to_k", "to_v", "to_out.0"),
+        "text_encoder": ("q_proj", "k_proj", "v_proj", "out_proj"),
+    }
+
+    def native_resolution(self, folder: Path) -> int:
+        return int(_config(folder, "unet")["sample_size"]) * _pixels_per_latent(folder)
+
+    def empty_network(self, folder: Path) -> nn.Module:
+        from diffusers import UNet2DConditionModel
+
+        return UNet2DConditionModel.from_config(_config(folder, "unet"))
+
+    def example_inputs(self, folder: Path, resolution: int, tokens: int) -> tuple[Tensor, ...]:
+        unet, side = _config(folder, "unet"), resolution // _pixels_per_latent(folder)
+        return (
+            torch.empty(1, unet["in_channels"], side, side),
+            torch.zeros(1),
+            torch.empty(1, tokens, unet["cross_attention_dim"], requires_grad=True),
+        )
+
+    def fingerprint(self, pipeline) -> str:
+        vocabulary = sorted(pipeline.tokenizer.get_vocab().items())
+        scheduler = pipeline.scheduler
+        return content_key(
+            weights_fingerprint((pipeline.unet, pipeline.text_encoder, pipeline.vae)),
+            vocabulary,
+            scheduler.alphas_cumprod.cpu().numpy(),
+            scheduler.config.prediction_type,
+        )
+
+    def encode_pictures(self, pipeline, pictures: np.ndarray) -> Tensor:
+        return latent_moments(pipeline.vae, pictures)
+
+    def noising(self, pipeline, snr_gamma: float | None) -> DiscreteNoising:
+        scheduler = pipeline.scheduler
+        return DiscreteNoising(
+            scheduler.alphas_cumprod.cpu(), scheduler.config.prediction_type, snr_gamma
+        )
+
+    def prepare(self, pipeline, config: "DreamBoothConfig") -> PromptedUNet:
+        if config.method == LORA:
+            parts = {name: getattr(pipeline, name) for name in self.trained_parts(config)}
+            lora.add_adapters(parts, self.lora_targets, config.lora_rank, config.seed)
+        elif config.method == TEXTUAL_INVERSION:
+            pipeline.unet.requires_grad_(False)
+            textual_inversion.add_row(
+                pipeline.text_encoder, pipeline.tokenizer, config.identifier, config.class_noun
+            )
+        prompts = [*config.instance_prompts, *((config.class_prompt,) if config.with_prior else ())]
+        model = PromptedUNet(pipeline, prompts, trains_text_encoder=config.trains_text_encoder)
+        model.train()
+        if config.gradient_checkpointing:
+            pipeline.unet.enable_gradient_checkpointing()
+            if config.trains_text_encoder:
+                pipeline.text_encoder.activation_checkpointing_enable()
+        set_attention(pipeline.unet, pipeline.device)
+        return model
+
+    @torch.inference_mode()
+    def sample_latents(
+        self, pipeline, prompt: str, noise: Tensor, *, steps: int, guidance_scale: float
+    ) -> Tensor:
+        embeds, negative = embed(pipeline, [prompt, ""]).split(1)
+        alphas_cumprod = pipeline.scheduler.alphas_cumprod
+        path = dpm_solver_pp_2m(
+            denoiser(
+                pipeline.unet, embeds.expand(len(noise), -1, -1), negative, guidance_scale
+            ),
+            noise,
+            alphas_cumprod,
+            spaced_timesteps(len(alphas_cumprod), steps),
+            prediction_type=pipeline.scheduler.config.prediction_type,
+        )
+        *_, last = path
+        return last.x
+
+    def save_lora(self, adapters: dict[str, dict[str, Tensor]], folder: Path) -> None:
+        from diffusers import StableDiffusionPipeline
+
+        if self.text_encoder in adapters:
+            # The name that all readers know; newer transformers have no `text_model` inside.
+            adapters = adapters | {
+                self.text_encoder: {
+                    TEXT_MODEL + name.removeprefix(TEXT_MODEL): value
+                    for name, value in adapters[self.text_encoder].items()
+                }
+            }
+        layers = {f"{name}_lora_layers": weights for name, weights in adapters.items()}
+        StableDiffusionPipeline.save_lora_weights(folder, **layers)
+
+
+def _config(folder: Path, part: str) -> dict:
+    return json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
+
+
+def _pixels_per_latent(folder: Path) -> int:
+    return 2 ** (len(_config(folder, "vae")["block_out_channels"]) - 1)

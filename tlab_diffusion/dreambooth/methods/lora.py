@@ -1,64 +1,61 @@
-r"""LoRA: the weights stay, small adapters beside them learn (arXiv:2106.09685).
+r"""LoRA: the weights stay as they are, small adapters beside them are trained (arXiv:2106.09685).
 
 A projection `W` of attention becomes `W + B A` (Eq. 3, with alpha = r, so that the scale is 1),
-where `A` has r rows and `B` r columns. `B` starts at 0: before the first step nothing has changed.
+where `A` has r rows and `B` r columns. `B` starts at 0, so an untrained adapter changes nothing.
 """
 
 import copy
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
-
-# The projections of attention: query, key, value and output, as diffusers and CLIP call them.
-TARGETS = {
-    "unet": ("to_q", "to_k", "to_v", "to_out.0"),
-    "text_encoder": ("q_proj", "k_proj", "v_proj", "out_proj"),
-}
+from torch import Tensor, nn
 
 
-def add_adapters(parts: Mapping[str, nn.Module], rank: int, seed: int) -> None:
-    r"""Put adapters beside the projections of parts, in place; their other weights freeze.
+def add_adapters(
+    parts: Mapping[str, nn.Module], targets: Mapping[str, Sequence[str]], rank: int, seed: int
+) -> None:
+    r"""Put adapters beside the projections of parts, in place, and freeze all other weights.
 
     Args:
-        parts: by name, of `TARGETS`.
+        parts: by name.
+        targets: for each part, the ends of the names of its projections; see `Family`.
         rank: r.
-        seed: of what `A` starts from. Other random numbers are left alone.
+        seed: of the start of `A`. The global random state does not change.
     """
-    with torch.random.fork_rng(devices=[]):  # adapters are drawn on the processor
+    with torch.random.fork_rng(devices=[]):  # adapters are initialised on the CPU
         torch.default_generator.manual_seed(seed % 2**64)
         for name, part in parts.items():
-            targets = list(TARGETS[name])
-            config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets)
+            config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets[name]))
             inject_adapter_in_model(config, part)
 
 
-def numbers(shapes: Mapping[str, tuple[int, ...]], name: str, rank: int) -> int:
-    r"""How many numbers the adapters of a part have, counted from its weights' names.
+def num_parameters(
+    shapes: Mapping[str, tuple[int, ...]], targets: Sequence[str], rank: int
+) -> int:
+    r"""How many parameters the adapters of a part have.
 
     Args:
         shapes: of the part's tensors, by name.
-        name: of the part.
+        targets: the ends of the names of its projections.
         rank: r.
     """
-    return rank * sum(sum(shape) for key, shape in shapes.items() if is_projection(key, name))
+    return rank * sum(sum(shape) for name, shape in shapes.items() if is_target(name, targets))
 
 
-def is_projection(key: str, name: str) -> bool:
-    """Whether a weight of this name in a part would get an adapter."""
-    return key.endswith(tuple(f".{target}.weight" for target in TARGETS[name]))
+def is_target(name: str, targets: Sequence[str]) -> bool:
+    """Whether the weight of this name gets an adapter."""
+    return name.endswith(tuple(f".{target}.weight" for target in targets))
 
 
 def has_adapters(part: nn.Module) -> bool:
-    """Whether a part has adapters in it."""
+    """Whether a part has adapters."""
     return any(isinstance(layer, BaseTunerLayer) for layer in part.modules())
 
 
 def merged(part: nn.Module) -> nn.Module:
-    """A part without adapters, their sums in its weights: the part itself where it has none."""
+    """A copy without adapters, their products added to its weights. Without adapters, the part."""
     if not has_adapters(part):
         return part
     part = copy.deepcopy(part)
@@ -69,22 +66,12 @@ def merged(part: nn.Module) -> nn.Module:
     return part
 
 
-def save_adapters(parts: Mapping[str, nn.Module], folder: Path) -> None:
-    r"""Write the adapters alone, as `load_lora_weights(folder)` of diffusers reads them.
-
-    Nothing is written where no part has adapters.
-
-    Args:
-        parts: of a pipeline, by name.
-        folder: gets `pytorch_lora_weights.safetensors`.
-    """
-    from diffusers import StableDiffusionPipeline
+def adapter_weights(parts: Mapping[str, nn.Module]) -> dict[str, dict[str, Tensor]]:
+    """The adapters' weights of the parts that have some, in diffusers' names."""
     from diffusers.utils import convert_state_dict_to_diffusers
 
-    layers = {
-        f"{name}_lora_layers": convert_state_dict_to_diffusers(get_peft_model_state_dict(part))
+    return {
+        name: convert_state_dict_to_diffusers(get_peft_model_state_dict(part))
         for name, part in parts.items()
         if has_adapters(part)
     }
-    if layers:
-        StableDiffusionPipeline.save_lora_weights(folder, **layers)
