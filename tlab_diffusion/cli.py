@@ -172,14 +172,9 @@ def sample(
     from tlab_diffusion.pipelines import sample as draw_samples
 
     pipeline = load(model)
-    base, identifier = taught(Path(model))  # of a tuned folder
+    _, identifier = taught(Path(model))  # of a tuned folder
     for prompt in prompts:
-        for warning in prompt_warnings(
-            pipeline.tokenizer,
-            prompt,
-            picturebook="picturebook" in (model, base),
-            identifier=identifier,
-        ):
+        for warning in prompt_warnings(pipeline.tokenizer, prompt, identifier=identifier):
             print(f"tlab: warning: {warning}", file=sys.stderr)
     settings = {"model": model, "seed": seed, "steps": steps, "guidance_scale": guidance_scale}
     pictures = draw_samples(

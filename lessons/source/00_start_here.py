@@ -129,7 +129,7 @@ pipeline = load("picturebook")
 # %%
 prompt = "a happy striped green cat wearing a crown in the snow"
 
-for warning in prompt_warnings(pipeline.tokenizer, prompt, picturebook=True):
+for warning in prompt_warnings(pipeline.tokenizer, prompt):
     print("Beware:", warning)
 pictures = sample(pipeline, [prompt], num=5, seed=0)
 plots.picture_strip(list(pictures), [""] * 5, title=prompt)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from tests.dreambooth.test_tokens import clip_like
+from tests.dreambooth.data.test_identifier import clip_like
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
 from tlab_diffusion.dreambooth.data.identifier import token_report
 from tlab_diffusion.dreambooth.families.stable_diffusion import prepare

@@ -6,7 +6,7 @@ import torch
 
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pipelines import initial_noise, prompt_warnings, sample
+from tlab_diffusion.pipelines import initial_noise, sample
 from tlab_diffusion.pipelines.sampling import PER_PROMPT
 
 PROMPTS = ["a red cat", "a dragon in the snow"]
@@ -108,24 +108,3 @@ def test_a_safety_checker_is_heard():
 def test_bad_input_is_one_clear_line(prompts, settings, line):
     with pytest.raises(InputError, match=line):
         draw(prompts, **settings)
-
-
-def test_the_words_that_do_not_fit_are_named():
-    tokenizer = tiny_pipeline().tokenizer
-    fits = "a red cat " * 10  # 30 tokens, and the two marks
-    assert prompt_warnings(tokenizer, fits, picturebook=False) == []
-    (warning,) = prompt_warnings(tokenizer, fits + "in the snow", picturebook=True)
-    assert warning == "the prompt is longer than 32 tokens: 'in the snow' was cut"
-    ids = tokenizer(fits + "in the snow").input_ids
-    assert tokenizer.decode(ids[31:-1]) == "in the snow"
-    # A word of which only the first letters fit is named whole.
-    (warning,) = prompt_warnings(tokenizer, fits[:-4] + "wombat", picturebook=False)
-    assert warning.endswith("'wombat' was cut")
-
-
-def test_words_that_the_world_does_not_know_are_named():
-    tokenizer = tiny_pipeline().tokenizer
-    warnings = prompt_warnings(tokenizer, "a quixotic red zwx cat", picturebook=True)
-    assert warnings == ["the picture book does not know 'quixotic'"]
-    assert prompt_warnings(tokenizer, "a quixotic cat", picturebook=False) == []
-    assert prompt_warnings(tokenizer, "", picturebook=True) == []

@@ -1,27 +1,31 @@
-"""From words to what the U-Net reads, and what of the words gets lost on the way."""
+"""From prompts to what the U-Net reads, and what of a prompt it will not read."""
 
 from collections.abc import Sequence
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.picturebook import parse
+
+WORLD = (
+    "world"  # the tokenizer's setting that lists the words of a small world, see `unknown_words`
+)
 
 
 def embed(pipeline, prompts: Sequence[str]):
-    r"""The text encoder's last hidden states, which cross-attention reads.
+    r"""The text encoder's last hidden states (`prompt_embeds`), which cross-attention reads.
 
     Args:
         pipeline: a Stable Diffusion pipeline.
-        prompts: B captions; "" is the empty one, that guidance compares with.
+        prompts: B prompts; "" is the one that guidance moves away from.
 
     Returns:
-        (B, tokens, width), on the pipeline's device.
+        (B, tokens, width), on the pipeline's device, with gradients unless the caller turns them
+        off.
     """
     ids = tokenise(pipeline.tokenizer, prompts)
     return pipeline.text_encoder(ids.to(pipeline.device))[0]
 
 
 def tokenise(tokenizer, prompts: Sequence[str]):
-    r"""Token ids (B, model_max_length): short prompts are filled up, long ones cut."""
+    r"""Token ids (B, model_max_length), on the CPU: short prompts are padded, long ones cut."""
     encoded = tokenizer(
         list(prompts),
         padding="max_length",
@@ -42,32 +46,57 @@ def check_prompts(prompts: Sequence[str]) -> list[str]:
     return prompts
 
 
-def prompt_warnings(
-    tokenizer, prompt: str, *, picturebook: bool, identifier: str | None = None
-) -> list[str]:
-    """Say what a model will not see of a prompt.
+def prompt_warnings(tokenizer, prompt: str, *, identifier: str | None = None) -> list[str]:
+    """What a model will not read of a prompt, in words.
 
     Args:
-        tokenizer: the pipeline's.
+        tokenizer: the pipeline's. Where it lists all words of its model's world, words that are not
+            among them are named too.
         prompt: the words.
-        picturebook: also name the words that the picture-book world does not know.
-        identifier: a word that the model has been taught since.
+        identifier: a word that the model has learned since.
     """
     warnings = []
-    cut = words_cut(tokenizer, prompt)
-    if cut:
+    if cut := words_cut(tokenizer, prompt):
         limit = tokenizer.model_max_length
         warnings.append(f"the prompt is longer than {limit} tokens: '{cut}' was cut")
-    if picturebook and prompt.strip():
-        taught = {identifier.lower()} if identifier else set()
-        unknown = (word for word in parse(prompt).unknown_words if word not in taught)
-        warnings += [f"the picture book does not know '{word}'" for word in unknown]
+    if world := tokenizer.init_kwargs.get(WORLD):
+        learned = {identifier.lower()} if identifier else set()
+        unknown = (word for word in unknown_words(world, prompt) if word not in learned)
+        warnings += [f"{world['name']} does not know '{word}'" for word in unknown]
     return warnings
+
+
+def unknown_words(world: dict, prompt: str) -> list[str]:
+    r"""The words of a prompt that a small world does not know.
+
+    A second value of a factor ("a red blue cat") is not read and counts as unknown.
+
+    Args:
+        world: `{"name": str, "identifiers": [str], "phrases": {phrase: [factor, value] | None}}`,
+            which the tokenizer of such a model keeps in its settings. Phrases have one word or two;
+            fillers such as "the" have no factor.
+        prompt: any text.
+    """
+    words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
+    phrases, values, unknown, learned = world["phrases"], {}, [], None
+    while words:
+        pair = " ".join(words[:2])
+        phrase = pair if pair in phrases else words[0]
+        del words[: 1 + phrase.count(" ")]
+        if phrase in world["identifiers"]:  # one of them has a meaning, at most
+            learned = learned or phrase
+            known = phrase == learned
+        else:
+            factor, value = phrases.get(phrase) or (None, None)
+            known = phrase in phrases and values.setdefault(factor, value) == value
+        if not known:
+            unknown.append(phrase)
+    return unknown
 
 
 def words_cut(tokenizer, prompt: str) -> str:
     """The end of a prompt that does not fit, in words; a word cut in two is named whole."""
-    room = tokenizer.model_max_length - 2  # the marks at both ends
+    room = tokenizer.model_max_length - 2  # the start and end tokens
     words = prompt.split()
     used = 0
     for number, word in enumerate(words):

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
 from tlab_diffusion.picturebook import FACTORS, IDENTIFIERS, caption, random_scene
-from tlab_diffusion.picturebook.grammar import FILLERS, SYNONYMS
+from tlab_diffusion.picturebook.grammar import FILLERS, SYNONYMS, TELLING
 
 MAX_TOKENS = 32  # the longest caption has 28, the marks at its ends included
 NUM_CAPTIONS = 4000
@@ -31,7 +31,19 @@ def new_tokenizer() -> CLIPTokenizer:
         eos_token=END,
         pad_token=END,
         unk_token=END,
+        world=_world(),
     )
+
+
+def _world() -> dict:
+    """The words that the model reads, for `pipelines.prompts.unknown_words`."""
+    telling = {" ".join(phrase): list(meaning) for phrase, meaning in TELLING.items()}
+    fillers = dict.fromkeys(sorted(FILLERS))
+    return {
+        "name": "the picture book",
+        "identifiers": list(IDENTIFIERS),
+        "phrases": fillers | telling,
+    }
 
 
 @lru_cache(maxsize=1)

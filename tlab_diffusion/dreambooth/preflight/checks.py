@@ -92,8 +92,7 @@ def preflight(
     if tokenizer is not None:
         tokens = _token_report(tokenizer, config)
         problems.list += tokens.problems
-        world = config.model == "picturebook"
-        notes += prompt_warnings(tokenizer, config.class_prompt, picturebook=world)
+        notes += prompt_warnings(tokenizer, config.class_prompt)
     elif source is not None and folder is None:
         notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
     if tokens is not None and precision is not None:

@@ -1,5 +1,6 @@
 """The report on an identifier: rare, known or in pieces; what a prompt may and must hold."""
 
+import copy
 import itertools
 from functools import cache
 
@@ -110,7 +111,9 @@ def test_suggestions_are_good_where_they_are_made():
     assert suggest_identifiers(new_tokenizer()) == IDENTIFIERS[:5]
     assert suggest_identifiers(clip_like()) == ("ohwx", "olis")
     assert report(clip_like(), "cat").suggestions == ("ohwx", "olis")
-    assert suggest_identifiers(new_tokenizer(), num=len(CANDIDATES)) == IDENTIFIERS
+    assert (
+        suggest_identifiers(new_tokenizer(), num=len(IDENTIFIERS) + len(CANDIDATES)) == IDENTIFIERS
+    )
 
 
 def test_the_report_in_words():
@@ -146,3 +149,38 @@ def test_a_prompt_that_does_not_fit_is_a_problem():
     (problem,) = found.problems
     assert "a prompt whose end 'in the snow" in str(problem) and "32 tokens" in str(problem)
     assert "\n" not in str(problem)
+
+
+@pytest.mark.parametrize("make", [new_tokenizer, clip_like])
+def test_special_tokens_of_any_tokenizer_are_refused(make):
+    tokenizer = copy.deepcopy(make())
+    tokenizer.add_special_tokens({"pad_token": "!", "additional_special_tokens": ["<pad-me>"]})
+    special = ["<|startoftext|>", "<|endoftext|>", "<|ENDOFTEXT|>", "!", "<pad-me>", "zwx!"]
+    for identifier in special:
+        for own_row in (False, True):
+            prompts = f"a {identifier} robot", "a robot"
+            found = token_report(tokenizer, identifier, *prompts, own_row=own_row)
+            (problem,) = found.problems
+            assert problem.name == "identifier" and "special token" in str(problem)
+            assert found.warnings == found.suggestions == ()
+    assert report(tokenizer, "zwx").problems == ()
+
+
+def test_what_has_no_token_is_refused():
+    (problem,) = token_report(new_tokenizer(), " ", "a robot", "a robot").problems
+    assert "which the tokenizer cannot read" in str(problem)
+
+
+@pytest.mark.parametrize("symbol", ["\N{ROBOT FACE}", "***", "\N{BLACK HEART SUIT}", "-->"])
+@pytest.mark.parametrize("make", [new_tokenizer, clip_like])
+def test_a_symbol_is_no_word(make, symbol):
+    found = report(make(), symbol)
+    (warning,) = found.warnings
+    count = len(found.tokens)
+    assert warning.startswith(f"'{symbol}' has no letters or digits, it is {count} tokens here")
+    assert not found.known_word and found.suggestions
+
+
+def test_letters_of_other_scripts_are_not_shown_as_bytes():
+    (warning,) = report(new_tokenizer(), "\N{CYRILLIC SMALL LETTER ZHE}" * 2).warnings
+    assert "splits into common pieces (4 tokens, below a letter each)" in warning
