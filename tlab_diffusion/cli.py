@@ -381,13 +381,13 @@ def pretrain(
             expected = '"picturebook", or a pipeline folder with model_index.json'
             raise InputError("--from", got=str(base), expected=expected)
         check_model(base)
-    from platformdirs import user_cache_path
 
+    from tlab_diffusion.files import cache_folder
     from tlab_diffusion.pretraining import stages as run
     from tlab_diffusion.pretraining.recipe import SHIPPED, load_recipe
 
     numbers = load_recipe(recipe or SHIPPED)
-    folder = work or user_cache_path("tlab_diffusion") / "pretrain"
+    folder = work or cache_folder() / "pretrain"
     print(f"in {folder}", flush=True)
     if stage != "all":
         stages = (stage,)

@@ -431,7 +431,7 @@ def test_folders_that_are_none(tmp_path):
         preflight(config)
     said = [str(problem) for problem in error.value.problems]
     assert "nowhere, which is not there" in said[0]
-    assert "where nothing can be written" in said[1]
+    assert "file is a file" in said[1]
     assert len(said) == 2
 
 
@@ -442,8 +442,20 @@ def test_a_folder_that_may_not_be_written(pictures, tmp_path, monkeypatch):
     may = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != locked and may(path, mode))
     config = new_config(locked / "out", subject_images=pictures)
-    with pytest.raises(Refused, match="where nothing can be written"):
+    with pytest.raises(Refused, match="locked is read-only"):
         preflight(config)
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_anything_is_loaded(
+    pictures, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TLAB_CACHE", str(tmp_path / "file/cache"))
+    with pytest.raises(Refused) as error:
+        preflight(config_for(pictures, tmp_path))
+    (problem,) = error.value.problems
+    assert problem.name == "cache" and "file is a file" in problem.got
+    assert "TLAB_CACHE" in problem.fix and "checkpoint" not in str(problem)
 
 
 def test_notes_on_few_pictures_and_unknown_words(pictures, tmp_path, monkeypatch):

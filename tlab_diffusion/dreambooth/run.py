@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from accelerate import PartialState
-from platformdirs import user_cache_path
 
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes
@@ -29,7 +28,7 @@ from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.dreambooth.training.trainer import Event, Finished, Loaded, TrainStep, train
 from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.evaluation.result import Metrics
-from tlab_diffusion.files import as_input_error
+from tlab_diffusion.files import as_input_error, cache_folder
 
 
 class Evaluated(NamedTuple):
@@ -74,7 +73,7 @@ def run(
     if evaluate_every is not None and (type(evaluate_every) is not int or evaluate_every < 0):
         expected = "an integer from 0 up, or None"
         raise InputError("evaluate_every", got=repr(evaluate_every), expected=expected)
-    cache = cache or user_cache_path("tlab_diffusion")
+    cache = cache or cache_folder()
     events = train(config, pictures, resume=resume, cache=cache, write=False)
     if not PartialState().is_main_process:
         return events

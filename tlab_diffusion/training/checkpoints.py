@@ -1,7 +1,6 @@
 """What a training run saves: plain tensors in one safetensors file, written whole or not at all."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +28,6 @@ def save(path: Path, tensors: dict[str, Tensor], numbers: dict | None = None) ->
     with atomic_write(path) as draft:
         plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         save_file(plain, draft, about)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
 
 
 def load(path: Path) -> dict[str, Tensor]:

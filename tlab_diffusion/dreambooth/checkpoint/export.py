@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from tlab_diffusion.dreambooth.methods.lora import merged, save_adapters
 from tlab_diffusion.dreambooth.methods.textual_inversion import written_out
+from tlab_diffusion.files import apply_umask, durable_replace, sync
 from tlab_diffusion.pipelines.loading import quiet
 from tlab_diffusion.pipelines.part_config import load_in_float32
 
@@ -94,10 +95,11 @@ def _cast(part: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _move_in(draft: Path, folder: Path) -> None:
+    apply_umask(draft)
     (folder / INDEX).unlink(missing_ok=True)
+    sync(folder)  # the index is gone before the first part changes
     for part in draft.iterdir():
         if part.name != INDEX:
-            shutil.rmtree(folder / part.name, ignore_errors=True)
-            part.replace(folder / part.name)
-    (draft / INDEX).replace(folder / INDEX)
+            durable_replace(part, folder / part.name)
+    durable_replace(draft / INDEX, folder / INDEX)
     draft.rmdir()

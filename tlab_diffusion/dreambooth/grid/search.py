@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.grid.report import write_page
@@ -33,6 +32,7 @@ from tlab_diffusion.dreambooth.preflight.estimate import Estimate, gib
 from tlab_diffusion.dreambooth.training.trainer import Event
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.measure import SampleCounts
+from tlab_diffusion.files import cache_folder
 
 NEWS_EVERY = 0.5  # seconds
 
@@ -92,7 +92,7 @@ def search(
         steps=tuple(sorted(steps)),
         counts=counts or SampleCounts(),
         storage=storage,
-        cache=cache or user_cache_path("tlab_diffusion"),
+        cache=cache or cache_folder(),
     )
     folder.check_same(plan.settings, plan.learning_rates, plan.steps)
     check_owner(storage, folder.path, plan.study_name, folder.id)

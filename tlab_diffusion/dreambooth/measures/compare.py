@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 
 from tlab_diffusion.dreambooth.cache import latents
@@ -20,6 +19,7 @@ from tlab_diffusion.evaluation.encoders import Encoders
 from tlab_diffusion.evaluation.measure import SampleCounts
 from tlab_diffusion.evaluation.quality import Sample
 from tlab_diffusion.evaluation.result import Metrics
+from tlab_diffusion.files import cache_folder
 from tlab_diffusion.pipelines import check_model, load
 from tlab_diffusion.pipelines.loading import local_folder
 
@@ -133,7 +133,7 @@ def evaluate(
     original = evaluator.measure_original(
         _sampler(pipeline, "original", evaluator, progress),
         weights,
-        cache or user_cache_path("tlab_diffusion"),
+        cache or cache_folder(),
     )
     return Evaluation(tuned, original, evaluator.encoders.name)
 

@@ -4,7 +4,6 @@ Only headers, configs and the tokenizer are read; no weights.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,10 +16,11 @@ from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.identifier import TokenReport, token_report
 from tlab_diffusion.dreambooth.data.images import EMPTY, MOST_ENLARGED, Audit, Finding, audit
 from tlab_diffusion.dreambooth.methods.textual_inversion import add_token
-from tlab_diffusion.dreambooth.preflight.estimate import Estimate, estimate, nearest_folder
+from tlab_diffusion.dreambooth.preflight.estimate import Estimate, estimate
 from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import cache_folder, check_writable
 from tlab_diffusion.pipelines import check_model, prompt_warnings
 from tlab_diffusion.pipelines.loading import local_folder
 from tlab_diffusion.training import fingerprint
@@ -85,6 +85,7 @@ def preflight(
     # Of a pixel each, the pictures would be called another subject's.
     known = None if source is None else found
     problems.collect(_check_output, config, resume, known, precision)
+    problems.collect(check_writable, cache_folder(), "cache")
     folder = None if source is None else _whole_folder(source)
     notes = _notes_on(found)
     tokens = needs = None
@@ -166,10 +167,7 @@ def _check_output(
     if precision is not None:
         facts["precision"] = precision
     checkpoint.check_output(config, facts, resume=resume)
-    parent = nearest_folder(config.output)
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        got = f"{config.output}, where nothing can be written"
-        raise InputError("output", got=got, expected="a folder of your own, or none yet")
+    check_writable(config.output, "output")
 
 
 def _whole_folder(source: str) -> Path | None:

@@ -19,6 +19,7 @@ from tlab_diffusion.dreambooth.preflight import cost
 from tlab_diffusion.dreambooth.presets import DREAMBOOTH, LORA
 from tlab_diffusion.dreambooth.training.optimizers import MOMENT_BYTES
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.files import nearest_folder
 from tlab_diffusion.training import hardware
 from tlab_diffusion.training.hardware import run_device
 from tlab_diffusion.training.precision import DTYPES
@@ -109,12 +110,6 @@ def _free_disk(output: Path) -> int:
     if not checkpoint.is_run(output):  # whatever else lies there is not the run's to write over
         return free
     return free + sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
-
-
-def nearest_folder(path: Path) -> Path:
-    """The path itself, or the nearest one above it that is there."""
-    path = path.absolute()
-    return next(p for p in (path, *path.parents) if p.exists())
 
 
 def gib(number: float) -> str:

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 from accelerate import Accelerator, PartialState
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 from torch import Tensor
 
 from tlab_diffusion.dreambooth.cache import latents
@@ -30,7 +29,7 @@ from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
 from tlab_diffusion.dreambooth.training.step import Learner
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.files import as_input_error
+from tlab_diffusion.files import as_input_error, cache_folder
 from tlab_diffusion.pipelines import check_model, load
 from tlab_diffusion.training import checkpoints, fingerprint
 from tlab_diffusion.training.hardware import run_device, tune_malloc
@@ -119,7 +118,7 @@ def train(
     facts = {"pictures": fingerprint.content_key(pictures), "precision": precision}
     check_shares(config, PartialState().num_processes)
     checkpoint.check_output(config, facts, resume=resume)
-    return _train(config, pictures, facts, cache or user_cache_path("tlab_diffusion"), write)
+    return _train(config, pictures, facts, cache or cache_folder(), write)
 
 
 def _train(
