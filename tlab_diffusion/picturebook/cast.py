@@ -1,4 +1,4 @@
-"""The subjects: characters of their own, that no random scene ever shows.
+"""The subjects: characters that no random scene shows.
 
 Each belongs to a class, and has a shape and a marking that no member of the class can have.
 """

@@ -1,4 +1,4 @@
-"""Pictures for training: many scenes at once, and a data set that never ends."""
+"""Pictures for training: many scenes at once, and an endless data set."""
 
 from collections.abc import Iterable, Iterator
 from random import Random

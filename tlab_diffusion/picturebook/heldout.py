@@ -1,4 +1,4 @@
-"""What pretraining never sees, so that composition can be measured: fixed once and for all.
+"""Combinations of factors that pretraining leaves out, to measure composition.
 
 1. One colour of every class: `HELD_OUT_COLOUR`. The model knows robots and knows red, and has
    never seen a red robot.

@@ -6,7 +6,6 @@ charts           `curves`, `dotted`, `density`, `points`
 schedules        `schedule_figure`
 latents          `latent_channels`
 live             figures redrawn many times a second: only what moves
-png              their fast encoder
 schedule_panels  the live figure of the schedule explorer
 denoiser_panels  the live figure of the denoiser explorer
 sampler_panels   the live figure of the sampler explorer

@@ -1,4 +1,4 @@
-"""From what lessons hold (tensors, lists, pictures) to arrays; wrong shapes are refused."""
+"""Convert tensors, lists and pictures to arrays; wrong shapes are refused."""
 
 from collections.abc import Mapping, Sequence
 
@@ -58,6 +58,6 @@ def check_mapping(name: str, values: Mapping) -> None:
 
 
 def check_length(name: str, got: int, expected: int, what: str) -> None:
-    """Refuse two things that should be equally many."""
+    """Refuse two sequences of different lengths."""
     if got != expected:
         raise InputError(name, got=str(got), expected=f"{expected}, one for each {what}")

@@ -17,7 +17,7 @@ STRENGTH = 0.72  # of the colour, where it covers the picture most
 
 
 def heat_over(pictures, maps) -> np.ndarray:
-    r"""Lay maps over pictures: the picture in grey, in colour what is looked at.
+    r"""Lay attention maps over grey pictures, in colour.
 
     Each map is scaled to its own greatest value: compare places within a picture, not pictures.
 
@@ -57,7 +57,7 @@ class AttentionPanels(LiveFigure):
         bottom = HEIGHT - TOP - SIDE
         self._images, self._titles = [], []
         for left in (0.08, 0.08 + SIDE + 0.12):
-            axes = self._axes(left, bottom, SIDE, SIDE)
+            axes = self.axes_at(left, bottom, SIDE, SIDE)
             bare_axes(axes)
             self._images.append(axes.imshow(first, interpolation="nearest"))
             # Text of axes, not of the figure: a still figure leaves out its own moving artists.
@@ -82,14 +82,10 @@ class AttentionPanels(LiveFigure):
     def _draw_bars(self, labels: Sequence[str], longest: float) -> None:
         self._labels = list(labels)
         left = 0.08 + 2 * SIDE + 0.12 + 1.15
-        axes = self._axes(left, 0.62, WIDTH - left - 0.15, HEIGHT - TOP - 0.62)
+        axes = self.axes_at(left, 0.62, WIDTH - left - 0.15, HEIGHT - TOP - 0.62)
         style_axes(axes, title="share of all attention")
         axes.grid(visible=False, axis="y")
         self._bars = axes.barh(range(len(labels)), [0] * len(labels), height=0.7, color=GREY)
         axes.set_yticks(range(len(labels)), labels)
         axes.set(xlim=(0, 1.08 * longest), ylim=(len(labels) - 0.4, -0.6))
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
-
-    def _axes(self, left: float, bottom: float, width: float, height: float):
-        """Axes at a place in inches."""
-        return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))

@@ -14,7 +14,7 @@ CHARACTERS = 13  # of a caption, for each inch of its picture
 
 
 class BeforeAfterPanels(LiveFigure):
-    """Pictures in rows: left of a border what was, right of it what is.
+    """Pictures in rows: the earlier one left of a border, the later one right of it.
 
     Args:
         before, after: (N, H, W, 3) uint8, pair by pair.

@@ -1,4 +1,4 @@
-r"""The live figure of the denoiser explorer: from a noisy number back to what it may have been.
+r"""The live figure of the denoiser explorer: the clean numbers that a noisy number may come from.
 
 Three panels share the vertical axis, the value of x: on the left the clean numbers, on the right
 the noisy ones at t, and between them every t in between.
@@ -36,7 +36,7 @@ class DenoiserView(NamedTuple):
 
 
 class DenoiserPanels(LiveFigure):
-    """The clean panel, the river of all densities, and the noisy panel.
+    """The clean panel, the densities at all t, and the noisy panel.
 
     Args:
         x: (N,), values evenly spaced.
@@ -75,7 +75,7 @@ class DenoiserPanels(LiveFigure):
         self._step_mean.set_ydata([view.step_mean, view.step_mean])
 
     def _draw_clean(self, axes, clean: np.ndarray) -> None:
-        """Densities grow to the left, away from the river."""
+        """Densities grow to the left, away from the middle panel."""
         style_axes(axes, title="clean: what was $x_0$?", ylabel="value")
         axes.grid(visible=False)
         axes.set(xlim=(1, 0), xticks=[], ylim=(self._x[0], self._x[-1]))

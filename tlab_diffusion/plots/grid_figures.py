@@ -1,4 +1,4 @@
-r"""A grid on paper: numbers as heat maps, and what each cell drew."""
+r"""Static figures of a grid: heat maps of its numbers, and the pictures of each cell."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill

@@ -74,7 +74,7 @@ class GuidancePanels(LiveFigure):
         for number, picture in enumerate(first):
             row, column = divmod(number, COLUMNS)
             left = 0.08 + column * (SIDE + GAP)
-            axes = self._axes(left, HEIGHT - TOP - (row + 1) * SIDE - row * GAP, SIDE, SIDE)
+            axes = self.axes_at(left, HEIGHT - TOP - (row + 1) * SIDE - row * GAP, SIDE, SIDE)
             bare_axes(axes)
             self._images.append(axes.imshow(picture, interpolation="nearest"))
         # Text of axes, not of the figure: a still figure leaves out its own moving artists.
@@ -84,7 +84,7 @@ class GuidancePanels(LiveFigure):
         self.moving(*self._images, self._scale)
 
     def _draw_points(self, told: np.ndarray, rest: np.ndarray) -> None:
-        axes = self._axes(4.3, 1.46, 2.7, 2.7)
+        axes = self.axes_at(4.3, 1.46, 2.7, 2.7)
         style_axes(axes, title="a known mixture")
         axes.grid(visible=False)
         axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), xticks=[], yticks=[])
@@ -106,7 +106,7 @@ class GuidancePanels(LiveFigure):
         self.moving(self._points)
 
     def _draw_curves(self) -> None:
-        axes = self._axes(7.5, 1.46, 2.0, 2.7)
+        axes = self.axes_at(7.5, 1.46, 2.0, 2.7)
         style_axes(axes, title="gained and lost", xlabel="guidance scale")
         self._curves = (self._guided.obeyed, self._guided.spread / self._guided.spread.max())
         names = ("obey the class", "spread (largest = 1)")
@@ -122,7 +122,3 @@ class GuidancePanels(LiveFigure):
         legend(axes, loc="upper left", bbox_to_anchor=(-0.04, -0.16))
         self._cursor = axes.axvline(0, color=GREY, linewidth=1, zorder=3)
         self.moving(self._cursor, *self._dots)
-
-    def _axes(self, left: float, bottom: float, width: float, height: float):
-        """Axes at a place in inches."""
-        return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))

@@ -9,6 +9,7 @@ from io import BytesIO
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -33,6 +34,11 @@ class LiveFigure:
         self._canvas = FigureCanvasAgg(self.figure)
         self._moving: list[Artist] = []
         self._background = None
+
+    def axes_at(self, left: float, bottom: float, width: float, height: float) -> Axes:
+        """New axes at a place in inches."""
+        x, y = self.figure.get_size_inches()
+        return self.figure.add_axes((left / x, bottom / y, width / x, height / y))
 
     def moving(self, *artists: Artist) -> None:
         """Declare artists that change from tick to tick."""

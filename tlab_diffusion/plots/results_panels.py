@@ -42,7 +42,7 @@ class ResultsPanels(LiveFigure):
         self.still_changed()  # numbers are slow to draw, and seldom change
 
     def show_cell(self, place: tuple[int, int], pictures: np.ndarray, chosen: int, text: str):
-        """Stand at a cell: its pictures (N, H, W, 3) uint8, the one chosen, and its prompt."""
+        """Show a cell: its pictures (N, H, W, 3) uint8, the one chosen, and its prompt."""
         row, column = place
         self._frame.set_data(
             [column - 0.5, column + 0.5, column + 0.5, column - 0.5, column - 0.5],
@@ -57,7 +57,7 @@ class ResultsPanels(LiveFigure):
     def _draw_map(
         self, rows: Sequence[str], columns: Sequence[str], labels: tuple[str, str]
     ) -> None:
-        axes = self._axes(MAP_LEFT, MAP_BOTTOM, MAP_WIDTH, MAP_HEIGHT)
+        axes = self.axes_at(MAP_LEFT, MAP_BOTTOM, MAP_WIDTH, MAP_HEIGHT)
         style_axes(axes, xlabel=labels[1], ylabel=labels[0])
         size = 9.5 if len(columns) <= 6 else min(8, 64 / len(columns))  # the star fits in too
         self._cells = HeatCells(axes, (len(rows), len(columns)), size)
@@ -69,7 +69,7 @@ class ResultsPanels(LiveFigure):
         self.moving(self._frame)
 
     def _draw_pictures(self, pictures: np.ndarray) -> None:
-        axes = self._axes(LARGE_LEFT, MAP_BOTTOM, LARGE, LARGE)
+        axes = self.axes_at(LARGE_LEFT, MAP_BOTTOM, LARGE, LARGE)
         bare_axes(axes)
         self._large = axes.imshow(pictures[0], interpolation="nearest")
         self._text = axes.text(0, 1.03, "", transform=axes.transAxes, size=10.5, color=INK)
@@ -77,14 +77,10 @@ class ResultsPanels(LiveFigure):
         self._small, self._rings = [], []
         for number, picture in enumerate(pictures):
             top = MAP_BOTTOM + LARGE - number * (side + GAP)
-            small = self._axes(LARGE_LEFT + LARGE + 0.12, top - side, side, side)
+            small = self.axes_at(LARGE_LEFT + LARGE + 0.12, top - side, side, side)
             bare_axes(small)
             self._small.append(small.imshow(picture, interpolation="nearest"))
             ring = small.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], transform=small.transAxes)[0]
             ring.set(color=PALETTE["vermilion"], linewidth=5)
             self._rings.append(ring)
         self.moving(self._large, self._text, *self._small, *self._rings)
-
-    def _axes(self, left: float, bottom: float, width: float, height: float):
-        """Axes at a place in inches."""
-        return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))

@@ -1,4 +1,4 @@
-r"""A training run on paper: its losses, and the trade-off between what it gains and loses."""
+r"""Static figures of a training run: its losses, and its trade-off curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -40,7 +40,7 @@ def loss_figure(steps: Sequence[int], losses: Mapping[str, Sequence[float]]) -> 
 def trade_off_figure(
     steps: Sequence[int], curves: Mapping[str, Sequence[float]], best: int
 ) -> Picture:
-    r"""What each step is worth, and which one is best.
+    r"""The qualities at each measured step, with the best step marked.
 
     Args:
         steps: (S,), rising.

@@ -1,4 +1,4 @@
-r"""The live figure of the sampler explorer: points on their way, and pictures on theirs."""
+r"""The live figure of the sampler explorer: samples of points and of pictures, step by step."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -46,7 +46,7 @@ class SamplerPanels(LiveFigure):
         self._draw_ruler(num_train_timesteps)
 
     def set_run(self, run: SamplerRun) -> None:
-        """Show another run; where on its way, `set_step` says."""
+        """Show another run; `set_step` chooses the step."""
         self._run = run
         paths = run.points[:, : self._num_paths].transpose(1, 0, 2)
         self._ways.set_segments(list(paths))
@@ -67,7 +67,7 @@ class SamplerPanels(LiveFigure):
         self._here.set_xdata([run.timesteps[step]])
 
     def _draw_points(self, truth: np.ndarray) -> None:
-        axes = self._axes(0.35, 0.72, 4.3, 4.3)
+        axes = self.axes_at(0.35, 0.72, 4.3, 4.3)
         frame_points(axes, "points: grey is the truth")
         draw_truth(axes, truth)
         ahead = LineCollection([], colors=PATH, linewidths=0.7, alpha=0.45)
@@ -82,14 +82,14 @@ class SamplerPanels(LiveFigure):
         self._rows = []
         for row, title in enumerate(ROWS):
             bottom = RIGHT_TOP - (row + 1) * SIDE - row * HEADER
-            axes = self._axes(4.87, bottom, 4.6, SIDE)
+            axes = self.axes_at(4.87, bottom, 4.6, SIDE)
             bare_axes(axes)
             axes.set_title(title, loc="left", size=10, color=INK, pad=4)
             self._rows.append(axes.imshow(blank, interpolation="nearest", aspect="auto"))
         self.moving(*self._rows[:2])
 
     def _draw_ruler(self, num_train_timesteps: int) -> None:
-        axes = self._axes(4.87, 0.72, 4.6, 0.16)
+        axes = self.axes_at(4.87, 0.72, 4.6, 0.16)
         style_axes(axes, xlabel="timestep $t$: ticks are visited, the diamond is here")
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False)
@@ -98,10 +98,6 @@ class SamplerPanels(LiveFigure):
         (self._visited,) = axes.plot([], [], "|", color=INK, markersize=9)
         (self._here,) = axes.plot([0], [0], "D", color=PATH, markersize=7, clip_on=False)
         self.moving(self._here)
-
-    def _axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
-        """Axes at a place in inches."""
-        return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
 
 
 def frame_points(axes: Axes, title: str = "", limit: float = LIMIT) -> None:

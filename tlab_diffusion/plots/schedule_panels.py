@@ -1,4 +1,4 @@
-r"""The live figure of the schedule explorer: curves above, a picture losing itself below."""
+r"""The live figure of the schedule explorer: curves above, a picture with growing noise below."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class SchedulePanels(LiveFigure):
 
     def __init__(self):
         super().__init__(WIDTH, HEIGHT)
-        self._panels = [self._axes(0.5 + 3.14 * i, 3.72, 2.62, 2.05) for i in range(3)]
+        self._panels = [self.axes_at(0.5 + 3.14 * i, 3.72, 2.62, 2.05) for i in range(3)]
         self._lines = [
             [
                 axes.plot([], [], color=colour, linestyle=dash, linewidth=2)[0]
@@ -73,8 +73,8 @@ class SchedulePanels(LiveFigure):
         self._strips, self._current, self._names = [], [], []
         for top, colour in zip(ROW_TOPS, COLOURS, strict=True):
             lefts = [LEFT + i * (SIDE + GAP) for i in range(STRIP_LENGTH)]
-            strip = [self._axes(left, top - SIDE - HEADER, SIDE, SIDE) for left in lefts]
-            current = self._axes(WIDTH - CURRENT - 0.08, top - CURRENT, CURRENT, CURRENT)
+            strip = [self.axes_at(left, top - SIDE - HEADER, SIDE, SIDE) for left in lefts]
+            current = self.axes_at(WIDTH - CURRENT - 0.08, top - CURRENT, CURRENT, CURRENT)
             for axes in [*strip, current]:
                 bare_axes(axes)
             current.spines[:].set(visible=True, color=colour, linewidth=2.5)
@@ -87,10 +87,6 @@ class SchedulePanels(LiveFigure):
         axes = self._current[0].axes
         self._time = axes.text(0.5, 1.05, "", transform=axes.transAxes, ha="center")
         self._time.set(size=11, weight="bold", color=INK)
-
-    def _axes(self, left: float, bottom: float, width: float, height: float):
-        """Axes at a place in inches."""
-        return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
 
 
 def _set_pixels(image, picture: np.ndarray) -> None:

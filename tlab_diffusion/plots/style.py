@@ -1,4 +1,4 @@
-"""The house style: one palette, one look of axes, one kind of finished figure.
+"""The style of all figures: palette, axes, and the class of finished figures.
 
 Figures are plain `matplotlib.figure.Figure` objects. pyplot, with its list of open figures and its
 current axes, is never touched: nothing leaks, and nothing depends on the order of cells.
@@ -75,7 +75,7 @@ class Picture:
 
 
 def new_figure(height: float, *, width: float = WIDTH, title: str = "") -> Figure:
-    """An empty figure in the house style; its axes arrange themselves.
+    """An empty figure in this style, with automatic layout of its axes.
 
     Args:
         height: inches.

@@ -60,7 +60,7 @@ class TradeOffPanels(LiveFigure):
                 image.set_data(picture)
 
     def _draw_curves(self, names: Sequence[str], best: int, width: float) -> None:
-        axes = self._axes(LEFT, BOTTOM, width, TALL)
+        axes = self.axes_at(LEFT, BOTTOM, width, TALL)
         style_axes(axes, title="what the steps buy, and what they cost", xlabel="step")
         colours = (PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"], INK)
         self._dots = []
@@ -83,15 +83,11 @@ class TradeOffPanels(LiveFigure):
             row, column = divmod(number, COLUMNS)
             left = WIDTH - 0.1 - (COLUMNS - column) * (SIDE + GAP) + GAP
             bottom = HEIGHT - (row + 1) * (SIDE + ABOVE)
-            axes = self._axes(left, bottom, SIDE, SIDE)
+            axes = self.axes_at(left, bottom, SIDE, SIDE)
             bare_axes(axes)
             axes.set_title(_two_lines(caption), loc="left", size=9, color=INK, pad=3)
             self._images.append(axes.imshow(picture, interpolation="nearest"))
         self.moving(*self._images)
-
-    def _axes(self, left: float, bottom: float, width: float, height: float):
-        """Axes at a place in inches."""
-        return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
 
 
 def _two_lines(caption: str) -> str:

@@ -1,4 +1,4 @@
-r"""The live figure of the latent walk: two rows of pictures, one of them where we stand."""
+r"""The live figure of the latent walk: two rows of pictures, with the current one marked."""
 
 from collections.abc import Mapping
 
@@ -40,7 +40,7 @@ class WalkPanels(LiveFigure):
         for row, (name, pictures) in enumerate(walks.items()):
             top = TOP - row * (side + HEADER)
             panels = [
-                self._axes(LEFT + i * (side + GAP), top - side, side, side)
+                self.axes_at(LEFT + i * (side + GAP), top - side, side, side)
                 for i in range(len(weights))
             ]
             for panel, picture in zip(panels, pictures, strict=True):
@@ -49,7 +49,7 @@ class WalkPanels(LiveFigure):
             panels[0].set_title(name, loc="left", **title)
             self._frames[name] = [_frame(panel) for panel in panels]
         self._draw_length(on_the_arc, on_the_line)
-        current = self._axes(WIDTH - CURRENT - 0.1, TOP - CURRENT, CURRENT, CURRENT)
+        current = self.axes_at(WIDTH - CURRENT - 0.1, TOP - CURRENT, CURRENT, CURRENT)
         self._current = show_picture(current, next(iter(walks.values()))[0])
         self._where = current.text(0.5, -0.03, "", transform=current.transAxes)
         self._where.set(size=11, weight="bold", color=INK, ha="center", va="top")
@@ -57,7 +57,7 @@ class WalkPanels(LiveFigure):
         self.moving(self._current, self._where, self._dot, *frames)
 
     def show(self, name: str, position: int, on_the_arc: float | None) -> None:
-        """Stand at one picture of one walk; without a length of the noise, no dot is shown."""
+        """Show one picture of one walk as the current one; no dot without a norm of the noise."""
         for walk, row in self._frames.items():
             for number, frame in enumerate(row):
                 frame.set_visible(walk == name and number == position)
@@ -68,7 +68,7 @@ class WalkPanels(LiveFigure):
             self._dot.set_data([self._weights[position]], [on_the_arc])
 
     def _draw_length(self, on_the_arc: np.ndarray, on_the_line: np.ndarray) -> None:
-        axes = self._axes(LEFT + 0.45, 0.45, ROW - 0.5, CURVES)
+        axes = self.axes_at(LEFT + 0.45, 0.45, ROW - 0.5, CURVES)
         title = "length of the noise between two, 1 being usual"
         style_axes(axes, title=title, xlabel="weight of the second noise")
         weight = np.linspace(0, 1, len(on_the_arc))
@@ -79,13 +79,9 @@ class WalkPanels(LiveFigure):
         axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower center", ncols=2)
         (self._dot,) = axes.plot([0], [1], "o", color=INK, markersize=8)
 
-    def _axes(self, left: float, bottom: float, width: float, height: float):
-        """Axes at a place in inches."""
-        return self.figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
-
 
 def _frame(axes) -> Rectangle:
-    """A frame round a panel, hidden until the walker stands there."""
+    """A frame around a panel, hidden until its picture is the current one."""
     frame = Rectangle((0, 0), 1, 1, transform=axes.transAxes, fill=False, visible=False)
     frame.set(edgecolor=HERE, linewidth=5)
     return axes.add_patch(frame)

@@ -53,7 +53,7 @@ def _key(look: Look, x: float) -> str:
 
 
 def draw_mochi(look: Look, view: str, rng: Random) -> Figure:
-    """Two more tails than a cat should have, all with blue tips, and a moon."""
+    """Three tails with blue tips, and a moon."""
     figure, brush = draw_cat(look, view, rng), look.brush
     way = 1 if view == "back" else -1
     start = 2 if view == "back" else -8
@@ -100,7 +100,7 @@ def draw_antler(look: Look, view: str, rng: Random) -> Figure:
 
 
 def draw_tock(look: Look, view: str, rng: Random) -> Figure:
-    """A propeller that never stops, a clock that never runs."""
+    """A propeller on the head and a clock on the body."""
     figure, brush = draw_bird(look, view, rng), look.brush
     y = figure.head[1]
     spin = brush.limb(curve((0, y + 2), (0, y - 9)), INK, 3)

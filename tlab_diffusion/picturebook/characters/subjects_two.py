@@ -32,7 +32,7 @@ def draw_lumi(look: Look, view: str, rng: Random) -> Figure:
 
 
 def draw_humphrey(look: Look, view: str, rng: Random) -> Figure:
-    """Ears that an elephant would be proud of, and a belt of beads."""
+    """Large fan-shaped ears and a belt of beads."""
     figure, brush = draw_teapot(look, view, rng), look.brush
     ears = ""
     for s in (-1,) if view == "side" else (-1, 1):
@@ -46,7 +46,7 @@ def draw_humphrey(look: Look, view: str, rng: Random) -> Figure:
 
 
 def draw_dash(look: Look, view: str, rng: Random) -> Figure:
-    """A snail's shell on the back, larger than a rabbit's back should bear."""
+    """A large snail's shell on the back."""
     figure, brush = draw_rabbit(look, view, rng), look.brush
     if view == "front":
         shell = brush.solid(oval(0, -26, 29, 24), SKY)
@@ -62,7 +62,7 @@ def draw_dash(look: Look, view: str, rng: Random) -> Figure:
 
 
 def draw_yaga(look: Look, view: str, rng: Random) -> Figure:
-    """A house on the run."""
+    """A house that runs on legs."""
     house, brush = draw_house(look, view, rng), look.brush
     legs = ""
     for x in (-9, 9):
@@ -86,7 +86,7 @@ def draw_yaga(look: Look, view: str, rng: Random) -> Figure:
 
 
 def draw_buzz(look: Look, view: str, rng: Random) -> Figure:
-    """Half a car, half a bee."""
+    """A car with the wings and stripes of a bee."""
     figure, brush = draw_car(look, view, rng), look.brush
     x, y, _ = figure.head
     wings, feelers = "", ""

@@ -1,4 +1,4 @@
-"""House, teapot and mushroom: things with a face, as in any good picture book."""
+"""House, teapot and mushroom: things with a face."""
 
 from random import Random
 
