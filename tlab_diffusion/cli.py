@@ -167,12 +167,13 @@ def sample(
     files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
     sheet = out / f"sheet-{names[0]}-{seed}.png"
     refuse_existing([*files, sheet])
-    from tlab_diffusion.dreambooth.checkpoint.resume import taught
+    from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
     from tlab_diffusion.pipelines import load, prompt_warnings
     from tlab_diffusion.pipelines import sample as draw_samples
 
     pipeline = load(model)
-    _, identifier = taught(Path(model))  # of a tuned folder
+    record = read_run(Path(model))  # of a tuned folder
+    identifier = record and record.settings.get("identifier")
     for prompt in prompts:
         for warning in prompt_warnings(pipeline.tokenizer, prompt, identifier=identifier):
             print(f"tlab: warning: {warning}", file=sys.stderr)
@@ -241,7 +242,8 @@ def dreambooth(
     elif evaluate_every < 0:
         raise InputError("--evaluate-every", got=str(evaluate_every), expected="0 or more")
     found = preflight(config, resume=resume, measured=bool(evaluate_every))
-    show(found, run(found.config, found.pictures, evaluate_every=evaluate_every, resume=resume))
+    options = {"evaluate_every": evaluate_every, "resume": resume}
+    show(found, run(found.config, found.pictures, names=found.names, **options))
 
 
 @app.command()
@@ -327,10 +329,11 @@ def evaluate(
         if file.is_dir() or not there.exists() or not os.access(there, os.W_OK):
             expected = "a file in a folder of yours that exists"
             raise InputError("--json", got=str(file), expected=expected)
-    from tlab_diffusion.dreambooth.checkpoint.resume import taught
+    from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
     from tlab_diffusion.dreambooth.measures.compare import evaluate as measured
 
-    _, word = taught(Path(model))
+    record = read_run(Path(model))
+    word = record and record.settings.get("identifier")
     if word not in (None, identifier):
         print(f"tlab: warning: {model} was taught '{word}', not '{identifier}'", file=sys.stderr)
 

@@ -15,14 +15,14 @@ from PIL import Image
 from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.tiny import model_folder, new_config
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth.checkpoint.resume import write_record
+from tlab_diffusion.dreambooth.checkpoint.run_record import Fingerprint, RunRecord, write_run
 from tlab_diffusion.dreambooth.methods import lora
 from tlab_diffusion.dreambooth.preflight import cost, estimate
 from tlab_diffusion.dreambooth.preflight.checks import Refused, preflight
 from tlab_diffusion.dreambooth.presets import METHODS
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
-from tlab_diffusion.training import fingerprint, hardware
+from tlab_diffusion.training import hardware
 
 GIB = 2**30
 STABLE_DIFFUSION = {
@@ -285,14 +285,13 @@ def test_processes_agree_on_the_parts(pictures, tmp_path, monkeypatch):
     assert report.config.gradient_accumulation_steps == 1  # four samples for each of two
 
 
+def begin_run(config, inputs):
+    write_run(config.output, RunRecord.of(config, inputs, torch.device("cpu")))
+
+
 def test_a_resumed_run_keeps_its_parts(pictures, tmp_path):
     config = config_for(pictures, tmp_path)
-    write_record(
-        tmp_path / "out",
-        config_for(pictures, tmp_path, gradient_accumulation_steps=2),
-        {},
-        torch.device("cpu"),
-    )
+    begin_run(config_for(pictures, tmp_path, gradient_accumulation_steps=2), Fingerprint())
     assert preflight(config, resume=True).config.gradient_accumulation_steps == 2
     (tmp_path / "out/run.json").write_text("{")
     with pytest.raises(Refused, match=r"run.json, which is damaged"):
@@ -301,8 +300,7 @@ def test_a_resumed_run_keeps_its_parts(pictures, tmp_path):
 
 def test_a_damaged_picture_is_not_called_another_subject(pictures, tmp_path):
     config = config_for(pictures, tmp_path)
-    facts = {"pictures": fingerprint.content_key(preflight(config).pictures), "precision": "fp32"}
-    write_record(tmp_path / "out", config, facts, torch.device("cpu"))
+    begin_run(config, Fingerprint.of(preflight(config).pictures, "fp32"))
     assert preflight(config, resume=True).notes == ()
     file = pictures / "0.png"
     file.write_bytes(file.read_bytes()[:500])
@@ -364,8 +362,7 @@ def test_an_empty_folder_is_to_be_filled(tmp_path):
 
 def test_a_model_that_is_none_calls_no_picture_too_small(pictures, tmp_path):
     config = config_for(pictures, tmp_path)
-    facts = {"pictures": fingerprint.content_key(preflight(config).pictures)}
-    write_record(tmp_path / "out", config, facts, torch.device("cpu"))
+    begin_run(config, Fingerprint.of(preflight(config).pictures))
     (pictures / "0.png").write_bytes((pictures / "0.png").read_bytes()[:500])
     with pytest.raises(Refused) as error:
         preflight(config_for(pictures, tmp_path, model="nowhere"), resume=True)
@@ -379,8 +376,7 @@ def test_a_model_that_is_none_calls_no_picture_too_small(pictures, tmp_path):
 def test_a_damaged_model_does_not_call_the_pictures_another_subject(pictures, tmp_path):
     model = shutil.copytree(model_folder(), tmp_path / "model")
     config = config_for(pictures, tmp_path, model=str(model))
-    facts = {"pictures": fingerprint.content_key(preflight(config).pictures)}
-    write_record(tmp_path / "out", config, facts, torch.device("cpu"))
+    begin_run(config, Fingerprint.of(preflight(config).pictures))
     (model / "vae/diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(Refused) as error:
         preflight(config, resume=True)

@@ -9,7 +9,7 @@ and without.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +44,7 @@ def run(
     *,
     evaluate_every: int | None = None,
     resume: bool = False,
+    names: Sequence[str] | None = None,
     cache: Path | None = None,
 ) -> Iterator[Event | Evaluated]:
     r"""Train as `trainer.train` does, and keep what there is to see.
@@ -60,6 +61,7 @@ def run(
             then gets the weights of the best step by `trade_off`. None or 0 measures nothing, and
             the folder gets the last weights.
         resume: go on from an earlier run in the output folder, exactly.
+        names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
 
     Returns:
@@ -74,7 +76,7 @@ def run(
         expected = "an integer from 0 up, or None"
         raise InputError("evaluate_every", got=repr(evaluate_every), expected=expected)
     cache = cache or cache_folder()
-    events = train(config, pictures, resume=resume, cache=cache, write=False)
+    events = train(config, pictures, resume=resume, names=names, cache=cache, write=False)
     if not PartialState().is_main_process:
         return events
     return _Watch(config, pictures, evaluate_every, cache).watch(events)

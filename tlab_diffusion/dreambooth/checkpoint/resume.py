@@ -6,17 +6,14 @@ is usable, and two at most lie on the disk. Random numbers follow from (seed, st
 checkpoint has none to keep.
 """
 
-import json
-import platform
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from tlab_diffusion.dreambooth.config import DreamBoothConfig, current_names
+from tlab_diffusion.dreambooth.checkpoint.run_record import FILE, Fingerprint, is_run, read_run
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.errors import InputError, refuse_change
-from tlab_diffusion.files import atomic_write
 from tlab_diffusion.training import checkpoints
 
 # Settings that a run which goes on may change: where things lie, how long, how often it is saved,
@@ -28,12 +25,12 @@ FREE = (
 )
 
 
-def check_output(config: DreamBoothConfig, facts: dict, *, resume: bool) -> None:
+def check_output(config: DreamBoothConfig, fingerprint: Fingerprint, *, resume: bool) -> None:
     r"""Refuse an output folder that the run would spoil; nothing is written.
 
     Args:
         config: the run's settings.
-        facts: what else must be the same in a run that goes on, such as the pictures' key.
+        fingerprint: of the run's inputs, which must be the same in a run that goes on.
         resume: whether to go on from an earlier run, if one lies there.
 
     Raises:
@@ -59,7 +56,7 @@ def check_output(config: DreamBoothConfig, facts: dict, *, resume: bool) -> None
             expected="none",
             fix="Go on from it with --resume, or choose another folder.",
         )
-    check_same(folder, config, facts)
+    check_same(folder, config, fingerprint)
     done = steps_done(folder)
     if config.max_steps < done:
         expected = f"at least {done}, the steps that the earlier run has taken"
@@ -71,46 +68,15 @@ def _is_empty(folder: Path) -> bool:
     return all(path.suffix == ".draft" for path in folder.iterdir())
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a run has left its record in a folder."""
-    return _record(folder).is_file()
-
-
-def taught(folder: Path) -> tuple[str | None, str | None]:
-    """The model that the run in a folder began with, and the word that it learnt; None and None
-    where no run has left its record."""
-    try:
-        settings = json.loads(_record(folder).read_text(encoding="utf-8"))["settings"]
-        return settings["model"], settings["identifier"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None, None
-
-
-def check_same(folder: Path, config: DreamBoothConfig, facts: dict) -> None:
-    """Refuse to go on from a run with another setting or another fact, and name it."""
-    try:
-        before = json.loads(_record(folder).read_text(encoding="utf-8"))
-        before = current_names(before["settings"]) | current_names(before["facts"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        got = f"{_record(folder)}, which is damaged"
-        raise InputError("output", got=got, expected="what the earlier run wrote") from error
-    refuse_change(before, _fixed(config) | facts, f"the earlier run in {folder}")
-
-
-def write_record(folder: Path, config: DreamBoothConfig, facts: dict, device: torch.device) -> None:
-    """Write `run.json`: the settings, what they met, and the machine."""
-    record = {
-        "settings": config.as_dict(),
-        "facts": facts,
-        "machine": {
-            "device": str(device),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-    }
-    with atomic_write(_record(folder)) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+def check_same(folder: Path, config: DreamBoothConfig, fingerprint: Fingerprint) -> None:
+    """Refuse to go on from a run with another setting or other inputs, and name them."""
+    before = read_run(folder)
+    if before is None:
+        got = f"{folder / FILE}, which is damaged"
+        raise InputError("output", got=got, expected="what the earlier run wrote")
+    where = f"the earlier run in {folder}"
+    refuse_change(before.settings, _fixed(config), where)
+    fingerprint.refuse_other(before.fingerprint, where)
 
 
 def save(folder: Path, state: dict[str, Tensor]) -> Path:
@@ -148,10 +114,6 @@ def steps_done(folder: Path) -> int:
 
 def _checkpoints(folder: Path) -> Path:
     return folder / "checkpoints"
-
-
-def _record(folder: Path) -> Path:
-    return folder / "run.json"
 
 
 def _fixed(config: DreamBoothConfig) -> dict:

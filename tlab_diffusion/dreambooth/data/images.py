@@ -75,6 +75,16 @@ class Audit(NamedTuple):
         """The findings that stop a run."""
         return [finding for finding in self.findings if finding.state == "refused"]
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the pictures' files, in the order of the pictures."""
+        return names_of(self.findings)
+
+
+def names_of(findings: Sequence[Finding]) -> list[str]:
+    """The names of the files that gave a picture."""
+    return [finding.name for finding in findings if finding.state in ("used", "fixed")]
+
 
 class _Unusable(Exception):
     """A file that gives no picture; its arguments are the state and the reason."""

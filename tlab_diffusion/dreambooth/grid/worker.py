@@ -17,6 +17,7 @@ import numpy as np
 
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import stored_dtypes
+from tlab_diffusion.dreambooth.checkpoint.run_record import is_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.grid.result import Cell, Grid, Place, new_cell
 from tlab_diffusion.dreambooth.grid.store import PARTS, GridFolder
@@ -152,7 +153,7 @@ class Worker:
             return
         config = self.search.training(rate, todo[-1].steps)
         done = checkpoint.steps_done(config.output)
-        if not checkpoint.is_run(config.output) or done >= todo[0].steps:
+        if not is_run(config.output) or done >= todo[0].steps:
             self.folder.drop_training(rate)  # it did not begin, or is beyond what is missing
         yield Training(rate, config.max_steps)
         try:

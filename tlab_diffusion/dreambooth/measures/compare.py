@@ -1,12 +1,12 @@
 r"""A tuned model on the scales, beside the original one: what `tlab evaluate` says."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from tlab_diffusion.dreambooth.cache import latents
+from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
 from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
@@ -147,11 +147,9 @@ def _config(
     seed: int,
 ) -> DreamBoothConfig:
     """The settings of a run that would have trained it, as far as they matter here."""
-    try:
-        record = json.loads((Path(model) / "run.json").read_text(encoding="utf-8"))
-        method = record["settings"]["method"]
-    except (OSError, ValueError, KeyError, TypeError):
-        method = DREAMBOOTH  # trained elsewhere
+    record = read_run(Path(model))
+    # A model that was trained elsewhere has no record.
+    method = record.settings.get("method", DREAMBOOTH) if record else DREAMBOOTH
     return DreamBoothConfig(
         subject_images=references,
         identifier=identifier,

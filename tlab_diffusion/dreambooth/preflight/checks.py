@@ -3,7 +3,6 @@ r"""Before a run: its pictures, words, model, folders and cost; all that is wron
 Only headers, configs and the tokenizer are read; no weights.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,9 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.checkpoint.run_record import Fingerprint, read_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.identifier import TokenReport, token_report
-from tlab_diffusion.dreambooth.data.images import EMPTY, MOST_ENLARGED, Audit, Finding, audit
+from tlab_diffusion.dreambooth.data.images import (
+    EMPTY,
+    MOST_ENLARGED,
+    Audit,
+    Finding,
+    audit,
+    names_of,
+)
 from tlab_diffusion.dreambooth.methods.textual_inversion import add_token
 from tlab_diffusion.dreambooth.preflight.estimate import Estimate, estimate
 from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION
@@ -23,7 +30,6 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import cache_folder, check_writable
 from tlab_diffusion.pipelines import check_model, prompt_warnings
 from tlab_diffusion.pipelines.loading import local_folder
-from tlab_diffusion.training import fingerprint
 from tlab_diffusion.training.hardware import run_device
 from tlab_diffusion.training.precision import choose_precision
 
@@ -57,6 +63,11 @@ class Preflight:
     tokens: TokenReport | None
     estimate: Estimate | None
     notes: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the pictures' files."""
+        return names_of(self.findings)
 
     def __str__(self) -> str:
         found = (*self.findings, self.tokens, self.estimate, *self.notes)
@@ -126,12 +137,9 @@ def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothCon
     """In as many parts as the earlier run, which memory decided then: its sums come out so."""
     if not resume or config.gradient_accumulation_steps != 1:
         return config
-    try:
-        record = json.loads((config.output / "run.json").read_text(encoding="utf-8"))
-        parts = record["settings"]["gradient_accumulation_steps"]
-        return replace(config, gradient_accumulation_steps=parts)
-    except (OSError, ValueError, KeyError, TypeError):
-        return config  # no run there, or a damaged one, which is said elsewhere
+    record = read_run(config.output)
+    parts = record and record.settings.get("gradient_accumulation_steps")
+    return replace(config, gradient_accumulation_steps=parts) if parts else config
 
 
 def audited(config: DreamBoothConfig, problems: Problems, sized: bool) -> Audit:
@@ -161,12 +169,11 @@ def _check_output(
     config: DreamBoothConfig, resume: bool, found: Audit | None, precision: str | None
 ) -> None:
     """Refuse an output folder that the run would spoil, or could not write."""
-    facts = {}
-    if found is not None and not found.refused:
-        facts["pictures"] = fingerprint.content_key(found.pictures)
-    if precision is not None:
-        facts["precision"] = precision
-    checkpoint.check_output(config, facts, resume=resume)
+    whole = found is not None and not found.refused
+    inputs = Fingerprint.of(
+        found.pictures if whole else None, precision, found.names if whole else None
+    )
+    checkpoint.check_output(config, inputs, resume=resume)
     check_writable(config.output, "output")
 
 

@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 from torch import nn
 
 from tlab_diffusion.dreambooth.cache.prior import STEPS
-from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
+from tlab_diffusion.dreambooth.checkpoint.run_record import is_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import check_shares
 from tlab_diffusion.dreambooth.methods import lora
@@ -107,7 +107,7 @@ def estimate(
 def _free_disk(output: Path) -> int:
     """Bytes for the output: what is free, and what an earlier run has taken already."""
     free = shutil.disk_usage(nearest_folder(output)).free
-    if not checkpoint.is_run(output):  # whatever else lies there is not the run's to write over
+    if not is_run(output):  # whatever else lies there is not the run's to write over
         return free
     return free + sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
 

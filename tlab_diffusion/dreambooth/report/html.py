@@ -3,7 +3,6 @@ r"""The report of a run: `report.html`, one page with everything in it, for any 
 It needs no network, no script and no other file, so it can be kept or sent as it is.
 """
 
-import json
 import shlex
 from importlib.resources import files
 from io import BytesIO
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, read_run
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
 from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale
 from tlab_diffusion.dreambooth.measures.selection import Point, TradeOff
@@ -53,8 +53,8 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
     Returns:
         The file.
     """
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    settings, log = record["settings"], RunLog(folder)
+    record, log = read_run(folder), RunLog(folder)
+    settings = record.settings
     points, trade_off = log.points(), log.trade_off()
     sections = [
         _head(settings, chosen, trade_off),
@@ -210,8 +210,8 @@ def _loading(folder: Path, prompt: str, guidance_scale: float) -> Html:
     )
 
 
-def _settings(record: dict) -> Html:
-    shown = record["settings"] | record["machine"]
+def _settings(record: RunRecord) -> Html:
+    shown = record.settings | record.machine
     words = [
         part
         for name, value in shown.items()

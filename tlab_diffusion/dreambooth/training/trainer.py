@@ -9,8 +9,9 @@ Everything random in a step follows from (seed, step, number of the sample), so 
 and an interruption change nothing but the order of sums.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,12 @@ from tlab_diffusion.dreambooth.cache import latents
 from tlab_diffusion.dreambooth.cache.prior import PriorSettings, draw_prior, load_prior
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes, with_parts
+from tlab_diffusion.dreambooth.checkpoint.run_record import (
+    Fingerprint,
+    RunRecord,
+    is_run,
+    write_run,
+)
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import TrainingSet, check_shares
 from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
@@ -86,6 +93,7 @@ def train(
     pictures: np.ndarray,
     *,
     resume: bool = False,
+    names: Sequence[str] | None = None,
     cache: Path | None = None,
     write: bool = True,
 ) -> Iterator[Event]:
@@ -98,6 +106,7 @@ def train(
         pictures: (N, R, R, 3) uint8, the subject's, R being the resolution.
         resume: go on from an earlier run in the output folder, exactly where its newest
             checkpoint stands. Without one there, start.
+        names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
         write: make the output folder a pipeline before `Finished`; False leaves that to the caller.
 
@@ -115,19 +124,19 @@ def train(
     check_model(config.model)
     precision = choose_precision(config.precision, run_device())
     check_optimizer(config.optimizer, run_device())
-    facts = {"pictures": fingerprint.content_key(pictures), "precision": precision}
+    inputs = Fingerprint.of(pictures, precision, names)
     check_shares(config, PartialState().num_processes)
-    checkpoint.check_output(config, facts, resume=resume)
-    return _train(config, pictures, facts, cache or cache_folder(), write)
+    checkpoint.check_output(config, inputs, resume=resume)
+    return _train(config, pictures, inputs, cache or cache_folder(), write)
 
 
 def _train(
-    config: DreamBoothConfig, pictures: np.ndarray, facts: dict, cache: Path, write: bool
+    config: DreamBoothConfig, pictures: np.ndarray, inputs: Fingerprint, cache: Path, write: bool
 ) -> Iterator[Event]:
     tune_malloc()
-    accelerator = new_accelerator(facts["precision"])
+    accelerator = new_accelerator(inputs.precision)
     with _alone(config.output, cache, accelerator):
-        yield from _events(config, pictures, facts, cache, write, accelerator)
+        yield from _events(config, pictures, inputs, cache, write, accelerator)
 
 
 @contextmanager
@@ -155,17 +164,17 @@ def _alone(output: Path, cache: Path, accelerator: Accelerator) -> Iterator[None
 def _events(
     config: DreamBoothConfig,
     pictures: np.ndarray,
-    facts: dict,
+    inputs: Fingerprint,
     cache: Path,
     write: bool,
     accelerator: Accelerator,
 ) -> Iterator[Event]:
     pipeline = load(config.model, accelerator.device)
-    facts = facts | {"weights": latents.model_fingerprint(pipeline)}
-    _begin(config, facts, accelerator)
-    yield Loaded(pipeline, facts["weights"])
-    subject = latents.latent_distributions(pipeline.vae, pictures, cache, facts["weights"])
-    prior = _prior_settings(config, facts, tuple(subject.shape[1:]))
+    inputs = replace(inputs, weights=latents.model_fingerprint(pipeline))
+    _begin(config, inputs, accelerator)
+    yield Loaded(pipeline, inputs.weights)
+    subject = latents.latent_distributions(pipeline.vae, pictures, cache, inputs.weights)
+    prior = _prior_settings(config, inputs, tuple(subject.shape[1:]))
     if config.with_prior:
         for done in draw_prior(pipeline, prior, config.num_class_images, cache):
             yield PriorImages(done, config.num_class_images)
@@ -190,26 +199,26 @@ def _events(
     yield Finished(learner.step_done, config.output, tuned)
 
 
-def _begin(config: DreamBoothConfig, facts: dict, accelerator: Accelerator) -> None:
+def _begin(config: DreamBoothConfig, inputs: Fingerprint, accelerator: Accelerator) -> None:
     """Write the run's record, once every process has found its output folder right."""
     accelerator.wait_for_everyone()
-    if checkpoint.is_run(config.output):
-        checkpoint.check_same(config.output, config, facts)
+    if is_run(config.output):
+        checkpoint.check_same(config.output, config, inputs)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         with as_input_error(config.output):
-            checkpoint.write_record(config.output, config, facts, accelerator.device)
+            write_run(config.output, RunRecord.of(config, inputs, accelerator.device))
 
 
-def _prior_settings(config: DreamBoothConfig, facts: dict, moments: tuple) -> PriorSettings:
+def _prior_settings(config: DreamBoothConfig, inputs: Fingerprint, moments: tuple) -> PriorSettings:
     channels, height, width = moments
     return PriorSettings(
-        model=facts["weights"],
+        model=inputs.weights,
         prompt=config.class_prompt,
         guidance_scale=config.class_guidance_scale,
         seed=config.seed,
         shape=(channels // 2, height, width),
-        precision=facts["precision"],
+        precision=inputs.precision,
     )
 
 
