@@ -384,8 +384,8 @@ r"""
 A picture of $16\times16$ pixels has 768 numbers. A layer that connects all with all, as for points, would have to learn the same edge anew at every place. The network for pictures is built of **convolutions**, which look through a window of $3\times3$ pixels and do the same everywhere. Ours is in `tlab_diffusion/diffusion/unet.py`, little more than a hundred lines, made to be read. Its plan is a ladder, down and up again:
 
 ```
- x_t ─ enter ─ block ──────────── skip ───────────── block ─ leave ─ noise     16 x 16, 32 channels
-                 └ halve ─ block ─ attention ─ block ─ double ┘                 8 x  8, 64 channels
+ x_t ─ conv_in ─ block ──────────── skip ───────────── block ─ conv_out ─ noise     16 x 16, 32 channels
+                   └ halve ─ block ─ attention ─ block ─ double ┘                    8 x  8, 64 channels
 ```
 """
 
@@ -425,8 +425,8 @@ def reach(*channels):
     """How many of the 32 pixels of the top row notice a change in the corner pixel."""
     torch.manual_seed(0)
     net = unet.UNet(3, channels)
-    nn.init.normal_(net.leave.weight)
-    net.middle_attention = net.leave_norm = Nothing()
+    nn.init.normal_(net.conv_out.weight)
+    net.middle_attention = net.norm_out = Nothing()
     for block in net.modules():
         if isinstance(block, unet.ResidualBlock):
             block.norm1 = block.norm2 = Nothing()

@@ -496,7 +496,7 @@ noise_pictures = torch.randn(8, 3, 64, 64, generator=generator)
 steps = list(samplers.ddim(draw, noise_pictures, alpha_bar, fewer))
 shown = [0, 3, 6, 10, 20, 35, 44, 49]
 plots.picture_grid(
-    torch.cat([torch.stack([steps[k].x[1], steps[k].x0[1]]) for k in shown])[
+    torch.cat([torch.stack([steps[k].x[1], steps[k].x0_pred[1]]) for k in shown])[
         torch.tensor([*range(0, 16, 2), *range(1, 16, 2)])
     ],
     [f"x after t = {steps[k].t}" for k in shown] + ["guess" for _ in shown],

@@ -373,7 +373,7 @@ exact, exact_told = everything.denoiser(abar), told.denoiser(abar)
 
 def log_p_told(x, t):
     """log p(c | x_t): the share of the first two bumps."""
-    return everything.shares(x, t, abar)[:, :2].sum(dim=1, keepdim=True).log()
+    return everything.responsibilities(x, t, abar)[:, :2].sum(dim=1, keepdim=True).log()
 
 
 x, t, h = torch.linspace(-1, 1.5, 5, dtype=torch.float64)[:, None], torch.full((5,), 300), 1e-5

@@ -474,7 +474,7 @@ believes = guidance.guided(model, embed(prompts[:1]), embed([""]), 5.0)
 trail = list(samplers.ddim(believes, noise[:1], alphas_cumprod, timesteps))
 looked_at = [round(i * (STEPS - 1) / 5) for i in range(6)]
 noisy_row = torch.cat([noise[:1]] + [trail[i - 1].x for i in looked_at[1:]])
-clean_row = torch.cat([trail[i].x0 for i in looked_at])
+clean_row = torch.cat([trail[i].x0_pred for i in looked_at])
 labels = [f"t = {trail[i].t}" for i in looked_at]
 plots.picture_grid(
     torch.cat([decode(noisy_row), decode(clean_row)]),

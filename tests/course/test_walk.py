@@ -12,7 +12,7 @@ from PIL import Image
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.course.widgets import latent_walk
 from tlab_diffusion.course.widgets.walk import NOISES, PROMPT_PAIR, PROMPTS, draw_walks
-from tlab_diffusion.diffusion.latents import length, slerp
+from tlab_diffusion.diffusion.latents import rms, slerp
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import initial_noise
 
@@ -99,7 +99,7 @@ def test_the_large_picture_is_the_one_of_the_position(walk, walks):
 
 def test_words_tell_the_length_of_the_noise(walk, walks):
     walk.controls["position"].value = 1
-    on_the_arc = length(slerp(*walks.noises, walks.weights[1])).item()
+    on_the_arc = rms(slerp(*walks.noises, walks.weights[1])).item()
     assert "position = 1 of 0 to 3" in walk.words.value
     assert f"{on_the_arc:.2f} on the arc" in walk.words.value
     walk.controls["walk"].value = PROMPTS

@@ -30,10 +30,10 @@ def test_it_is_the_general_mixture_with_round_bumps(prediction_type):
     torch.testing.assert_close(models[0](x_t, t), models[1](x_t, t))
 
 
-def test_shares_are_the_posterior_of_the_general_mixture():
+def test_responsibilities_are_the_posterior_of_the_general_mixture():
     x_t, t = noisy()
-    expected = SAME.clean_posterior(x_t, ALPHAS_CUMPROD[t]).weights
-    torch.testing.assert_close(MIXTURE.shares(x_t, t, ALPHAS_CUMPROD), expected)
+    expected = SAME.clean_posterior(x_t, ALPHAS_CUMPROD[t]).responsibilities
+    torch.testing.assert_close(MIXTURE.responsibilities(x_t, t, ALPHAS_CUMPROD), expected)
 
 
 def test_pictures_keep_their_shape_and_no_covariance_is_made():
@@ -69,8 +69,10 @@ def test_samples_have_the_mixture_s_mean_and_variance():
         lambda: IsotropicMixture(torch.zeros(3, 2, dtype=torch.uint8), 0.1),
         lambda: IsotropicMixture(MEANS, 0.0),
         lambda: MIXTURE.sample(0),
-        lambda: MIXTURE.shares(torch.zeros(2, 3).double(), torch.zeros(2).long(), ALPHAS_CUMPROD),
-        lambda: MIXTURE.shares(torch.zeros(2, 2), torch.zeros(2).long(), ALPHAS_CUMPROD),
+        lambda: MIXTURE.responsibilities(
+            torch.zeros(2, 3).double(), torch.zeros(2).long(), ALPHAS_CUMPROD
+        ),
+        lambda: MIXTURE.responsibilities(torch.zeros(2, 2), torch.zeros(2).long(), ALPHAS_CUMPROD),
         lambda: MIXTURE.denoiser(ALPHAS_CUMPROD, "noise"),
     ],
 )

@@ -18,7 +18,7 @@ def randn(*shape, seed=0, dtype=torch.float32):
 
 def test_encode_has_the_mean_and_the_width_that_it_is_told():
     mean, logvar = torch.tensor([[2.0, -1.0]]), torch.tensor([[math.log(4.0), math.log(0.25)]])
-    many = latents.encode(
+    many = latents.sample_posterior(
         mean.expand(100_000, 2), logvar.expand(100_000, 2), randn(100_000, 2), 0.5
     )
     torch.testing.assert_close(many.mean(0), torch.tensor([1.0, -0.5]), atol=0.02, rtol=0)
@@ -38,7 +38,7 @@ def test_a_model_that_knows_the_noise_leads_home():
     x0, noise = randn(2, 4, 3, 3), randn(2, 4, 3, 3, seed=1)
     x_T = process.q_sample(x0, torch.tensor([999, 999]), noise, BARS)
     text = torch.zeros(2, 1)
-    got = latents.denoise(
+    got = latents.sample_guided(
         lambda x, t, c: torch.cat([noise, noise]), x_T, text, text, PATH, BARS, 3.0
     )
     torch.testing.assert_close(got, x0, atol=1e-4, rtol=1e-4)
@@ -65,9 +65,9 @@ def test_slerp_walks_evenly_on_a_circle():
 
 def test_slerp_keeps_the_length_where_a_line_does_not():
     a, b = randn(3, 4, 16, 16), randn(3, 4, 16, 16, seed=1)
-    b *= (latents.length(a) / latents.length(b)).reshape(-1, 1, 1, 1)
-    torch.testing.assert_close(latents.length(latents.slerp(a, b, 0.5)), latents.length(a))
-    assert (latents.length(latents.lerp(a, b, 0.5)) < 0.8).all()
+    b *= (latents.rms(a) / latents.rms(b)).reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(latents.rms(latents.slerp(a, b, 0.5)), latents.rms(a))
+    assert (latents.rms(latents.lerp(a, b, 0.5)) < 0.8).all()
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
@@ -80,15 +80,19 @@ def test_between_parallel_samples_slerp_is_a_line(weight, factor):
 
 def test_half_precision_stays_half_and_finite():
     a, b = randn(2, 4, 8, 8).half(), randn(2, 4, 8, 8, seed=1).half()
-    for result in (latents.slerp(a, b, 0.4), latents.slerp(a, a, 0.4), latents.encode(a, b, a, 1)):
+    for result in (
+        latents.slerp(a, b, 0.4),
+        latents.slerp(a, a, 0.4),
+        latents.sample_posterior(a, b, a, 1),
+    ):
         assert result.dtype == torch.half
         assert result.isfinite().all()
 
 
 X, Y = torch.zeros(2, 3), torch.zeros(2, 4)
 REFUSED = {
-    "logvar of another shape": lambda: latents.encode(X, Y, X, 1.0),
-    "noise of another shape": lambda: latents.encode(X, X, Y, 1.0),
+    "logvar of another shape": lambda: latents.sample_posterior(X, Y, X, 1.0),
+    "noise of another shape": lambda: latents.sample_posterior(X, X, Y, 1.0),
     "two sizes": lambda: latents.psnr(X, Y),
     "bytes": lambda: latents.psnr(X.byte(), X.byte()),
     "strength 0": lambda: latents.img2img_start(X, X, 0.0, PATH, BARS),
@@ -97,8 +101,8 @@ REFUSED = {
     "no steps at all": lambda: latents.img2img_start(X, X, 0.5, [], BARS),
     "ends of two shapes": lambda: latents.slerp(X, Y, 0.5),
     "a line of two shapes": lambda: latents.lerp(X, Y, 0.5),
-    "a walk of one": lambda: latents.spread(1),
-    "a walk of none": lambda: latents.spread(0),
+    "a walk of one": lambda: latents.interpolation_weights(1),
+    "a walk of none": lambda: latents.interpolation_weights(0),
 }
 
 

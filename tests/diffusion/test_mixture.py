@@ -78,7 +78,9 @@ def test_x0_mean_and_posterior_are_bayes_on_a_grid():
         variance = (density * (grid - mean).square()).sum()
         got = mixture.clean_posterior(x_t, alpha_bar[None])
         torch.testing.assert_close(got.mean().squeeze(), mean, atol=1e-6, rtol=0)
-        second = (got.weights * (got.covariances[..., 0, 0] + got.means[..., 0] ** 2)).sum()
+        second = (
+            got.responsibilities * (got.covariances[..., 0, 0] + got.means[..., 0] ** 2)
+        ).sum()
         torch.testing.assert_close(second - mean**2, variance, atol=1e-6, rtol=0)
 
 

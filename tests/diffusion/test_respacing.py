@@ -41,7 +41,7 @@ def test_the_small_sigma_is_ddim_with_eta_1_on_any_path():
     for one, other in zip(ancestral, ddim, strict=True):
         assert one.t == other.t
         torch.testing.assert_close(one.x, other.x)
-        torch.testing.assert_close(one.x0, other.x0)
+        torch.testing.assert_close(one.x0_pred, other.x0_pred)
 
 
 def test_the_large_sigma_adds_the_shorter_chain_s_beta():

@@ -158,7 +158,7 @@ def test_each_step_tells_the_x0_that_the_model_saw(name):
     x = start(3)
     for _, step in zip(range(4), steps, strict=False):
         t = torch.full((3,), step.t)
-        torch.testing.assert_close(step.x0, MIXTURE.x0_mean(x, t, ALPHAS_CUMPROD))
+        torch.testing.assert_close(step.x0_pred, MIXTURE.x0_mean(x, t, ALPHAS_CUMPROD))
         x = step.x
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from tlab_diffusion.diffusion import losses, schedules, unet
 from tlab_diffusion.diffusion.mixture import GaussianMixture
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.training import loop
+from tlab_diffusion.training import ema, loop
 
 ALPHAS_CUMPROD = schedules.alphas_cumprod(schedules.linear_betas(100, 1e-3, 0.15))
 MIXTURE = GaussianMixture(
@@ -68,19 +68,19 @@ def test_a_loss_that_is_not_finite_stops_with_its_step():
 
 
 def test_ema_by_hand_and_in_the_long_run():
-    ema, params = [torch.tensor([1.0, 2.0])], [torch.tensor([3.0, 6.0])]
-    torch.testing.assert_close(ema.ema_update(ema, params, 0.75)[0], torch.tensor([1.5, 3.0]))
-    assert ema[0].tolist() == [1.0, 2.0]
+    average, params = [torch.tensor([1.0, 2.0])], [torch.tensor([3.0, 6.0])]
+    torch.testing.assert_close(ema.ema_update(average, params, 0.75)[0], torch.tensor([1.5, 3.0]))
+    assert average[0].tolist() == [1.0, 2.0]
     for _ in range(200):
-        ema = ema.ema_update(ema, params, 0.9)
-    torch.testing.assert_close(ema[0], params[0])
+        average = ema.ema_update(average, params, 0.9)
+    torch.testing.assert_close(average[0], params[0])
 
 
 def test_unet_keeps_the_shape_starts_at_zero_and_hears_the_time():
     model = unet.UNet(3, (16, 32))
     x = torch.randn(2, 3, 16, 16)
     assert torch.equal(model(x, torch.tensor([0, 5])), torch.zeros_like(x))
-    nn.init.normal_(model.leave.weight)
+    nn.init.normal_(model.conv_out.weight)
     early, late = (model(x, torch.full((2,), t)) for t in (0, 900))
     assert early.shape == x.shape
     assert not torch.allclose(early, late)
@@ -93,7 +93,7 @@ def test_unet_keeps_the_shape_starts_at_zero_and_hears_the_time():
 def test_every_parameter_of_the_unet_learns():
     torch.manual_seed(0)
     model = unet.UNet(3, (16, 32))
-    nn.init.normal_(model.leave.weight)
+    nn.init.normal_(model.conv_out.weight)
     model(torch.randn(2, 3, 8, 8), torch.tensor([1, 60])).square().mean().backward()
     silent = [
         name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max()
@@ -163,10 +163,10 @@ def test_the_averaged_model_follows_the_formula_and_takes_no_gradient():
         average = decay * average + (1 - decay) * model.weight.item()
         assert step.ema_model.weight.item() == pytest.approx(average, rel=1e-5)
         done.append(step)
-    ema = done[-1].ema_model
-    assert not ema.training
-    assert not ema.weight.requires_grad
-    assert ema.calls == model.calls == 30
+    ema_model = done[-1].ema_model
+    assert not ema_model.training
+    assert not ema_model.weight.requires_grad
+    assert ema_model.calls == model.calls == 30
     assert not ema.ema_update([torch.ones(1)], [model.weight], 0.5)[0].requires_grad
 
 
@@ -192,7 +192,7 @@ def test_attention_knows_no_places_and_unet_no_neighbours():
 
     torch.testing.assert_close(attention(shuffle(x)), shuffle(attention(x)))
     model = unet.UNet(3, (16, 32))
-    nn.init.normal_(model.leave.weight)
+    nn.init.normal_(model.conv_out.weight)
     x, t = torch.randn(3, 3, 8, 8), torch.tensor([0, 500, 999])
     for i in range(3):
         one = slice(i, i + 1)
@@ -202,7 +202,7 @@ def test_attention_knows_no_places_and_unet_no_neighbours():
 def test_the_way_up_sees_what_the_way_down_saw():
     torch.manual_seed(0)
     model = unet.UNet(3, (16, 32))
-    nn.init.normal_(model.leave.weight)
+    nn.init.normal_(model.conv_out.weight)
     seen = []
     model.down_blocks[0].register_forward_hook(lambda *args: seen.append(args[-1]))
     nn.init.zeros_(model.downsamples[0].weight)  # only the skip is left

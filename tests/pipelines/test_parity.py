@@ -50,7 +50,7 @@ def test_denoise_is_the_pipeline(steps, guidance_scale):
         guidance_scale=guidance_scale,
         output_type="latent",
     ).images
-    ours = latents.denoise(
+    ours = latents.sample_guided(
         model_of(pipeline),
         noise,
         embed(pipeline, PROMPTS),
@@ -88,7 +88,7 @@ def test_the_two_differ_by_rounding_alone():
     theirs = pipeline(
         PROMPTS[:1], latents=noise, num_inference_steps=10, guidance_scale=5.0, output_type="latent"
     ).images
-    ours = latents.denoise(
+    ours = latents.sample_guided(
         model_of(pipeline),
         noise,
         embed(pipeline, PROMPTS[:1]),
@@ -119,7 +119,7 @@ def test_encode_is_diffusers_distribution():
     mean, logvar = randn(2, 4, 3, 3), randn(2, 4, 3, 3, seed=1)
     posterior = DiagonalGaussianDistribution(torch.cat([mean, logvar], dim=1))
     theirs = posterior.sample(generator=torch.Generator().manual_seed(5))
-    ours = latents.encode(mean, logvar, randn(2, 4, 3, 3, seed=5), 1.0)
+    ours = latents.sample_posterior(mean, logvar, randn(2, 4, 3, 3, seed=5), 1.0)
     torch.testing.assert_close(ours, theirs)
 
 

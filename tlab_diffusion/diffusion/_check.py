@@ -56,7 +56,7 @@ def check_betas(betas: Tensor, name: str = "betas") -> None:
         )
 
 
-def check_shares(name: str, values: Tensor) -> None:
+def check_alpha_bar(name: str, values: Tensor) -> None:
     """Refuse values of alpha_bar that are not (N,) in [0, 1]; their order does not matter."""
     _check_schedule(name, values)
     if not bool(((values >= 0) & (values <= 1)).all()):
@@ -69,7 +69,7 @@ def check_shares(name: str, values: Tensor) -> None:
 
 def check_alphas_cumprod(alphas_cumprod: Tensor) -> None:
     """Refuse a schedule that is not (T,) in [0, 1], or that rises, as betas do."""
-    check_shares("alphas_cumprod", alphas_cumprod)
+    check_alpha_bar("alphas_cumprod", alphas_cumprod)
     if bool((alphas_cumprod.diff() > 0).any()):
         raise InputError(
             "alphas_cumprod",

@@ -45,7 +45,7 @@ class IsotropicMixture:
         noise = torch.randn(shape, generator=generator, dtype=self.means.dtype)
         return self.means[which] + self.std * noise
 
-    def shares(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    def responsibilities(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
         r"""Which centre a noisy sample came from: `q(k | x_t)`.
 
         `softmax_k(-|x_t - sqrt(alpha_bar_t) mu_k|^2 / (2 v_t))` with
@@ -70,7 +70,7 @@ class IsotropicMixture:
 
     def x0_mean(self, x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
         r"""`E[x0 | x_t]`, the best prediction of x0 in squared error; shaped like `x_t`."""
-        centre = (self.shares(x_t, t, alphas_cumprod) @ self._flat).reshape(x_t.shape)
+        centre = (self.responsibilities(x_t, t, alphas_cumprod) @ self._flat).reshape(x_t.shape)
         alpha_bar = alphas_cumprod.double()[t.to(alphas_cumprod.device).long()]
         variance = self._variance(alpha_bar)
         of_centre = append_dims((1 - alpha_bar) / variance, x_t)

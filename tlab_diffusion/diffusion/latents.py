@@ -19,7 +19,7 @@ PEAK = 2.0  # from black, -1, to white, 1
 PARALLEL = 1e-4  # radians: closer directions, or opposite ones, span no arc
 
 
-def encode(mean: Tensor, logvar: Tensor, noise: Tensor, scaling_factor: float) -> Tensor:
+def sample_posterior(mean: Tensor, logvar: Tensor, noise: Tensor, scaling_factor: float) -> Tensor:
     r"""Draw latents from what an encoder says, and bring them to standard deviation 1.
 
     `z = scaling_factor (mean + exp(logvar / 2) noise)` (Section 3.1 and Appendix G,
@@ -53,7 +53,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     return 10 * torch.log10(PEAK**2 / (a - b).square().flatten(1).mean(dim=1))
 
 
-def denoise(
+def sample_guided(
     model: Callable[[Tensor, Tensor, Tensor], Tensor],
     x_T: Tensor,
     text: Tensor,
@@ -143,7 +143,7 @@ def lerp(a: Tensor, b: Tensor, weight: float) -> Tensor:
     return (1 - weight) * a + weight * b
 
 
-def spread(num: int) -> list[float]:
+def interpolation_weights(num: int) -> list[float]:
     """`num` weights from 0 to 1, evenly spaced: the stations of a walk."""
     check_count("num", num)
     if num < 2:
@@ -151,7 +151,7 @@ def spread(num: int) -> list[float]:
     return torch.linspace(0, 1, num).tolist()
 
 
-def length(x: Tensor) -> Tensor:
+def rms(x: Tensor) -> Tensor:
     r"""Root mean square of each sample (B, ...): (B,), near 1 for standard normal noise."""
     check_float("x", x)
     return x.square().flatten(1).mean(dim=1).sqrt()

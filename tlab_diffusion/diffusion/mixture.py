@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.diffusion._check import (
+    check_alpha_bar,
     check_choice,
     check_count,
     check_float,
-    check_shares,
 )
 from tlab_diffusion.diffusion.losses import Denoiser
 from tlab_diffusion.diffusion.parameterization import (
@@ -31,13 +31,13 @@ from tlab_diffusion.errors import InputError
 class CleanPosterior(NamedTuple):
     """q(x0 | x_t), itself a mixture for each sample: what x_t tells about the clean sample."""
 
-    weights: Tensor  # (B, K), rows sum to 1: which component x_t came from
+    responsibilities: Tensor  # (B, K), rows sum to 1: which component x_t came from
     means: Tensor  # (B, K, D)
     covariances: Tensor  # (B, K, D, D)
 
     def mean(self) -> Tensor:
         """E[x0 | x_t], shape (B, D)."""
-        return (self.weights[..., None] * self.means).sum(dim=1)
+        return (self.responsibilities[..., None] * self.means).sum(dim=1)
 
 
 class GaussianMixture:
@@ -97,10 +97,10 @@ class GaussianMixture:
             alpha_bar_t: (B,), each in [0, 1].
 
         Returns:
-            The posterior's weights (B, K), means (B, K, D) and covariances (B, K, D, D).
+            The responsibilities (B, K), means (B, K, D) and covariances (B, K, D, D).
         """
         self._check_points(x_t)
-        check_shares("alpha_bar_t", alpha_bar_t)
+        check_alpha_bar("alpha_bar_t", alpha_bar_t)
         if alpha_bar_t.shape != x_t.shape[:1]:
             raise InputError(
                 "alpha_bar_t", got=f"shape {tuple(alpha_bar_t.shape)}", expected=f"({len(x_t)},)"

@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
     t: int  # the timestep just left
     x: Tensor  # (B, ...), the sample after the move
-    x0: Tensor  # (B, ...), the model's picture of the clean sample, before the move
+    x0_pred: Tensor  # (B, ...), the clean sample that the model predicted before the move
 
 
 def spaced_timesteps(

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.diffusion._check import (
+    check_alpha_bar,
     check_betas,
     check_count,
     check_fraction,
-    check_shares,
 )
 from tlab_diffusion.errors import InputError
 
@@ -180,7 +180,7 @@ def snr(alphas_cumprod: Tensor) -> Tensor:
     Raises:
         InputError: if `alphas_cumprod` is no schedule.
     """
-    check_shares("alphas_cumprod", alphas_cumprod)
+    check_alpha_bar("alphas_cumprod", alphas_cumprod)
     return alphas_cumprod / (1 - alphas_cumprod)
 
 

@@ -86,13 +86,13 @@ class UNet(nn.Module):
         super().__init__()
         if not channels or any(width < GROUPS or width % GROUPS for width in channels):
             raise InputError("channels", got=str(channels), expected=f"multiples of {GROUPS}")
-        self.shrink = 2 ** (len(channels) - 1)
+        self.downsample_factor = 2 ** (len(channels) - 1)
         self.embedding_size = channels[0]
         time_size = 4 * channels[0]
         self.time = nn.Sequential(
             nn.Linear(self.embedding_size, time_size), nn.SiLU(), nn.Linear(time_size, time_size)
         )
-        self.enter = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
         self.down_blocks, self.downsamples = nn.ModuleList(), nn.ModuleList()
         for fine, coarse in zip(channels, channels[1:], strict=False):
             self.down_blocks.append(ResidualBlock(fine, fine, time_size))
@@ -104,20 +104,22 @@ class UNet(nn.Module):
         for fine, coarse in reversed(list(zip(channels, channels[1:], strict=False))):
             self.upsamples.append(nn.Conv2d(coarse, fine, 3, padding=1))
             self.up_blocks.append(ResidualBlock(2 * fine, fine, time_size))
-        self.leave_norm = nn.GroupNorm(GROUPS, channels[0])
-        self.leave = nn.Conv2d(channels[0], in_channels, 3, padding=1)
+        self.norm_out = nn.GroupNorm(GROUPS, channels[0])
+        self.conv_out = nn.Conv2d(channels[0], in_channels, 3, padding=1)
         # Starting at "no noise here" makes the first losses calm: about 1, the noise's variance.
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         height, width = x_t.shape[-2:]
-        if height % self.shrink or width % self.shrink:
+        if height % self.downsample_factor or width % self.downsample_factor:
             raise InputError(
-                "x_t", got=f"{height} x {width}", expected=f"sides that divide by {self.shrink}"
+                "x_t",
+                got=f"{height} x {width}",
+                expected=f"sides that divide by {self.downsample_factor}",
             )
         time = self.time(timestep_embedding(t, self.embedding_size))
-        h = self.enter(x_t)
+        h = self.conv_in(x_t)
         skips = []
         for block, downsample in zip(self.down_blocks, self.downsamples, strict=True):
             h = block(h, time)
@@ -127,4 +129,4 @@ class UNet(nn.Module):
         for upsample, block in zip(self.upsamples, self.up_blocks, strict=True):
             h = upsample(F.interpolate(h, scale_factor=2))
             h = block(torch.cat([h, skips.pop()], dim=1), time)
-        return self.leave(F.silu(self.leave_norm(h)))
+        return self.conv_out(F.silu(self.norm_out(h)))

@@ -73,7 +73,7 @@ def attention_film(
     maps = attention.maps()[:, 1].cpu()  # of each step the half with words
     last = words[-1][1][-1]
     marks = torch.stack([maps[:, 0], maps[:, last + 1 :].sum(dim=1)], dim=1).mean(dim=(2, 3))
-    pictures = decode(pipeline.vae, torch.cat([step.x0 for step in steps]))
+    pictures = decode(pipeline.vae, torch.cat([step.x0_pred for step in steps]))
     return AttentionFilm([word for word, _ in words], word_maps(maps, words), marks, pictures)
 
 

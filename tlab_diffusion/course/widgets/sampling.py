@@ -118,7 +118,7 @@ def sampler_run(
         timesteps=[*(step.t for step in of_points), -1],
         points=torch.stack([starts[0], *(step.x for step in of_points)]).numpy(),
         pictures=np.stack([_pixels(x) for x in (starts[1], *(s.x for s in of_pictures))]),
-        guesses=np.stack([_pixels(x) for x in (*(s.x0 for s in of_pictures), end)]),
+        guesses=np.stack([_pixels(x) for x in (*(s.x0_pred for s in of_pictures), end)]),
         nearest=_pixels(pictures.means[nearest]),
     )
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.widgets.base import LivePicture
-from tlab_diffusion.diffusion.latents import length, lerp, slerp, spread
+from tlab_diffusion.diffusion.latents import interpolation_weights, lerp, rms, slerp
 from tlab_diffusion.diffusion.samplers import dpm_solver_pp_2m, spaced_timesteps
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import decode, denoiser, embed, initial_noise, load
@@ -57,7 +57,7 @@ def draw_walks(
     for name, pair in (("prompts", prompts), ("seeds", seeds)):
         if isinstance(pair, str) or len(pair) != 2:
             raise InputError(name, got=repr(pair), expected="two")
-    weights = spread(num_frames)
+    weights = interpolation_weights(num_frames)
     first, second = (initial_noise(pipeline, seed, 0) for seed in seeds)
     one, other, nothing = embed(pipeline, [*prompts, ""]).split(1)
     noises = [slerp(first, second, weight) for weight in weights] + num_frames * [first]
@@ -80,7 +80,9 @@ class LatentWalk(LivePicture):
     def __init__(self, walks: Walks):
         self._walks = walks
         self._arc, self._line = (
-            np.array([length(walk(*walks.noises, weight)).item() for weight in spread(CURVE)])
+            np.array(
+                [rms(walk(*walks.noises, weight)).item() for weight in interpolation_weights(CURVE)]
+            )
             for walk in (slerp, lerp)
         )
         super().__init__("latent-walk", "Walks between pictures", _controls(len(walks.weights)))
@@ -98,7 +100,7 @@ class LatentWalk(LivePicture):
         if not 0 <= position < stations:
             raise InputError("position", got=str(position), expected=f"0 to {stations - 1}")
         weight = walks.weights[position]
-        arc, line = (length(walk(*walks.noises, weight)).item() for walk in (slerp, lerp))
+        arc, line = (rms(walk(*walks.noises, weight)).item() for walk in (slerp, lerp))
         figure.show(name, position, arc if name == NOISES else None)
         start = f"position = {position} of 0 to {stations - 1}, {name}: weight {weight:.2f}."
         if name == NOISES:
