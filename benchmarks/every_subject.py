@@ -1,4 +1,4 @@
-r"""Every subject of the course, learnt as `tlab dreambooth` does it when nobody says otherwise.
+r"""Every subject of the course, learnt with the default settings of `tlab dreambooth`.
 
     python -m benchmarks.every_subject        # three quarters of an hour of one core
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def learn(name: str, model: str, file: Path) -> None:
-    """Type what a person would; the numbers of `tlab evaluate`, and the seconds, go to a file."""
+    """Run the commands of one subject; write its metrics and the time to a file."""
     folder = file.parent / name
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     pictures, tuned = folder / "pictures", folder / "tuned"

@@ -1,4 +1,4 @@
-r"""What a GPU makes of `tlab dreambooth` at Stable Diffusion 1.5's size.
+r"""Speed and memory of `tlab dreambooth` on a GPU, at Stable Diffusion 1.5's size.
 
     python -m benchmarks.gpu [--json FILE] [--model FOLDER]
 
@@ -25,11 +25,11 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from tlab_diffusion.dreambooth.cache.prior import DRAWN_AT_ONCE
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.stable_diffusion_size import save_random_pipeline
-from tlab_diffusion.dreambooth.cache.prior import DRAWN_AT_ONCE
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.preflight import cost
 from tlab_diffusion.dreambooth.preflight.checks import Preflight, preflight
@@ -218,14 +218,14 @@ class Trials:
 
 
 def now(device: torch.device) -> float:
-    """The clock, once the device has done what it was told."""
+    """The time after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def fresh_memory(device: torch.device) -> None:
-    """Give back what the run before held, and forget its peak."""
+    """Free the memory of the previous run and reset its peak."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

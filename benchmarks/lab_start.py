@@ -1,4 +1,4 @@
-"""How long a learner waits: from `tlab lab` to the first lesson with an idle kernel.
+"""Start time: from `tlab lab` to the first lesson with an idle kernel.
 
     python -m benchmarks.lab_start
 

@@ -1,4 +1,4 @@
-r"""What the paper's experiments compare: a subject, learned in different ways (arXiv:2208.12242).
+r"""The methods that the paper's experiments compare (arXiv:2208.12242).
 
 Each differs from `dreambooth` here in one thing. That is the tool's default settings, but for the
 steps: the tool trains somewhat longer and keeps the best of three steps, while here the last one is
@@ -76,5 +76,5 @@ def asked(name: str, method: str) -> list[Prompt]:
 
 
 def class_of(name: str) -> str:
-    """What a subject truly is."""
+    """The subject's true class."""
     return SUBJECTS[name].class_noun

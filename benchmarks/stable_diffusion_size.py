@@ -193,7 +193,7 @@ def right_size(model: Path) -> bool:
 
 
 def dreambooth(model: Path, pictures: Path, output: Path) -> list[str]:
-    """What a user would type."""
+    """Run the command line."""
     settings = {
         "subject-images": pictures,
         "identifier": "sks",

@@ -1,4 +1,4 @@
-"""How long a learner waits: from a key pressed on a widget's slider to new pixels on the screen.
+"""Latency of widgets: from a key press on a slider to new pixels on the screen.
 
     python -m benchmarks.widget_latency [FOLDER FOR SCREENSHOTS]
 

@@ -1,4 +1,4 @@
-"""Draws figures/denoiser.png: what one noisy number may have been, at three levels of noise."""
+"""Draws figures/denoiser.png: the posterior of a noisy number, at three noise levels."""
 
 from pathlib import Path
 

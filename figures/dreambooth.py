@@ -1,4 +1,4 @@
-"""Draws figures/dreambooth.png: Pip, learned from five pictures, where Pip has never been.
+"""Draws figures/dreambooth.png: Pip, learned from five pictures, in new places.
 
 It trains a model first, as lesson 08 does, and takes the step that the run finds best: a few
 minutes on a CPU.

@@ -1,4 +1,4 @@
-"""Photographs JupyterLab for the README: an exercise of lesson 01, solved, and its widget.
+"""Screenshots of JupyterLab for the README: an exercise of lesson 01, solved, and its widget.
 
 Writes `figures/lesson.png` and `figures/widget.png`. Needs a browser: `make screenshots`.
 """
@@ -42,7 +42,7 @@ def main() -> None:
 def scroll_to(page: Page, heading: str, level: str) -> None:
     """Scroll the notebook from its start until a heading stands at the top.
 
-    JupyterLab draws only the cells near the visible ones, so there is nothing to jump to.
+    JupyterLab draws only the cells near the visible ones.
     """
     panel = page.locator(".jp-WindowedPanel-outer").first
     panel.hover()

@@ -1,4 +1,4 @@
-"""Draws subjects_sheet.png: every subject's five references, and three places it has yet to see.
+"""Draws subjects_sheet.png: every subject's five references, and three new places.
 
 Run it from the root of the checkout: python figures/subjects_sheet.py
 """

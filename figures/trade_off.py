@@ -1,4 +1,4 @@
-"""Draws figures/trade_off.png: what the steps of a run buy, what they cost, and what it drew."""
+"""Draws figures/trade_off.png: the trade-off curves of a run, with its pictures."""
 
 from pathlib import Path
 

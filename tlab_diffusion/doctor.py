@@ -1,4 +1,4 @@
-"""What works on this machine, and how to mend what does not."""
+"""Check what works on this machine, and say how to fix what does not."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Is an answer the same as the right one, and if it cannot be: what is wrong with its form?"""
+"""Compare an answer with the right one; describe what is wrong with its type, shape or values."""
 
 import numbers
 
@@ -47,7 +47,7 @@ def difference(got: object, expected: object) -> str:
             if not agrees(g, e):
                 return f"Of the {len(expected)} results, number {number}: {difference(g, e)}"
     if isinstance(expected, int):
-        return f"{int(got)} is not the one."
+        return f"{int(got)} is wrong."
     got, expected = plain(got), plain(expected)
     largest = f"Your values differ from the right ones by up to {(got - expected).abs().max():.2g}"
     if got.ndim == 0:

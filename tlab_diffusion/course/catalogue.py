@@ -1,4 +1,4 @@
-"""What a learner asks of an exercise besides a check: the list, hints, solutions, progress."""
+"""The list of exercises, hints, solutions and progress."""
 
 import inspect
 import itertools
@@ -36,7 +36,7 @@ class Hint(Shown):
 
 
 class Source(str):
-    """Source code that shows itself as such; it is a string, ready to run or to save."""
+    """Source code as a string, shown with highlighting in a notebook."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -69,7 +69,7 @@ class ExerciseList(list, Shown):
 
 
 class Progress(Shown):
-    """How far the learner has come, lesson by lesson."""
+    """The learner's progress by lesson."""
 
     def __init__(self, standing: dict[str, str]):
         self.lessons = [

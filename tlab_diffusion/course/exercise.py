@@ -1,4 +1,4 @@
-"""What an exercise is: data that the checker, the hints and the tables all read."""
+"""The data of an exercise, which the checker, the hints and the tables read."""
 
 import inspect
 import zlib

@@ -1,4 +1,4 @@
-"""How the course shows things: one calm box, in HTML for notebooks and as text anywhere else.
+"""How messages are shown: a box in HTML for notebooks, plain text elsewhere.
 
 Messages are written once, in a little markup: `code`, *stress*, paragraphs between blank lines,
 and paragraphs indented by four spaces, which are shown as they stand.
@@ -11,9 +11,9 @@ import sys
 
 
 class Shown:
-    """Something that shows itself: subclasses say how, as text and as HTML.
+    """An object with a text and an HTML representation, given by subclasses.
 
-    Neither face holds a time, an address or a random number, so that a notebook run again
+    Neither holds a time, an address or a random number, so that a notebook run again
     shows the same.
     """
 

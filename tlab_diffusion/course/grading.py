@@ -156,7 +156,7 @@ def _interruption(exercise: Exercise, function: Callable, call: runner.Call) -> 
 
 
 def _named(exercise: Exercise, inputs: list, answers: list) -> Result | None:
-    """The result where exactly one known wrong answer fits on all inputs."""
+    """The result if exactly one known wrong answer agrees on all inputs."""
 
     def fits(form: Callable) -> bool:
         wrong = exercise.observed(form)
@@ -177,7 +177,7 @@ def _malformed(exercise: Exercise, answers: list, expected: list) -> Result | No
 def _unnamed(
     exercise: Exercise, function: Callable, inputs: list, answers: list, expected: list
 ) -> str:
-    """What can be said of a wrong answer that nobody foresaw, without guessing."""
+    """A message for a wrong answer that no variant describes."""
     again = runner.call(exercise.observed(function), *_copy(inputs[0]))
     returned = again.ended and again.error is None
     if returned and not agrees(again.value, normalised(answers[0], expected[0])):

@@ -18,7 +18,7 @@ def path() -> Path:
 
 
 def record(id: str, outcome: str, misconception: str | None) -> None:
-    """Note the outcome of a check; where that is impossible, warn once and go on."""
+    """Append the outcome of a check to the journal; if that fails, warn once and continue."""
     if outcome == "not_attempted":
         return
     entry = json.dumps({"exercise": id, "outcome": outcome, "misconception": misconception})
@@ -34,7 +34,7 @@ def record(id: str, outcome: str, misconception: str | None) -> None:
 
 
 def read() -> dict[str, str]:
-    """The standing of each exercise that was tried: "passed" once it ever passed, else the
+    """The state of each exercise that was tried: "passed" once it ever passed, else the
     latest outcome. Damaged lines are left out, with a warning unless it is the last one."""
     try:
         lines = path().read_bytes().split(b"\n")

@@ -64,7 +64,7 @@ class Effect(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Whether the miniature says what the paper says."""
+        """Whether our result has the same direction as the paper's."""
         if self.here == self.in_paper:
             return "agrees"
         if self.here == "no clear difference":

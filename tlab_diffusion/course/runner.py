@@ -1,4 +1,4 @@
-"""The guarded call: run a learner's function so that nothing it does can stop the notebook.
+"""Run a learner's function so that nothing it does can stop the notebook.
 
 The function runs in a thread of its own, and the caller waits. A kernel interrupt reaches the
 caller, an endless loop is ended from outside; both on every system, for no signal is used. The
@@ -83,9 +83,9 @@ def _wait(done: threading.Event, seconds: float) -> bool:
 
 
 def _stop(thread: threading.Thread) -> bool:
-    """Throw SystemExit into the thread until it is dead; False if it would not die.
+    """Raise SystemExit in the thread until it ends; False if it does not end.
 
-    Again and again, because a bare `except:` swallows those that arrive inside its `try`. A
+    Repeatedly, because a bare `except:` swallows those that arrive inside its `try`. A
     thread stuck outside Python is left behind; being a daemon, it ends with the kernel.
     """
     deadline = time.monotonic() + PATIENCE_S

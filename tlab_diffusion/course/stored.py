@@ -1,4 +1,4 @@
-r"""Results of experiments that take an hour: stored with the course, recomputed by a command.
+r"""Stored results of experiments that take an hour, each with the command that recomputes it.
 
 tables.json, tables.webp    the paper's experiments in miniature (lesson 07)
 grid/                       learning rate x steps (lesson 09)
@@ -126,7 +126,7 @@ def _drawn(folder: Path, name: str) -> np.ndarray:
 
 @contextmanager
 def _recomputed_by(command: str, file: Path) -> Iterator[Path]:
-    """Reads a file; where that fails, one line says what brings it back."""
+    """Read a file; an error names the command that recomputes it."""
     try:
         yield file
     except InputError:

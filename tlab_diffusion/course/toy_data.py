@@ -1,4 +1,4 @@
-r"""Two small worlds to train on within minutes: points whose exact denoiser is known, and pictures.
+r"""Two small data sets that train in minutes: points with a known exact denoiser, and pictures.
 
 Lesson 03 and its widget share them.
 """

@@ -1,4 +1,4 @@
-"""The learner's own traceback: where their code went wrong, without the checker's frames."""
+"""Tracebacks of the learner's code, without the checker's frames."""
 
 import dis
 import re

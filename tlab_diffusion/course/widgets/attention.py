@@ -20,7 +20,7 @@ START, END = "(start)", "(end, padding)"  # the marks, which take attention too
 
 
 class AttentionFilm(NamedTuple):
-    """A picture as it comes about, and what its places looked at on the way."""
+    """A picture during sampling, with the attention of its positions at each step."""
 
     words: list[str]  # W of them; a rare one may have had several tokens
     maps: Tensor  # (S, W, h, w), shares of attention at each of S steps
@@ -78,7 +78,7 @@ def attention_film(
 
 
 class AttentionExplorer(LivePicture):
-    """Where a word is looked at, step by step; see `attention_explorer`."""
+    """The attention to a word at each step; see `attention_explorer`."""
 
     wide = ("word", "step")
 

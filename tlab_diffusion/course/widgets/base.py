@@ -1,6 +1,6 @@
-"""What every widget of the course is: controls, a picture that follows them, and a line of words.
+"""The base of all widgets: controls, a picture that follows them, and a line of text.
 
-A widget has two faces. In JupyterLab it is live; where nothing runs (GitHub, an HTML page, a
+In JupyterLab it is live; where nothing runs (GitHub, an HTML page, a
 notebook reopened) it is a picture. Its text is the same everywhere, so that a notebook's stored
 output can be compared, and no widget state is ever stored with it.
 """
@@ -23,8 +23,8 @@ LAYOUT = {"width": f"{WIDTH * SCREEN_DPI:.0f}px", "max_width": "100%"}
 class LivePicture:
     """A figure with controls: a subclass says what figure, and how settings are drawn on it.
 
-    The browser holds back a control's next value until the kernel has answered the last one, and
-    then sends only the newest (ipywidgets' throttle): fast hands cause no queue. So each event is
+    The browser keeps a control's next value until the kernel has answered the last one, and
+    then sends only the newest (ipywidgets' throttle): fast moves cause no queue. So each event is
     drawn at once.
 
     Args:
@@ -56,15 +56,15 @@ class LivePicture:
         raise NotImplementedError
 
     def draw(self, figure: LiveFigure, settings: dict, changed: set[str]) -> str:
-        """Bring the figure up to the settings, of which some have changed; return them in words."""
+        """Update the figure to the settings; return a description of them."""
         raise NotImplementedError
 
     def draw_still(self, figure: LiveFigure, settings: dict) -> str:
-        """Bring an empty figure up to the settings, for `picture`; return them in words."""
+        """Draw the settings into an empty figure, for `picture`; return a description of them."""
         return self.draw(figure, settings, set(self.controls))
 
     def settle(self, setting: str) -> None:
-        """Adapt other controls to the one just changed: a limit, a default, what is disabled."""
+        """Adapt other controls to the changed one: limits, defaults, disabled controls."""
 
     def arrange(self) -> ipywidgets.Widget:
         """The controls as they are shown: three in a row, the `wide` ones each in its own."""
@@ -78,11 +78,11 @@ class LivePicture:
 
     @property
     def settings(self) -> dict:
-        """{setting: value}, as the controls stand."""
+        """The current settings: {name: value}."""
         return {setting: control.value for setting, control in self.controls.items()}
 
     def picture(self, **settings) -> Picture:
-        """The still picture at some settings; those left out are as the controls stand.
+        """The picture at some settings; settings left out keep the current value.
 
         Raises:
             InputError: on a setting that does not exist, or a value that cannot be drawn.

@@ -1,4 +1,4 @@
-r"""The denoiser explorer of lesson 02: the best prediction there is, and why it is a blur."""
+r"""The denoiser explorer of lesson 02: the best possible prediction, and why it is blurred."""
 
 import ipywidgets
 import numpy as np
@@ -18,7 +18,7 @@ GRID = np.linspace(-LIMIT, LIMIT, 641)
 def denoiser_view(
     mixture: GaussianMixture, alphas_cumprod: Tensor, t: int, x_t: float, x: np.ndarray = GRID
 ) -> DenoiserView:
-    r"""Everything exact about one noisy number.
+    r"""The exact densities and predictions for one noisy number.
 
     Args:
         mixture: the clean data, one-dimensional.

@@ -81,7 +81,7 @@ TASKS = {"smile": smile_task, "cats": cats_task}
 def frames(
     task: Task, steps: int, learning_rate: float, ema_decay: float, seed: int = 0
 ) -> Iterator[Frame]:
-    r"""Train a new network, and look in from time to time.
+    r"""Train a new network and yield a frame at intervals.
 
     Args:
         task: what to learn.
@@ -141,7 +141,7 @@ def running_mean(values: np.ndarray, length: int = SMOOTH) -> np.ndarray:
 
 
 def as_shown(samples: Tensor) -> np.ndarray:
-    """Samples as the figure takes them: points as they are, pictures as (N, H, W, 3) uint8."""
+    """Samples for the figure: points unchanged, pictures as (N, H, W, 3) uint8."""
     if samples.ndim == 2:
         return samples.numpy()
     pixels = (samples.nan_to_num().clamp(-1, 1) + 1) * 127.5
@@ -170,7 +170,7 @@ class TrainingWidget(LivePicture):
         return TrainingPanels()
 
     def settle(self, setting: str) -> None:
-        """Another setting is another training."""
+        """A changed setting starts another training."""
         self.button.value = False
         self._frame, self._trouble = None, ""
 
@@ -178,7 +178,7 @@ class TrainingWidget(LivePicture):
         return self._draw_frame(figure, settings, changed, self._frame)
 
     def draw_still(self, figure: TrainingPanels, settings: dict) -> str:
-        """Trains from start to end: the picture is the same, whatever the live one shows."""
+        """Train from start to end; the picture does not depend on the live training."""
         _check(settings)
         *_, last = frames(TASKS[settings["data"]](), *_options(settings))
         return self._draw_frame(figure, settings, set(settings), last)
@@ -256,7 +256,7 @@ def _check(settings: dict) -> None:
 
 
 def _standing(task: Task, settings: dict, frame: Frame | None) -> str:
-    """How far the training is."""
+    """The current step in words."""
     if frame is None:
         return "Nothing is trained yet: press the button."
     known = f" (the exact denoiser's: {task.least:.3f})" if task.least else ""

@@ -21,7 +21,7 @@ CURVE = 101  # weights at which the length of the noise is drawn
 
 
 class Walks(NamedTuple):
-    """Two walks of N stations, drawn."""
+    """The pictures of two walks with N steps each."""
 
     prompts: tuple[str, str]
     seeds: tuple[int, int]
@@ -73,7 +73,7 @@ def draw_walks(
 
 
 class LatentWalk(LivePicture):
-    """Two walks through what a model can draw; see `latent_walk`."""
+    """Two interpolations between pictures; see `latent_walk`."""
 
     wide = ("position",)
 

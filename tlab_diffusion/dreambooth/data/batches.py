@@ -85,9 +85,7 @@ class TrainingSet:
         drawn = [self._sample(step, number) for number in samples]
         x0, t, noise, prompt = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         size = self.config.batch_size
-        weights = sample_weights(
-            size, self.samples_per_step - size, self.config.prior_loss_weight
-        )
+        weights = sample_weights(size, self.samples_per_step - size, self.config.prior_loss_weight)
         return Batch(
             self.noising.add_noise(x0, t, noise),
             t,

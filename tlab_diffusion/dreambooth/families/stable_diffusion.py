@@ -164,9 +164,7 @@ class StableDiffusion(Family):
         embeds, negative = embed(pipeline, [prompt, ""]).split(1)
         alphas_cumprod = pipeline.scheduler.alphas_cumprod
         path = dpm_solver_pp_2m(
-            denoiser(
-                pipeline.unet, embeds.expand(len(noise), -1, -1), negative, guidance_scale
-            ),
+            denoiser(pipeline.unet, embeds.expand(len(noise), -1, -1), negative, guidance_scale),
             noise,
             alphas_cumprod,
             spaced_timesteps(len(alphas_cumprod), steps),

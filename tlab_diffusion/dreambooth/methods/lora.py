@@ -31,9 +31,7 @@ def add_adapters(
             inject_adapter_in_model(config, part)
 
 
-def num_parameters(
-    shapes: Mapping[str, tuple[int, ...]], targets: Sequence[str], rank: int
-) -> int:
+def num_parameters(shapes: Mapping[str, tuple[int, ...]], targets: Sequence[str], rank: int) -> int:
     r"""How many parameters the adapters of a part have.
 
     Args:
