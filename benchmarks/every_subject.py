@@ -64,7 +64,7 @@ def learn(name: str, model: str, file: Path) -> None:
     tlab(folder, "dreambooth", *about, "--model", model, "--output", str(tuned))
     seconds = time.perf_counter() - start
     report = folder / "evaluation.json"
-    told = ["--model", str(tuned), "--base", model, "--seed", OTHER_SEED, "--json", str(report)]
+    told = ["--model", str(tuned), "--seed", OTHER_SEED, "--json", str(report)]
     tlab(folder, "evaluate", *about, *told)
     found = json.loads(report.read_text(encoding="utf-8")) | {"seconds": seconds}
     with atomic_write(file) as draft:

@@ -26,7 +26,7 @@ from PIL import Image
 from benchmarks.paper_methods import IDENTIFIER, WAYS, WRONG_NOUNS, asked, class_of, config_of
 from tlab_diffusion.course.stored import METHODS, RESULTS
 from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
-from tlab_diffusion.dreambooth.measures.sampling import STEPS, default_guidance_scale, fast_sampler
+from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
 from tlab_diffusion.dreambooth.presets import native_resolution
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
 from tlab_diffusion.errors import InputError
@@ -36,6 +36,7 @@ from tlab_diffusion.files import atomic_write
 from tlab_diffusion.picturebook import SUBJECTS
 from tlab_diffusion.picturebook.grammar import sentence
 from tlab_diffusion.pipelines import load
+from tlab_diffusion.pipelines.sampler_settings import measuring_settings
 
 COUNTS = SampleCounts()
 SHOWN_SUBJECTS = ("pip", "mochi")
@@ -92,7 +93,7 @@ def tuned(cell: Cell, folder: Path, options: argparse.Namespace) -> Path:
 
 def strip(drawn: Samples) -> np.ndarray:
     """The first picture of each prompt to be shown, and some of the class: (64, N * 64, 3)."""
-    pictures = [drawn.samples[i * COUNTS.per_prompt] for i in SHOWN_PROMPTS]
+    pictures = [drawn.of_prompts[i * COUNTS.per_prompt] for i in SHOWN_PROMPTS]
     return np.concatenate([*pictures, *drawn.of_class[:SHOWN_OF_CLASS]], axis=1)
 
 
@@ -151,13 +152,14 @@ def _same_settings(options: argparse.Namespace) -> None:
     """Refuse a work folder of another model or of other settings: its cells would not compare."""
     run = {"model": options.model, "output": Path("none"), "steps": options.steps}
     configs = {way: config_of(SHOWN_SUBJECTS[0], way, **run) for way in WAYS}
+    sampler = measuring_settings(native_resolution(options.model))
     settings = {
         "model": options.model,
         "fingerprint": model_fingerprint(load(options.model)),
         "identifier": IDENTIFIER,
         "training": {way: config.as_dict() for way, config in configs.items()},
-        "sampler_steps": STEPS,
-        "guidance_scale": default_guidance_scale(native_resolution(options.model)),
+        "sampler_steps": sampler.steps,
+        "guidance_scale": sampler.guidance_scale,
     }
     file = options.work / "settings.json"
     if file.exists() and _read(file) != settings:

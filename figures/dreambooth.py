@@ -11,10 +11,10 @@ from textwrap import fill
 import numpy as np
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale
 from tlab_diffusion.dreambooth.run import run, usual_evaluations
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load, sample
+from tlab_diffusion.pipelines.sampler_settings import measuring_settings
 from tlab_diffusion.plots import Picture, picture_grid
 
 TITLE = "Five pictures of Pip, and what the tuned model draws"
@@ -41,7 +41,7 @@ def draw() -> Picture:
         )
         for _ in run(config, references, evaluate_every=usual_evaluations(config)):
             pass
-        pipeline, scale = load(config.output), default_guidance_scale(config.resolution)
+        pipeline, scale = load(config.output), measuring_settings(config.resolution).guidance_scale
         drawn = list(sample(pipeline, PROMPTS, num=NUM, guidance_scale=scale))
     captions = [
         fill(text, 22) if not number else ""

@@ -11,6 +11,7 @@ from benchmarks import every_subject
 from tlab_diffusion.cli import app
 from tlab_diffusion.course.stored import load_tables
 from tlab_diffusion.dreambooth.measures.compare import Evaluation
+from tlab_diffusion.pipelines.sampler_settings import MEASURING_SMALL
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def typed(monkeypatch):
         if command == "evaluate":
             [tuned] = (each for each in tables["dreambooth"] if each.subject == folder.name)
             [original] = (each for each in tables["original"] if each.subject == folder.name)
-            found = Evaluation(tuned, original, "stored").as_dict()
+            found = Evaluation(tuned, original, "stored", "picturebook", MEASURING_SMALL).as_dict()
             folder.mkdir(parents=True, exist_ok=True)
             Path(options["file"]).write_text(json.dumps(found), encoding="utf-8")
 

@@ -312,7 +312,9 @@ def evaluate(
     ],
     identifier: Annotated[str, typer.Option(metavar="TOKEN", help="The word that means it.")],
     class_noun: Annotated[str, typer.Option(metavar="NOUN", help="What it is a kind of.")],
-    base: Annotated[str, typer.Option(help="The original model, to compare.")] = "picturebook",
+    base: Annotated[
+        str | None, typer.Option(help="The original model; by default the one in run.json.")
+    ] = None,
     num: Annotated[int, typer.Option(help="Pictures of each prompt.")] = 4,
     full: Annotated[bool, typer.Option("--full", help="60 prompts instead of 10.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,

@@ -37,11 +37,12 @@ from tlab_diffusion.evaluation.subject_prompts import ten_prompts
 from tlab_diffusion.evaluation.subjects import average, differences
 from tlab_diffusion.picturebook import random_scene, render, subject_pictures, subject_scene
 from tlab_diffusion.pipelines import load
+from tlab_diffusion.pipelines.sampler_settings import MEASURING_SMALL
 
 STEPS = 15  # of every sampling run in this lesson
 
 pipeline = load("picturebook")
-draw = fast_sampler(pipeline, steps=STEPS)
+draw = fast_sampler(pipeline, MEASURING_SMALL.override(steps=STEPS))
 references = np.stack(subject_pictures("pip"))
 plots.picture_strip(references, 5 * [""], title="The subject: five pictures of Pip")
 

@@ -220,8 +220,9 @@ First the original model draws its hundred robots, which stand for "what the cla
 """
 
 # %%
+from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
 from tlab_diffusion.dreambooth.measures.selection import Point, trade_off
-from tlab_diffusion.dreambooth.run import Evaluated, evaluator_of, run
+from tlab_diffusion.dreambooth.run import Evaluated, run
 
 points = []
 for event in run(ready.config, ready.pictures, evaluate_every=STEPS // 4):
@@ -309,16 +310,16 @@ The first of these two draws Pip always and everything else badly; the plain mea
 
 # %%
 chosen = trade_off(points)
-table = torch.tensor([each[1:] for each in chosen.curve])
-for each, together in zip(chosen.curve, harmonic_mean(table), strict=True):
+table = torch.tensor(list(chosen.curve.values()))
+for (step, each), together in zip(chosen.curve.items(), harmonic_mean(table), strict=True):
     print(
-        f"step {each.step:4}: identity {each.identity:.2f}, prompt {each.prompt:.2f}, "
+        f"step {step:4}: identity {each.identity:.2f}, prompt {each.prompt:.2f}, "
         f"prior {each.prior:.2f}; together {together:.2f}"
     )
 print(chosen.why)
 
 # %% tags=["nbval-check-output"]
-yours = [each.score for each in chosen.curve]
+yours = [each.score for each in chosen.curve.values()]
 print("your means are the package's:", np.allclose(harmonic_mean(table), yours))
 print("the original model is not the best:", yours[0] < max(yours))
 

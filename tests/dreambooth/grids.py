@@ -20,13 +20,13 @@ import pytest
 from tests.dreambooth.standin import hashed_sample, pixel_encoders
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config
 from tlab_diffusion.dreambooth.grid import search as grid_search
-from tlab_diffusion.dreambooth.grid import worker
 from tlab_diffusion.dreambooth.grid.report import table
 from tlab_diffusion.dreambooth.grid.result import Grid
 from tlab_diffusion.dreambooth.grid.search import search
 from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.dreambooth.grid.worker import Training
 from tlab_diffusion.dreambooth.measures import evaluator
+from tlab_diffusion.evaluation import world
 from tlab_diffusion.evaluation.measure import SampleCounts
 
 RATES, STEPS = [1e-3, 1e-4], [2, 5, 3]
@@ -37,8 +37,8 @@ COUNTS = SampleCounts(per_prompt=1, per_class=8)
 def stand_ins():
     """In place of what takes time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "fast_sampler", hashed_sample)
-        patch.setattr(evaluator, "suitable_encoders", pixel_encoders)
+        patch.setattr(evaluator, "fast_sampler", hashed_sample)
+        patch.setattr(world, "suitable_encoders", pixel_encoders)
         patch.setattr(grid_search, "write_page", write_table)
         yield
 

@@ -5,11 +5,14 @@ from zlib import crc32
 import numpy as np
 import torch
 
+from tlab_diffusion.dreambooth.measures.selection import Point
 from tlab_diffusion.evaluation.encoders import Encoders
+from tlab_diffusion.evaluation.result import Metrics
+from tlab_diffusion.evaluation.statistics import Interval
 
 
-def hashed_sample(pipeline, after_each=lambda: None):
-    """In place of `few_step_sample`: other weights, words or seeds, other pictures."""
+def hashed_sample(pipeline, settings=None, after_each=lambda: None):
+    """In place of `fast_sampler`: other weights, words or seeds, other pictures."""
     parts = (pipeline.unet, pipeline.text_encoder)
     total = sum(weight.double().sum().item() for part in parts for weight in part.parameters())
     digest = f"{total:.2f}"  # the same on machines that add up in another order
@@ -40,3 +43,14 @@ def pixel_encoders(*_):
         return text(captions).float().repeat(1, 4)
 
     return Encoders(features, features, words, name="a few pixels")
+
+
+def estimates(**numbers):
+    return {name: Interval(value, None, None) for name, value in numbers.items()}
+
+
+def point(step, pres=0.2, class_div=0.8, **samples):
+    """A checkpoint with these metrics."""
+    of_class = estimates(pres=pres, class_div=class_div)
+    controls = {"real": estimates(dino=0.8)}
+    return Point(step, Metrics("pip", {}, estimates(**samples), {}, of_class, controls))

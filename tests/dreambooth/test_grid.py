@@ -27,8 +27,7 @@ from tlab_diffusion.dreambooth.grid.search import Complete, search
 from tlab_diffusion.dreambooth.grid.store import GridFolder
 from tlab_diffusion.dreambooth.grid.study import GridStudy
 from tlab_diffusion.dreambooth.grid.worker import Measured, Training
-from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.run import evaluator_of
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator, evaluator_of
 from tlab_diffusion.dreambooth.training.trainer import Finished, Loaded, TrainStep, train
 from tlab_diffusion.errors import InputError
 

@@ -8,8 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tests.dreambooth.standin import pixel_encoders
-from tests.dreambooth.test_trade_off import point
+from tests.dreambooth.standin import pixel_encoders, point
 from tests.dreambooth.tiny import PICTURES
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
 from tlab_diffusion.dreambooth.report.html import write_report

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.dreambooth.standin import hashed_sample, pixel_encoders
+from tests.dreambooth.standin import hashed_sample, pixel_encoders, point
 from tests.dreambooth.test_checkpoint import full_disk
 from tests.dreambooth.test_report import without_encoders
-from tests.dreambooth.test_trade_off import point
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.dreambooth import run as runs
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
@@ -26,6 +25,7 @@ from tlab_diffusion.dreambooth.report.log import RunLog, best
 from tlab_diffusion.dreambooth.run import Evaluated, run, usual_evaluations
 from tlab_diffusion.dreambooth.training.trainer import Finished, TrainStep
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation import world
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 NOTHING_KEPT = {"checkpoints", "run.json"}
@@ -33,8 +33,8 @@ NOTHING_KEPT = {"checkpoints", "run.json"}
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
-    monkeypatch.setattr(runs, "fast_sampler", hashed_sample)
-    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_encoders)
+    monkeypatch.setattr(evaluator, "fast_sampler", hashed_sample)
+    monkeypatch.setattr(world, "suitable_encoders", pixel_encoders)
 
 
 def settings(folder, **changes):
@@ -69,8 +69,8 @@ def straight(tmp_path_factory):
     """A run that nothing disturbs: its folder, its events, the weights of each step."""
     folder, weights, events = tmp_path_factory.mktemp("runs") / "straight", {}, []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "fast_sampler", hashed_sample)
-        patch.setattr(evaluator, "suitable_encoders", pixel_encoders)
+        patch.setattr(evaluator, "fast_sampler", hashed_sample)
+        patch.setattr(world, "suitable_encoders", pixel_encoders)
         for event in run(
             settings(folder), PICTURES, evaluate_every=2, cache=folder.parent / "cache"
         ):
@@ -309,7 +309,7 @@ def test_other_encoders_do_not_go_on_with_a_curve(straight, monkeypatch):
     events_of(folder, kill_after=7)
     before = left_by(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(evaluator, "suitable_encoders", other_encoders)
+        patch.setattr(world, "suitable_encoders", other_encoders)
         with pytest.raises(
             InputError, match="encoders: got 'others', expected 'a few pix"
         ) as error:
@@ -327,7 +327,7 @@ def test_an_older_run_that_names_no_encoders_goes_on(straight, monkeypatch):
     assert log.encoders == "a few pixels"
     log.file.write_text("".join(json.dumps(without_encoders(line)) + "\n" for line in log.lines()))
     assert log.encoders is None
-    monkeypatch.setattr(evaluator, "suitable_encoders", other_encoders)
+    monkeypatch.setattr(world, "suitable_encoders", other_encoders)
     events_of(folder, resume=True)
     assert log.encoders == "others"
 
@@ -335,7 +335,7 @@ def test_an_older_run_that_names_no_encoders_goes_on(straight, monkeypatch):
 def test_who_measures_nothing_needs_no_encoders(straight, monkeypatch):
     folder = straight[0].with_name("no-jury")
     events_of(folder, kill_after=7)
-    monkeypatch.setattr(evaluator, "suitable_encoders", other_encoders)
+    monkeypatch.setattr(world, "suitable_encoders", other_encoders)
     assert isinstance(events_of(folder, resume=True, evaluate_every=None)[-1], Finished)
     assert "computed by a few pixels." in (folder / "out/report.html").read_text()
 
@@ -359,24 +359,6 @@ def test_the_original_is_measured_once(tmp_path, monkeypatch):
     kept.write_text("{}")  # damaged: measured again
     assert events_of(tmp_path / "third", max_steps=1, kill_after=2)[1] == measured[0][0]
     assert len(calls) == 4
-
-
-def test_the_kept_measures_are_those_of_one_question(tmp_path, monkeypatch):
-    def kept(**changes):
-        options = {"encoders": pixel_encoders(), "seed": 0} | changes
-        weights = options.pop("weights", "weights")
-        who = Evaluator(PICTURES[: options.pop("num", 3)], "sks", "robot", **options)
-        who.measure_original(lambda texts, seed: noise[: len(texts)], weights, tmp_path)
-        return len(list((tmp_path / "metrics").glob("*.json")))
-
-    noise = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
-    assert kept() == kept() == 1
-    changes = ({"weights": "others"}, {"seed": 1}, {"num": 2}, {"every_use": True})
-    assert [kept(**change) for change in changes] == [2, 3, 4, 5]
-    monkeypatch.setattr(
-        "tlab_diffusion.dreambooth.measures.evaluator.default_guidance_scale", lambda side: 3.0
-    )
-    assert kept() == 6  # pictures of another guidance
 
 
 def test_a_full_disk_is_one_line(tmp_path):

@@ -19,8 +19,7 @@ from accelerate import PartialState
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
+from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
 from tlab_diffusion.dreambooth.measures.selection import Point
 from tlab_diffusion.dreambooth.presets import SMALL_SIDE, native_resolution
 from tlab_diffusion.dreambooth.report.html import REPORT, write_report
@@ -29,6 +28,7 @@ from tlab_diffusion.dreambooth.training.trainer import Event, Finished, Loaded, 
 from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error, cache_folder
+from tlab_diffusion.pipelines import write_sampler_settings
 
 
 class Evaluated(NamedTuple):
@@ -88,18 +88,6 @@ def usual_evaluations(config: DreamBoothConfig) -> int | None:
     return math.ceil(config.max_steps / 3) if small else None
 
 
-def evaluator_of(config: DreamBoothConfig, pictures: np.ndarray, **options) -> Evaluator:
-    """How the models of a run are measured; `options` of `Evaluator`."""
-    return Evaluator(
-        pictures,
-        config.identifier,
-        config.class_noun,
-        prompt_noun=config.prompt_noun,
-        side=native_resolution(config.model),
-        **options,
-    )
-
-
 class _Watch:
     """The log and the metrics of one run."""
 
@@ -128,10 +116,12 @@ class _Watch:
             self.log.rewind(checkpoint.steps_done(self.config.output))
         self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
         if self.evaluate_every and not self._measured(0):
-            sample = fast_sampler(loaded.pipeline)
+            sample = self.evaluator.sampler(loaded.pipeline)
             with as_input_error(self.config.output):
                 self.log.add_strip(0, self.evaluator.strip(sample))
-                original = self.evaluator.measure_original(sample, loaded.weights, self.cache)
+                original = self.evaluator.measure_original(
+                    sample, loaded.weights, self.cache, loaded.pipeline.device
+                )
                 self.log.add_metrics(0, original, self.evaluator.encoders.name)
             yield Evaluated(0, original)
 
@@ -157,7 +147,7 @@ class _Watch:
 
     def _look(self, event: TrainStep | Finished) -> Iterator[Evaluated]:
         """Draw and measure what the log lacks of a step."""
-        sample = fast_sampler(event.pipeline)
+        sample = self.evaluator.sampler(event.pipeline)
         if not self.log.has_strip(event.step):
             strip = self.evaluator.strip(sample)
             with as_input_error(self.config.output):
@@ -181,4 +171,5 @@ class _Watch:
             if best is None:
                 export_pipeline(event.pipeline, event.folder, self.dtypes)
             chosen = event.step if best is None else best
+            write_sampler_settings(event.folder, self.evaluator.settings)
             write_report(event.folder, self.pictures, self.evaluator, chosen)

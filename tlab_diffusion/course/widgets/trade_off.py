@@ -9,7 +9,7 @@ import numpy as np
 
 from tlab_diffusion.course.stored import StoredGrid, load_grid
 from tlab_diffusion.course.widgets.base import LivePicture
-from tlab_diffusion.dreambooth.measures.selection import QUALITIES, Point, Qualities, trade_off
+from tlab_diffusion.dreambooth.measures.selection import Point, trade_off, weaker_quality
 from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots.trade_off_panels import TradeOffPanels
@@ -32,12 +32,11 @@ class TradeOffExplorer(LivePicture):
 
     def __init__(self, points: Sequence[Point], samples: Samples | None = None):
         self._result = trade_off(points)
-        self._by_step = {each.step: each for each in self._result.curve}
         self._samples = samples
         if samples is not None:
             _check(samples)
         slider = ipywidgets.SelectionSlider(
-            options=list(self._by_step), value=self._result.best, description="step"
+            options=list(self._result.curve), value=self._result.best, description="step"
         )
         title = "What a run gains and loses, step by step"
         super().__init__("trade-off-explorer", title, {"step": slider})
@@ -46,17 +45,19 @@ class TradeOffExplorer(LivePicture):
         curves = self._result.curves(TOGETHER)
         prompts = self._samples.prompts if self._samples else ()
         best = self._result.best
-        return TradeOffPanels(list(self._by_step), curves, best, self._pictures(best), prompts)
+        return TradeOffPanels(list(self._result.curve), curves, best, self._pictures(best), prompts)
 
     def draw(self, figure: TradeOffPanels, settings: dict, changed: set[str]) -> str:
         step = settings["step"]
-        if step not in self._by_step:
-            expected = "one of " + ", ".join(map(str, self._by_step))
+        if step not in self._result.curve:
+            expected = "one of " + ", ".join(map(str, self._result.curve))
             raise InputError("step", got=repr(step), expected=expected)
-        figure.show(list(self._by_step).index(step), self._pictures(step))
-        here = self._by_step[step]
-        last = self._result.curve[-1].step
-        return f"Step {step} of {last}: {here}; {TOGETHER} {here.score:.2f}.\n{self._verdict(here)}"
+        figure.show(list(self._result.curve).index(step), self._pictures(step))
+        here = self._result.curve[step]
+        return (
+            f"Step {step} of {max(self._result.curve)}: {here}; {TOGETHER} {here.score:.2f}.\n"
+            f"{self._verdict(step)}"
+        )
 
     def _pictures(self, step: int) -> np.ndarray | None:
         """What was drawn at a step, white where nothing was; None where no step has pictures."""
@@ -65,14 +66,14 @@ class TradeOffExplorer(LivePicture):
         at = self._samples.at
         return at[step] if step in at else np.full_like(next(iter(at.values())), 255)
 
-    def _verdict(self, here: Qualities) -> str:
-        best = self._by_step[self._result.best]
-        if here == best:
+    def _verdict(self, step: int) -> str:
+        here, best = self._result.curve[step], self._result.curve[self._result.best]
+        if step == self._result.best:
             return self._result.why.replace(f": {best}", "")  # numbers that stand above it
-        lacks = max(QUALITIES, key=lambda name: getattr(best, name) - getattr(here, name))
-        known = "The original model: it has never met the subject. " if here.step == 0 else ""
+        lacks = weaker_quality(here, best)
+        known = "The original model: it has never met the subject. " if step == 0 else ""
         values = f"{getattr(here, lacks):.2f} here and {getattr(best, lacks):.2f} there"
-        return f"{known}Step {best.step} has the better balance: {lacks} is {values}."
+        return f"{known}Step {self._result.best} has the better balance: {lacks} is {values}."
 
 
 def trade_off_explorer(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tlab_diffusion.dreambooth.config import current_names
-from tlab_diffusion.dreambooth.measures.selection import Point, Qualities, trade_off
+from tlab_diffusion.dreambooth.measures.selection import Qualities, qualities
 from tlab_diffusion.evaluation.result import Metrics
 
 OLD_KEYS = {"measures": "metrics", "judges": "encoders"}  # as earlier versions wrote them
@@ -53,8 +53,7 @@ class Cell(NamedTuple):
 
 def new_cell(place: Place, metrics: Metrics, original: Metrics) -> Cell:
     """A cell with its qualities beside the original model."""
-    curve = trade_off([Point(0, original), Point(place.steps, metrics)]).curve
-    return Cell(place, metrics, curve[1])
+    return Cell(place, metrics, qualities(metrics, original))
 
 
 @dataclass(frozen=True)

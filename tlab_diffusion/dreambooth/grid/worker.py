@@ -22,15 +22,14 @@ from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.grid.result import Cell, Grid, Place, new_cell
 from tlab_diffusion.dreambooth.grid.store import PARTS, GridFolder
 from tlab_diffusion.dreambooth.grid.study import GridStudy, open_storage
-from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale, fast_sampler
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator, evaluator_of
 from tlab_diffusion.dreambooth.presets import native_resolution
-from tlab_diffusion.dreambooth.run import evaluator_of
 from tlab_diffusion.dreambooth.training.step import Diverged
 from tlab_diffusion.dreambooth.training.trainer import Event, Loaded, TrainStep, train
 from tlab_diffusion.errors import refuse_change
 from tlab_diffusion.evaluation.measure import SampleCounts
 from tlab_diffusion.files import as_input_error
+from tlab_diffusion.pipelines.sampler_settings import measuring_settings
 from tlab_diffusion.training import fingerprint
 from tlab_diffusion.training.hardware import run_device
 from tlab_diffusion.training.precision import choose_precision
@@ -89,7 +88,9 @@ class Search:
             "pictures": fingerprint.content_key(self.pictures),
             "precision": choose_precision(self.config.precision, run_device()),
             "counts": asdict(self.counts),
-            "guidance_scale": default_guidance_scale(native_resolution(self.config.model)),
+            "guidance_scale": measuring_settings(
+                native_resolution(self.config.model)
+            ).guidance_scale,
         }
 
     @property
@@ -192,13 +193,15 @@ class Worker:
         }
         refuse_change(grid.settings, facts, f"the earlier grid in {self.folder.path}")
         if grid.original is None:
-            sample = fast_sampler(loaded.pipeline)
+            sample = evaluator.sampler(loaded.pipeline)
             with as_input_error(self.folder.path):
-                metrics = evaluator.measure_original(sample, loaded.weights, self.search.cache)
+                metrics = evaluator.measure_original(
+                    sample, loaded.weights, self.search.cache, loaded.pipeline.device
+                )
                 self.folder.add_original(metrics, evaluator.strip(sample), facts)
 
     def _measure(self, place: Place, pipeline, dtypes: dict) -> Measured:
-        sample = fast_sampler(pipeline)
+        sample = self.evaluator.sampler(pipeline)
         metrics, strip = self.evaluator.measure(sample), self.evaluator.strip(sample)
         cell = new_cell(place, metrics, self.folder.read().original)
         with as_input_error(self.folder.path):

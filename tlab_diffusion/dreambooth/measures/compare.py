@@ -1,4 +1,4 @@
-r"""A tuned model on the scales, beside the original one: what `tlab evaluate` says."""
+r"""Compare a fine-tuned model with its base: what `tlab evaluate` prints."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,12 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from tlab_diffusion.dreambooth.cache import latents
-from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
+from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, is_run, read_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
-from tlab_diffusion.dreambooth.measures.selection import QUALITIES, Point, Qualities, trade_off
+from tlab_diffusion.dreambooth.measures.evaluator import Evaluator, evaluator_of
+from tlab_diffusion.dreambooth.measures.selection import QUALITIES, Qualities, qualities
 from tlab_diffusion.dreambooth.preflight.checks import Problems, Refused, audited
 from tlab_diffusion.dreambooth.presets import DREAMBOOTH, native_resolution
-from tlab_diffusion.dreambooth.run import evaluator_of
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.encoders import Encoders
 from tlab_diffusion.evaluation.measure import SampleCounts
@@ -22,6 +20,11 @@ from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import cache_folder
 from tlab_diffusion.pipelines import check_model, load
 from tlab_diffusion.pipelines.loading import local_folder
+from tlab_diffusion.pipelines.sampler_settings import (
+    SamplerSettings,
+    measuring_settings,
+    read_sampler_settings,
+)
 
 GOOD = 0.8
 # What a low quality means, and what helps.
@@ -30,36 +33,48 @@ ADVICE = {
     "prompt": "it does not always draw what was asked: train shorter",
     "prior": "the class has drifted towards the subject: more prior weight, or fewer steps",
 }
+NAME_IT = "Name the base with --base."
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The measures of a tuned model and of the original one, by the same encoders."""
+    """The metrics of a tuned model and of its base.
+
+    Args:
+        tuned, original: metrics of the tuned model and of its base.
+        encoders: name of the encoders.
+        base: the base, and how it was found where nobody named it.
+        sampler: the settings with which both models drew.
+    """
 
     tuned: Metrics
     original: Metrics
     encoders: str
+    base: str
+    sampler: SamplerSettings
 
     @property
     def qualities(self) -> Qualities:
-        """The tuned model's place on the trade-off curve."""
-        return trade_off([Point(0, self.original), Point(1, self.tuned)]).curve[1]
+        """The qualities of the tuned model beside its base."""
+        return qualities(self.tuned, self.original)
 
     @property
     def verdict(self) -> str:
-        """The trade-off in words."""
-        qualities = self.qualities
-        weakest = min(QUALITIES, key=lambda name: getattr(qualities, name))
-        if getattr(qualities, weakest) >= GOOD:
-            said = "It knows the subject, obeys prompts, and has kept the class."
+        """The qualities in words."""
+        found = self.qualities
+        weakest = min(QUALITIES, key=lambda name: getattr(found, name))
+        if getattr(found, weakest) >= GOOD:
+            said = "It knows the subject, follows prompts, and has kept the class."
         else:
             said = f"The weakest is {weakest}: {ADVICE[weakest]}."
-        return f"Balance {qualities.score:.2f} of {qualities}. {said}"
+        return f"Balance {found.score:.2f} of {found}. {said}"
 
     def as_dict(self) -> dict:
-        """Ready for JSON."""
+        """A dict for JSON."""
         return {
+            "base": self.base,
             "encoders": self.encoders,
+            "sampler": self.sampler.as_dict(),
             "tuned": self.tuned.as_dict(),
             "original": self.original.as_dict(),
             "qualities": self.qualities.by_name(),
@@ -73,8 +88,19 @@ class Evaluation:
         )
         rows = [f"{'':20}{'tuned':24}original"]
         rows += [f"{name:20}{tuned[name]!s:24}{original.get(name, '-')!s}" for name in tuned]
+        sampler = self.sampler
         return "\n".join(
-            [self.tuned.table(), "", *rows, "", f"encoders: {self.encoders}", self.verdict]
+            [
+                self.tuned.table(),
+                "",
+                *rows,
+                "",
+                f"base: {self.base}",
+                f"encoders: {self.encoders}",
+                f"sampler: {sampler.solver}, {sampler.steps} steps, "
+                f"guidance scale {sampler.guidance_scale:g}",
+                self.verdict,
+            ]
         )
 
 
@@ -83,7 +109,7 @@ def evaluate(
     references: str | Path,
     identifier: str,
     class_noun: str,
-    base: str | Path = "picturebook",
+    base: str | Path | None = None,
     *,
     num: int = 4,
     full: bool = False,
@@ -92,73 +118,102 @@ def evaluate(
     cache: Path | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    r"""Measure a tuned model and the original one, from the same noise.
+    r"""Measure a tuned model and its base, from the same noise and with the same sampler settings.
 
-    Bad input is refused before a model is loaded. What was measured on the original is kept.
+    Bad input is refused before a model is loaded. The metrics of the base are stored for later
+    calls. The sampler settings are those that the tuned folder records, or `measuring_settings`.
 
     Args:
         model: a tuned pipeline's folder.
         references: folder of the subject's pictures.
         identifier: the word that means it.
-        class_noun: what it is.
-        base: the original model.
-        num: pictures of each prompt.
-        full: ask ten prompts of each of the six uses, instead of ten in all.
+        class_noun: its class.
+        base: the original model. When left out, the model that the folder's `run.json` names, or
+            "picturebook" if there is no such file and the sizes of the pictures agree.
+        num: samples of each prompt.
+        full: ten prompts of each of the six uses, instead of ten in all.
         seed: of the noise.
         encoders: other encoders than those that suit the models' size.
-        cache: folder of what is kept; the user's cache folder when left out.
+        cache: folder of stored metrics; the user's cache folder when left out.
         progress: show a bar with rate and estimate for each model.
 
     Raises:
         Refused: an `InputError` with a line for everything that is wrong.
+        InputError: the base that `run.json` names has other weights by now.
     """
     problems = Problems()
     problems.collect(check_model, model)
-    problems.collect(_check_base, base)
+    named, record = base is not None, read_run(Path(model))
+    if named:
+        said = str(base)
+        problems.collect(_check_base, base)
+    else:
+        base, said = problems.collect(_recorded_base, Path(model), record) or ("picturebook", "")
     if not problems.list:
         problems.collect(_check_sides, model, base)
     sized = not problems.list
-    config = problems.collect(_config, model, references, identifier, class_noun, base, seed)
-    found = None if config is None else problems.collect(audited, config, problems, sized)
-    counts = problems.collect(lambda: SampleCounts(per_prompt=num))
-    if problems.list:
-        raise Refused(problems.list)
-    options = {"counts": counts, "every_use": full, "seed": seed}
-    if encoders is not None:
-        options["encoders"] = encoders
-    evaluator = evaluator_of(config, found.pictures, **options)
-    tuned = evaluator.measure(_sampler(load(model), "tuned", evaluator, progress))
-    pipeline = load(base)
-    weights = latents.model_fingerprint(pipeline)
-    original = evaluator.measure_original(
-        _sampler(pipeline, "original", evaluator, progress),
-        weights,
-        cache or cache_folder(),
-    )
-    return Evaluation(tuned, original, evaluator.encoders.name)
-
-
-def _config(
-    model: str | Path,
-    references: str | Path,
-    identifier: str,
-    class_noun: str,
-    base: str | Path,
-    seed: int,
-) -> DreamBoothConfig:
-    """The settings of a run that would have trained it, as far as they matter here."""
-    record = read_run(Path(model))
-    # A model that was trained elsewhere has no record.
-    method = record.settings.get("method", DREAMBOOTH) if record else DREAMBOOTH
-    return DreamBoothConfig(
+    config = problems.collect(
+        DreamBoothConfig,  # of a run that would have trained the model
         subject_images=references,
         identifier=identifier,
         class_noun=class_noun,
         output=model,
         model=base,
-        method=method,
+        method=record.settings.get("method", DREAMBOOTH) if record else DREAMBOOTH,
         seed=seed,
     )
+    found = None if config is None else problems.collect(audited, config, problems, sized)
+    counts = problems.collect(lambda: SampleCounts(per_prompt=num))
+    settings = problems.collect(read_sampler_settings, Path(model))
+    if problems.list:
+        raise Refused(problems.list)
+    settings = settings or measuring_settings(native_resolution(str(base)))
+    options = {"counts": counts, "every_use": full, "seed": seed, "settings": settings}
+    evaluator = evaluator_of(config, found.pictures, encoders=encoders, **options)
+    pipeline = load(base)
+    weights = latents.model_fingerprint(pipeline)
+    if not named and record is not None:
+        _check_weights(base, weights, record)
+    original = evaluator.measure_original(
+        _sampler(pipeline, "original", evaluator, progress),
+        weights,
+        cache or cache_folder(),
+        pipeline.device,
+    )
+    del pipeline
+    tuned = evaluator.measure(_sampler(load(model), "tuned", evaluator, progress))
+    return Evaluation(tuned, original, evaluator.encoders.name, said, settings)
+
+
+def _recorded_base(model: Path, record: RunRecord | None) -> tuple[str, str]:
+    """The base of a tuned folder, and a text that says how it was found."""
+    if record is None:
+        if is_run(model):
+            got = f"{model / 'run.json'}, which is damaged"
+            raise InputError("base", got=got, expected="what the run wrote", fix=NAME_IT)
+        said = f"picturebook, because {model} has no run.json that names another model"
+        return "picturebook", said
+    base = record.settings.get("model")
+    if base is None or local_folder(base) is None:
+        raise InputError(
+            "base",
+            got=f"{base}, from {model / 'run.json'}, which is not on this machine",
+            expected="the model that the run began with",
+            fix=NAME_IT,
+        )
+    _check_base(base)
+    return base, f"{base}, from run.json"
+
+
+def _check_weights(base: str, weights: str, record: RunRecord) -> None:
+    """Refuse a base that was changed or replaced since the run."""
+    if record.fingerprint.weights not in (None, weights):
+        raise InputError(
+            "base",
+            got=f"{base}, whose weights are not those that the run began with",
+            expected="the model that the run began with",
+            fix=NAME_IT,
+        )
 
 
 def _check_base(base: str | Path) -> None:
@@ -185,7 +240,7 @@ def _check_sides(model: str | Path, base: str | Path) -> None:
         "base",
         got=f"{base}, which draws {sides[1]} pixels a side",
         expected=f"the original of {model}, which draws {sides[0]}",
-        fix="Name it with --base.",
+        fix=NAME_IT,
     )
 
 
@@ -201,4 +256,4 @@ def _sampler(pipeline, name: str, evaluator: Evaluator, progress: bool) -> Sampl
         if bars[0].n == total:
             bars[0].close()
 
-    return fast_sampler(pipeline, after_each=move)
+    return evaluator.sampler(pipeline, after_each=move)

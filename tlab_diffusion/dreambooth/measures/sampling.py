@@ -1,54 +1,47 @@
-r"""Pictures in a hurry: what a model draws when many pictures are wanted, to look at or to measure.
+r"""Sampling for evaluation: few steps, in the fastest precision of the machine.
 
-DPM-Solver++(2M) is as good with 15 steps as DDIM with many more, and half precision as good as
-single, where the machine multiplies it fast.
+DPM-Solver++(2M) with 15 steps is as good as DDIM with many more, and half precision as good as
+single where the hardware multiplies it natively.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tlab_diffusion.dreambooth.presets import SMALL_SIDE
 from tlab_diffusion.evaluation.quality import Sample
 from tlab_diffusion.pipelines import sample
+from tlab_diffusion.pipelines.sampler_settings import SamplerSettings, measuring_settings
 from tlab_diffusion.training.precision import autocast
 
-STEPS = 15
-# Stable Diffusion's usual one; and a stronger one for models of `picturebook`'s size, which then
-# show more often who was asked for, and where.
-GUIDANCE_SCALE, SMALL_GUIDANCE_SCALE = 7.5, 10.0
-# Memory grows with the places of all latents that are drawn at a time. So many are 32 pictures with
-# a side of 16, and 2 with Stable Diffusion's 64, of which 4 take 16 GiB on a CPU.
-PLACES_AT_ONCE = 32 * 16 * 16
+# Memory grows with the number of latent pixels in a batch. This many are 32 pictures with latents
+# of side 16, and 2 with Stable Diffusion's side of 64, of which 4 take 16 GiB on a CPU.
+LATENT_PIXELS = 32 * 16 * 16
 
 
 def fast_sampler(
     pipeline,
+    settings: SamplerSettings | None = None,
     *,
-    steps: int = STEPS,
-    guidance_scale: float | None = None,
     after_each: Callable[[], None] = lambda: None,
 ) -> Sample:
-    r"""How a pipeline draws quickly.
+    r"""A function that draws one picture for each text.
 
-    The noise of a picture follows from the seed and its place among the texts, so two models that
-    are asked for the same start from the same noise. As many pictures are drawn at a time as fit
-    into every machine's memory.
+    The noise of a picture follows from the seed and its place among the texts, so two models start
+    from the same noise for the same texts. The batch size follows from the size of the latents.
 
     Args:
-        pipeline: from `load`, or a `TrainStep`'s, whose weights stay as they are.
-        steps: of the solver.
-        guidance_scale: 1 is off; left out, `default_guidance_scale` of the model's side.
+        pipeline: from `load`, or of a `TrainStep`; its weights do not change.
+        settings: solver, steps and guidance; when left out, what the pipeline's folder records, or
+            else `measuring_settings`.
         after_each: called after each picture.
 
     Returns:
-        A function `(texts, seed) -> (N, H, W, 3) uint8`, a picture for each text.
+        A function `(texts, seed) -> (N, H, W, 3) uint8`.
     """
-
-    if guidance_scale is None:
-        guidance_scale = default_guidance_scale(
-            pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-        )
+    latent_side = pipeline.unet.config.sample_size
+    if settings is None:
+        recorded = getattr(pipeline, "sampler_settings", None)
+        settings = recorded or measuring_settings(latent_side * pipeline.vae_scale_factor)
 
     def draw(texts: Sequence[str], seed: int) -> np.ndarray:
         pictures = []
@@ -57,23 +50,11 @@ def fast_sampler(
                 pipeline,
                 texts,
                 seed=seed,
-                steps=steps,
-                guidance_scale=guidance_scale,
-                batch_size=_at_once(pipeline.unet.config.sample_size),
-                solver="dpm-solver++",
+                batch_size=max(1, LATENT_PIXELS // latent_side**2),
+                **settings.as_dict(),
             ):
                 pictures.append(picture)
                 after_each()
         return np.stack(pictures)
 
     return draw
-
-
-def default_guidance_scale(side: int) -> float:
-    """The guidance scale that suits models whose pictures have this side, in pixels."""
-    return SMALL_GUIDANCE_SCALE if side <= SMALL_SIDE else GUIDANCE_SCALE
-
-
-def _at_once(side: int) -> int:
-    """How many pictures are drawn at a time, by the side of their latents."""
-    return max(1, PLACES_AT_ONCE // side**2)

@@ -1,15 +1,17 @@
-r"""Which checkpoint is best: it knows the subject, obeys prompts, and has kept the class.
+r"""The qualities of a tuned model, and the best checkpoint of a run.
 
-More steps buy identity and cost the other two, so neither end of a run is best. Each checkpoint
-gets three qualities from 0 to 1, and their harmonic mean, which no single one can buy. Where that
-is the same, as it is 0 whenever one of them is, their sum decides, and then what took fewer steps:
+More steps improve identity and cost prompt fidelity and the prior, so neither end of a run is best.
+A tuned model gets three qualities from 0 to 1:
 
-identity    share of pictures that show the subject and copy nothing; without a world, dino as a
-            share of what the references reach among themselves
-prompt      share of pictures that show what was asked; without recognisers, clip_t as a share of
-            the original model's
+identity    share of samples that show the subject and copy no reference; without a known world,
+            dino as a share of what the references reach among themselves
+prompt      share of samples that show what was asked; without recognisers, clip_t as a share of
+            the base model's
 prior       what is left of the class: of its distance from the subject, (1 - pres), and of its
-            variety, class_div, as shares of the original model's; the smaller one counts
+            variety, class_div, as shares of the base model's; the smaller one counts
+
+Their harmonic mean is the score. Among equal scores (0 whenever one quality is 0) the higher sum of
+qualities decides, then fewer steps.
 """
 
 from collections.abc import Sequence
@@ -23,16 +25,15 @@ QUALITIES = ("identity", "prompt", "prior")
 
 
 class Point(NamedTuple):
-    """A checkpoint and what was measured on it; step 0 is the original model."""
+    """A checkpoint and its metrics; step 0 is the original model."""
 
     step: int
     metrics: Metrics
 
 
 class Qualities(NamedTuple):
-    """A checkpoint's place on the trade-off curve, each from 0 to 1."""
+    """The qualities of a tuned model, each from 0 to 1."""
 
-    step: int
     identity: float
     prompt: float
     prior: float
@@ -40,39 +41,59 @@ class Qualities(NamedTuple):
     @property
     def score(self) -> float:
         """The harmonic mean; 0 where one quality is."""
-        return harmonic_mean(self[1:])
+        return harmonic_mean(self)
 
     @property
     def total(self) -> float:
-        """Their sum: it tells apart what the score cannot, such as all that have a quality at 0."""
-        return sum(self[1:])
+        """The sum. It decides between equal scores."""
+        return sum(self)
 
     def by_name(self) -> dict[str, float]:
-        """The three, without the step."""
-        return {name: getattr(self, name) for name in QUALITIES}
+        """The three as a dict."""
+        return self._asdict()
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:.2f}" for name, value in self.by_name().items())
 
 
 class TradeOff(NamedTuple):
-    """The curve, the best step on it, and the reason in plain words."""
+    """The qualities by step, in order; the best step; and the reason in words."""
 
-    curve: list[Qualities]
+    curve: dict[int, Qualities]
     best: int
     why: str
 
     def curves(self, score: str) -> dict[str, list[float]]:
-        """The three qualities over the steps, and at last their mean under the name `score`."""
-        curves = {name: [getattr(each, name) for each in self.curve] for name in QUALITIES}
-        return curves | {score: [each.score for each in self.curve]}
+        """Each quality over the steps, and their harmonic mean under the name `score`."""
+        values = self.curve.values()
+        curves = {name: [getattr(each, name) for each in values] for name in QUALITIES}
+        return curves | {score: [each.score for each in values]}
+
+
+def qualities(tuned: Metrics, base: Metrics) -> Qualities:
+    r"""The qualities of a tuned model beside its base.
+
+    Args:
+        tuned, base: from the same prompts, noise, encoders and sampler.
+    """
+    now, before = tuned.numbers(), base.numbers()
+    identity, prompt = now.get("identity"), now.get("prompt_accuracy")
+    if identity is None:
+        real = tuned.controls.get("real")
+        identity = now["dino"] / real["dino"].mean if real else now["dino"]
+    if prompt is None:
+        prompt = _ratio(now["clip_t"], before["clip_t"])
+    distance = _ratio(1 - now["pres"], 1 - before["pres"])
+    variety = _ratio(now["class_div"], before["class_div"])
+    values = identity, prompt, min(distance, variety)
+    return Qualities(*(min(1.0, max(0.0, value)) for value in values))
 
 
 def trade_off(points: Sequence[Point]) -> TradeOff:
     r"""Pick the best checkpoint.
 
     Args:
-        points: one at step 0, the original model, and one or more later.
+        points: one at step 0, the original model, and one or more later, in any order.
 
     Raises:
         InputError: no step 0, nothing later, or a step twice.
@@ -83,47 +104,29 @@ def trade_off(points: Sequence[Point]) -> TradeOff:
         expected = "step 0, the original model, and later ones, each once"
         raise InputError("points", got=f"steps {steps}", expected=expected)
     original = points[0].metrics
-    curve = [_qualities(step, metrics, original) for step, metrics in points]
-    best = max(curve[1:], key=lambda each: (each.score, each.total))  # the earliest of equals
-    return TradeOff(curve, best.step, _why(best, curve[1:]))
+    curve = {step: qualities(metrics, original) for step, metrics in points}
+    # `max` takes the earliest of equals.
+    best = max(steps[1:], key=lambda step: (curve[step].score, curve[step].total))
+    return TradeOff(curve, best, _why(best, curve))
 
 
-def _qualities(step: int, metrics: Metrics, original: Metrics) -> Qualities:
-    now, before = metrics.numbers(), original.numbers()
-    identity, prompt = now.get("identity"), now.get("prompt_accuracy")
-    if identity is None:
-        real = metrics.controls.get("real")
-        identity = now["dino"] / real["dino"].mean if real else now["dino"]
-    if prompt is None:
-        prompt = _kept(now["clip_t"], before["clip_t"])
-    apart = _kept(1 - now["pres"], 1 - before["pres"])
-    varied = _kept(now["class_div"], before["class_div"])
-    return Qualities(step, *map(_share, (identity, prompt, min(apart, varied))))
+def weaker_quality(one: Qualities, other: Qualities) -> str:
+    """The quality in which `one` is furthest below `other`."""
+    return max(QUALITIES, key=lambda name: getattr(other, name) - getattr(one, name))
 
 
-def _kept(now: float, before: float) -> float:
-    """What is left, as a share; all of it where there was nothing to lose."""
+def _ratio(now: float, before: float) -> float:
+    """What is left, as a share; 1 where there was nothing to lose."""
     return now / before if before > 0 else 1.0
 
 
-def _share(value: float) -> float:
-    return min(1.0, max(0.0, value))
-
-
-def _why(best: Qualities, curve: Sequence[Qualities]) -> str:
-    reasons = [f"Step {best.step} has the best balance: {best}."]
-    sides = (
-        ("Earlier", [each for each in curve if each.step < best.step][-1:]),
-        ("Later", [each for each in curve if each.step > best.step][:1]),
-    )
-    for side, neighbours in sides:
-        for other in neighbours:
-            lacking = _lacks(other, best)
-            value = getattr(other, lacking)
-            reasons.append(f"{side}, at step {other.step}, {lacking} is {value:.2f}.")
+def _why(best: int, curve: dict[int, Qualities]) -> str:
+    reasons = [f"Step {best} has the best balance: {curve[best]}."]
+    tuned = [step for step in curve if step > 0]
+    at = tuned.index(best)
+    for side, neighbours in (("Earlier", tuned[:at][-1:]), ("Later", tuned[at + 1 :][:1])):
+        for step in neighbours:
+            name = weaker_quality(curve[step], curve[best])
+            value = getattr(curve[step], name)
+            reasons.append(f"{side}, at step {step}, {name} is {value:.2f}.")
     return " ".join(reasons)
-
-
-def _lacks(one: Qualities, other: Qualities) -> str:
-    """The quality in which one falls most behind another."""
-    return max(QUALITIES, key=lambda name: getattr(other, name) - getattr(one, name))

@@ -13,7 +13,6 @@ from PIL import Image
 
 from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, read_run
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.sampling import default_guidance_scale
 from tlab_diffusion.dreambooth.measures.selection import Point, TradeOff
 from tlab_diffusion.dreambooth.report.log import RunLog, step_of
 from tlab_diffusion.dreambooth.report.markup import Html, element, image, table
@@ -62,7 +61,7 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
         _samples(log.strips(), evaluator.fixed_texts, chosen),
         _curves(log.lines(), trade_off),
         _measured(points, chosen, log.encoders or evaluator.encoders.name) if points else "",
-        _loading(folder, evaluator.fixed_texts[0], default_guidance_scale(evaluator.side)),
+        _loading(folder, evaluator.fixed_texts[0], evaluator.settings.guidance_scale),
         _settings(record),
     ]
     path = folder / REPORT
@@ -141,7 +140,7 @@ def _curves(lines: list[dict], trade_off: TradeOff | None) -> Html:
         by_name["prior"] = [line["prior_loss"] for line in losses]
     figures = [loss_figure([line["step"] for line in losses], by_name)]
     if trade_off is not None:
-        steps = [each.step for each in trade_off.curve]
+        steps = list(trade_off.curve)
         figures.append(trade_off_figure(steps, trade_off.curves("balance"), trade_off.best))
     drawn = [element("figure", image(each.png(), each.title)) for each in figures]
     return _section("How it went", element("div", *drawn, class_="figures"))

@@ -1,4 +1,4 @@
-"""`tlab evaluate`: a tuned model beside the original one."""
+"""`tlab evaluate`: a tuned model beside its base."""
 
 import json
 import shutil
@@ -9,18 +9,20 @@ import pytest
 from PIL import Image
 
 from tests.dreambooth.hub_cache import keep_in_cache
-from tests.dreambooth.standin import hashed_sample, pixel_encoders
-from tests.dreambooth.test_trade_off import point
+from tests.dreambooth.standin import hashed_sample, pixel_encoders, point
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
+from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
 from tlab_diffusion.dreambooth.measures import compare as module
 from tlab_diffusion.dreambooth.measures import evaluator
 from tlab_diffusion.dreambooth.measures.compare import Evaluation, evaluate
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation import world
 from tlab_diffusion.evaluation.hub_encoders import suitable_encoders
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load
+from tlab_diffusion.pipelines.sampler_settings import MEASURING_SMALL, write_sampler_settings
 
 
 @pytest.fixture
@@ -42,11 +44,19 @@ def tuned(tmp_path_factory):
     return folder
 
 
+def with_record(tuned, tmp_path, weights=None, **settings):
+    """A copy of a tuned folder with the record of a run."""
+    folder = shutil.copytree(tuned, tmp_path / "run")
+    record = {"settings": settings, "fingerprint": {"weights": weights}}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "fast_sampler", hashed_sample)
-    monkeypatch.setattr(evaluator, "suitable_encoders", pixel_encoders)
+    monkeypatch.setattr(evaluator, "fast_sampler", hashed_sample)
+    monkeypatch.setattr(world, "suitable_encoders", pixel_encoders)
 
 
 @pytest.fixture
@@ -79,20 +89,94 @@ def test_all_uses_on_request(tuned, pictures, tmp_path):
 def test_textual_inversion_is_asked_without_the_noun(tuned, pictures, tmp_path, monkeypatch):
     asked = []
 
-    def noted(pipeline, **options):
-        draw = hashed_sample(pipeline, **options)
+    def noted(pipeline, *arguments, **options):
+        draw = hashed_sample(pipeline, *arguments, **options)
         return lambda texts, seed: asked.extend(texts) or draw(texts, seed)
 
-    monkeypatch.setattr(module, "fast_sampler", noted)
-    record = tuned / "run.json"
-    record.write_text(json.dumps({"settings": {"method": "textual-inversion"}}))
-    try:
-        evaluate(tuned, pictures, "zwx", "robot", model_folder(), num=1, cache=tmp_path)
-    finally:
-        record.unlink()
+    monkeypatch.setattr(evaluator, "fast_sampler", noted)
+    folder = with_record(tuned, tmp_path, method="textual-inversion")
+    evaluate(folder, pictures, "zwx", "robot", model_folder(), num=1, cache=tmp_path)
     texts = {text for text in asked if "zwx" in text}
     assert texts and not any("robot" in text for text in texts)
     assert "a robot" in asked  # the class is still the class
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A base that is neither the picture book nor the usual tiny model."""
+    folder = tmp_path_factory.mktemp("other")
+    pipeline = load(model_folder())
+    pipeline.unet.conv_out.bias.data -= 0.5
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["dreambooth", "lora", "textual-inversion"])
+def test_the_base_is_the_one_of_the_run(tuned, other, pictures, tmp_path, method):
+    weights = model_fingerprint(load(other))
+    folder = with_record(tuned, tmp_path, weights, model=f"{other}", method=method)
+    about = pictures, "zwx", "robot"
+    found = evaluate(folder, *about, num=1, cache=tmp_path)
+    assert found.original == evaluate(folder, *about, other, num=1, cache=tmp_path).original
+    assert found.original != evaluate(folder, *about, model_folder(), num=1).original
+    assert found.base == f"{other}, from run.json"
+
+
+def test_without_a_record_the_base_is_the_picture_book_and_that_is_said(
+    tuned, larger, pictures, monkeypatch
+):
+    loaded = []
+    monkeypatch.setattr(module, "load", lambda name: loaded.append(name) or load(model_folder()))
+    found = evaluate(tuned, pictures, "zwx", "robot", num=1)
+    assert loaded == ["picturebook", tuned]
+    assert found.base.startswith("picturebook, because") and found.base in str(found)
+    with pytest.raises(InputError, match="base: got picturebook, which draws 64 .*with --base"):
+        evaluate(larger, pictures, "zwx", "robot", num=1)
+
+
+@pytest.mark.parametrize(
+    ("record", "got"),
+    [
+        ('{"settings": {"model": "moved/away"}}', "moved/away, from .*run.json, which is not on"),
+        ('{"settings": {}}', "None, from .*run.json"),
+        ('{"settings"', ".*run.json, which is damaged"),
+    ],
+)
+def test_a_base_that_cannot_be_found_is_one_line(
+    tuned, pictures, tmp_path, monkeypatch, record, got
+):
+    monkeypatch.setattr(module, "load", None)
+    folder = with_record(tuned, tmp_path)
+    (folder / "run.json").write_text(record)
+    with pytest.raises(InputError, match=f"^base: got {got}.*--base") as error:
+        evaluate(folder, pictures, "zwx", "robot", num=1)
+    assert "\n" not in str(error.value)
+
+
+def test_a_base_with_other_weights_than_at_the_run_is_refused(tuned, other, pictures, tmp_path):
+    folder = with_record(tuned, tmp_path, "of before", model=f"{other}")
+    with pytest.raises(InputError, match="base: got .*whose weights are not those"):
+        evaluate(folder, pictures, "zwx", "robot", num=1)
+    assert evaluate(folder, pictures, "zwx", "robot", other, num=1).base == f"{other}"
+
+
+def test_both_models_draw_with_the_settings_that_the_tuned_folder_records(
+    tuned, pictures, tmp_path, monkeypatch
+):
+    used = []
+
+    def noted(pipeline, settings, **options):
+        used.append(settings)
+        return hashed_sample(pipeline, **options)
+
+    monkeypatch.setattr(evaluator, "fast_sampler", noted)
+    recorded = MEASURING_SMALL.override(solver="ddim", steps=7)
+    folder = with_record(tuned, tmp_path, model=f"{model_folder()}")
+    write_sampler_settings(folder, recorded)
+    found = evaluate(folder, pictures, "zwx", "robot", num=1)
+    assert used == [recorded, recorded] and found.sampler == recorded
+    evaluate(tuned, pictures, "zwx", "robot", model_folder(), num=1)
+    assert used[2:] == [MEASURING_SMALL, MEASURING_SMALL]
 
 
 def test_the_command_says_it_in_a_table_and_in_words(command, tmp_path, capsys):
@@ -185,7 +269,8 @@ def test_the_verdict_names_what_lacks():
     original = point(0, identity=0.0, prompt_accuracy=0.9).metrics
 
     def verdict(**numbers):
-        return Evaluation(point(1, **numbers).metrics, original, "encoders").verdict
+        tuned = point(1, **numbers).metrics
+        return Evaluation(tuned, original, "encoders", "base", MEASURING_SMALL).verdict
 
     assert verdict(identity=0.9, prompt_accuracy=0.9).endswith("and has kept the class.")
     assert "weakest is identity" in verdict(identity=0.3, prompt_accuracy=0.9)

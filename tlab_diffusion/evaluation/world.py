@@ -1,0 +1,58 @@
+r"""What an evaluation knows of a world of pictures: prompts, encoders and its subjects.
+
+`dreambooth` measures models through such an object and knows nothing of the picture book itself.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlab_diffusion.evaluation.encoders import Encoders
+from tlab_diffusion.evaluation.hub_encoders import suitable_encoders
+from tlab_diffusion.evaluation.identity import SubjectReferences, identify_subject
+from tlab_diffusion.evaluation.pictures import SIZE
+from tlab_diffusion.evaluation.subject_prompts import Prompt, prompts_for, ten_prompts
+from tlab_diffusion.picturebook.grammar import sentence
+
+
+@dataclass(frozen=True)
+class PictureBookWorld:
+    r"""The picture book, whose prompts are plain English and suit other models as well.
+
+    Its recognisers are used only where the model draws pictures of the recognisers' own side.
+
+    Args:
+        side: of the model's pictures, in pixels.
+    """
+
+    side: int = SIZE
+
+    def encoders(self) -> Encoders:
+        """Load the encoders that suit the side: the shipped ones, or CLIP and DINO."""
+        return suitable_encoders(self.side)
+
+    def subject(
+        self, pictures: np.ndarray, class_noun: str, encoders: Encoders
+    ) -> SubjectReferences:
+        r"""What is known of a subject.
+
+        Args:
+            pictures: (N, H, W, 3) uint8, its references.
+            class_noun: its class.
+            encoders: with recognisers, its colour and places are read off the pictures.
+        """
+        recognise = encoders.recognise if self.side == SIZE else None
+        return identify_subject(pictures, class_noun, recognise)
+
+    def prompts(
+        self, subject: SubjectReferences, identifier: str, prompt_noun: str, *, every_use: bool
+    ) -> list[Prompt]:
+        r"""The prompts for a subject: ten of each use, or ten in all."""
+        if every_use:
+            return prompts_for(identifier, subject.class_noun, prompt_noun)
+        known = subject.places, subject.colour
+        return ten_prompts(identifier, subject.class_noun, *known, prompt_noun=prompt_noun)
+
+    def class_prompt(self, class_noun: str) -> str:
+        """The prompt for the bare class."""
+        return sentence({"class_noun": class_noun})
