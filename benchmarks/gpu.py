@@ -25,11 +25,11 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tlab_diffusion.dreambooth.cache.prior import DRAWN_AT_ONCE
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.stable_diffusion_size import save_random_pipeline
+from tlab_diffusion.dreambooth.cache.class_images import MAX_BATCH_SIZE
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.preflight import cost
 from tlab_diffusion.dreambooth.preflight.checks import Preflight, preflight
@@ -45,7 +45,7 @@ MIB = 2**20
 BATCHES = (1, 2, 4, 8)
 PROFILED, COSTLIEST = 4, 5  # batch; operations named
 WARM_UP = 3
-CLASS_IMAGES = 3 * DRAWN_AT_ONCE
+CLASS_IMAGES = 3 * MAX_BATCH_SIZE
 ENDLESS = 10**6  # steps: a run ends when enough of it has been seen, and saves nothing
 HEAD = "  batch  checkpointing  parts   steps/s   images/s  ceiling   MiB held  estimated"
 LINE = (
@@ -153,7 +153,7 @@ class Trials:
                     marks.append((event.done, time.perf_counter()))
                 if isinstance(event, TrainStep):
                     break
-        (first, began), *_, (last, ended) = marks
+        _, (first, began), *_, (last, ended) = marks
         return (last - first) / (ended - began)
 
     def row(self, batch: int, checkpointing: bool, steps: int, ceiling: float) -> dict:

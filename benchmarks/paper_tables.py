@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.paper_methods import IDENTIFIER, WAYS, WRONG_NOUNS, asked, class_of, config_of
 from tlab_diffusion.course.stored import METHODS, RESULTS
-from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
+from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
 from tlab_diffusion.dreambooth.presets import native_resolution
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
@@ -153,9 +153,10 @@ def _same_settings(options: argparse.Namespace) -> None:
     run = {"model": options.model, "output": Path("none"), "steps": options.steps}
     configs = {way: config_of(SHOWN_SUBJECTS[0], way, **run) for way in WAYS}
     sampler = measuring_settings(native_resolution(options.model))
+    pipeline = load(options.model)
     settings = {
         "model": options.model,
-        "fingerprint": model_fingerprint(load(options.model)),
+        "fingerprint": family_of(pipeline).fingerprint(pipeline),
         "identifier": IDENTIFIER,
         "training": {way: config.as_dict() for way, config in configs.items()},
         "sampler_steps": sampler.steps,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
+from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.evaluation import quality
 from tlab_diffusion.pipelines import load
 from tlab_diffusion.training.precision import autocast
@@ -40,7 +40,7 @@ def main() -> None:
         per_class=round(options.part * whole.per_class),
     )
     settings = f"steps-{options.steps}-guidance-{options.guidance_scale:g}"
-    folder = options.work / f"{model_fingerprint(pipeline)}-{settings}"
+    folder = options.work / f"{family_of(pipeline).fingerprint(pipeline)}-{settings}"
     report = quality.quality(sample, pipeline.vae, folder, counts)
     quality.write(report, folder / "report.json")
     print(quality.table(report))

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import dreambooth_speed, gpu, stable_diffusion_size
 from tests.dreambooth.tiny import model_folder
-from tlab_diffusion.dreambooth.cache import prior
+from tlab_diffusion.dreambooth.cache import class_images
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
@@ -51,7 +51,7 @@ def test_a_script_that_is_not_there_is_refused_with_its_address(tmp_path, monkey
 def test_a_gpu_report(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "BATCHES", (1,))
     monkeypatch.setattr(gpu, "CLASS_IMAGES", 4)
-    monkeypatch.setattr(prior, "DRAWN_AT_ONCE", 2)
+    monkeypatch.setattr(class_images, "MAX_BATCH_SIZE", 2)
     file = tmp_path / "report.json"
     assert gpu.main(["--model", str(model_folder()), "--steps", "1", "--json", str(file)]) == 0
     report = json.loads(file.read_text())

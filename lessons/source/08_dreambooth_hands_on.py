@@ -508,6 +508,7 @@ What does it need? We can count before anything is downloaded, as the preflight 
 # %%
 from diffusers import UNet2DConditionModel
 
+from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
 from tlab_diffusion.dreambooth.methods import lora
 from tlab_diffusion.dreambooth.preflight import cost
 
@@ -523,16 +524,17 @@ SD_UNET = {
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
 }
+TARGETS = StableDiffusion.lora_targets["unet"]
 with torch.device("meta"):
     sd_unet = UNet2DConditionModel.from_config(SD_UNET)
 shapes = {name: tuple(weights.shape) for name, weights in sd_unet.named_parameters()}
-adapters = lora.numbers(shapes, "unet", rank=4)
+adapters = lora.num_parameters(shapes, TARGETS, rank=4)
 
 
 def only_adapters(unet):
     """An adapter keeps, for the way back, what goes into the projection beside it."""
     for name, weights in unet.named_parameters():
-        weights.requires_grad_(lora.is_projection(name, "unet"))
+        weights.requires_grad_(lora.is_target(name, TARGETS))
 
 
 def work(checkpointing, freeze=lambda unet: None):

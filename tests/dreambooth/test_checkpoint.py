@@ -19,6 +19,7 @@ from tlab_diffusion.dreambooth.checkpoint.run_record import (
     write_run,
 )
 from tlab_diffusion.dreambooth.data.batches import check_shares
+from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
 from tlab_diffusion.dreambooth.training import trainer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.training import checkpoints, fingerprint
@@ -254,7 +255,7 @@ def test_a_damaged_record_is_one_line(tmp_path, damage):
 def test_another_model_under_the_same_name_is_refused(tmp_path, monkeypatch):
     config = new_config(tmp_path / "out", max_steps=2)
     run(config, tmp_path / "cache")
-    monkeypatch.setattr(trainer.latents, "model_fingerprint", lambda pipeline: "another")
+    monkeypatch.setattr(StableDiffusion, "fingerprint", lambda self, pipeline: "another")
     before = state_of(config)
     with pytest.raises(InputError, match="weights: got 'another'"):
         run(replace(config, max_steps=3), tmp_path / "cache", resume=True)

@@ -9,7 +9,8 @@ import pytest
 from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.presets import METHODS, native_resolution, prompts
+from tlab_diffusion.dreambooth.methods import METHODS
+from tlab_diffusion.dreambooth.presets import native_resolution, prompts
 from tlab_diffusion.errors import InputError
 
 NEEDED = {

@@ -16,15 +16,16 @@ from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.tiny import model_folder, new_config
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth.checkpoint.run_record import Fingerprint, RunRecord, write_run
-from tlab_diffusion.dreambooth.methods import lora
+from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
+from tlab_diffusion.dreambooth.methods import METHODS, lora
 from tlab_diffusion.dreambooth.preflight import cost, estimate
 from tlab_diffusion.dreambooth.preflight.checks import Refused, preflight
-from tlab_diffusion.dreambooth.presets import METHODS
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.training import hardware
 
 GIB = 2**30
+FAMILY = StableDiffusion()
 STABLE_DIFFUSION = {
     "sample_size": 64,
     "in_channels": 4,
@@ -99,10 +100,12 @@ def test_what_is_kept_is_what_autograd_really_keeps():
 
 
 def test_what_the_lighter_methods_keep():
-    frozen = tiny_work(freeze=lambda unet: estimate.freeze(unet, "textual-inversion"))
+    frozen = tiny_work(freeze=lambda unet: estimate.freeze(unet, "textual-inversion", FAMILY))
     assert frozen.kept == really_kept(1, adapt=lambda unet: unet.requires_grad_(False))
-    adapted = tiny_work(freeze=lambda unet: estimate.freeze(unet, "lora"))
-    kept = really_kept(1, adapt=lambda unet: lora.add_adapters({"unet": unet}, 1, seed=0))
+    adapted = tiny_work(freeze=lambda unet: estimate.freeze(unet, "lora", FAMILY))
+    kept = really_kept(
+        1, adapt=lambda unet: lora.add_adapters({"unet": unet}, FAMILY.lora_targets, 1, seed=0)
+    )
     # Beside this, each adapter keeps one number a token and rank.
     assert adapted.kept < kept < 1.01 * adapted.kept
     assert frozen.kept < adapted.kept < tiny_work().kept

@@ -1,5 +1,6 @@
 """The trainer: the textbook's step, exact resume, one result however the work is split."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from torch import nn
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.data.batches import SAMPLE, picture_at
-from tlab_diffusion.dreambooth.presets import METHODS, TEXTUAL_INVERSION
+from tlab_diffusion.dreambooth.methods import METHODS, TEXTUAL_INVERSION
 from tlab_diffusion.dreambooth.training.trainer import (
     Finished,
     Loaded,
@@ -256,17 +257,17 @@ def test_without_prior_weight_there_is_no_class(tmp_path):
     events = list(train(config, PICTURES, cache=tmp_path / "cache"))
     assert [type(event) for event in events] == [Loaded, TrainStep, Finished]
     assert events[1].prior_loss == 0.0
-    assert not (tmp_path / "cache/prior").exists()
+    assert not (tmp_path / "cache/class_images").exists()
 
 
 def test_the_events_of_a_run(tmp_path):
     config = new_config(tmp_path / "out", max_steps=2)
     events = list(train(config, PICTURES, cache=tmp_path / "cache"))
     assert isinstance(events[0], Loaded)
-    assert events[1] == PriorImages(4, 4)
-    assert [event.step for event in events[2:4]] == [1, 2]
-    assert events[4][:2] == (2, config.output) and isinstance(events[4], Finished)
-    assert events[4].pipeline is events[3].pipeline
+    assert events[1:3] == [PriorImages(0, 4), PriorImages(4, 4)]
+    assert [event.step for event in events[3:5]] == [1, 2]
+    assert events[5][:2] == (2, config.output) and isinstance(events[5], Finished)
+    assert events[5].pipeline is events[4].pipeline
 
 
 def test_the_caller_may_write_the_folder(tmp_path, cache):
@@ -345,6 +346,6 @@ def test_bad_input_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch):
 def test_class_pictures_are_those_of_the_settings(tmp_path, change):
     for name, changes in {"one": {}, "other": change}.items():
         events = train(new_config(tmp_path / name, **changes), PICTURES, cache=tmp_path / "cache")
-        assert [next(events), next(events)][1] == PriorImages(4, 4)
+        assert list(itertools.islice(events, 3))[1:] == [PriorImages(0, 4), PriorImages(4, 4)]
         events.close()
-    assert len(list((tmp_path / "cache/prior").glob("*.safetensors"))) == 2
+    assert len(list((tmp_path / "cache/class_images").iterdir())) == 2

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tlab_diffusion.dreambooth.presets import LORA, METHODS, TEXTUAL_INVERSION, defaults, templates
+from tlab_diffusion.dreambooth.methods import LORA, METHODS, TEXTUAL_INVERSION
+from tlab_diffusion.dreambooth.presets import defaults, templates
 from tlab_diffusion.dreambooth.training.optimizers import OPTIMIZERS
 from tlab_diffusion.errors import InputError
 

@@ -28,9 +28,8 @@ a frozen one some subjects are hardly learnt in 800 steps, and the class takes o
 is everything else, with the numbers of the methods' papers and of common use.
 """
 
-import json
+from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, TEXTUAL_INVERSION
 
-DREAMBOOTH, LORA, TEXTUAL_INVERSION = METHODS = ("dreambooth", "lora", "textual-inversion")
 SMALL_SIDE = 128  # pixels: models up to here learn as `picturebook` does
 
 SMALL = {
@@ -114,19 +113,16 @@ def native_resolution(model: str) -> int:
     r"""Side in pixels of the pictures that a model was made for: 512 where no folder here says."""
     if model == "picturebook":
         return 64
+    from tlab_diffusion.dreambooth.families import family_of
     from tlab_diffusion.pipelines.loading import local_folder
 
     folder = local_folder(model)
     if folder is None:
         return 512  # a hub model that is not here yet, or no model at all
     try:
-        unet, vae = (
-            json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
-            for part in ("unet", "vae")
-        )
-        return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
+        return family_of(folder).native_resolution(folder)
     except (OSError, ValueError, KeyError, TypeError):
-        return 512  # a damaged folder, which is said where models are loaded
+        return 512  # a damaged folder, which is refused where models are loaded
 
 
 def _article(word: str) -> str:

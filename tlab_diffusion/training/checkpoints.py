@@ -1,7 +1,7 @@
 """What a training run saves: plain tensors in one safetensors file, written whole or not at all."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.files import atomic_write
+from tlab_diffusion.files import atomic_write, file_lock
 
 NUMBERS = "recipe"  # their name in a file's header
 
@@ -38,6 +38,23 @@ def load(path: Path) -> dict[str, Tensor]:
     """
     with _opened(path) as file:
         return file.get_tensors()
+
+
+def load_or_compute(path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    r"""Tensors from a cache file. Where it is missing or damaged, they are computed and saved.
+
+    Several processes that miss it take turns: one computes, the others read.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with file_lock(path):
+        try:
+            return load(path)
+        except InputError:
+            tensors = compute()
+            save(path, tensors)
+            return tensors
 
 
 def numbers_of(path: Path) -> dict:

@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import CLASS_IMAGE
 from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.errors import InputError
@@ -44,6 +45,27 @@ class ClassImageSettings:
     precision: str
     solver: str = SOLVER
     steps: int = STEPS
+
+    @classmethod
+    def of(
+        cls, config: DreamBoothConfig, model: str, precision: str, moments: Tensor
+    ) -> "ClassImageSettings":
+        r"""The settings that a run asks for.
+
+        Args:
+            config: the run's.
+            model: the fingerprint of the pipeline.
+            precision: "fp32", "bf16" or "fp16".
+            moments: (N, 2C, h, w), of the subject's latents.
+        """
+        return cls(
+            model=model,
+            prompt=config.class_prompt,
+            guidance_scale=config.class_guidance_scale,
+            seed=config.seed,
+            shape=(moments.shape[1] // 2, *moments.shape[2:]),
+            precision=precision,
+        )
 
     def folder(self, cache: Path) -> Path:
         """Where they are kept."""

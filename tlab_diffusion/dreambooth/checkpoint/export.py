@@ -1,12 +1,13 @@
-r"""The tuned pipeline folder: plain `DiffusionPipeline.from_pretrained` loads it and samples.
+r"""The fine-tuned pipeline's folder, which plain `DiffusionPipeline.from_pretrained` loads.
 
-Each part is written in the precision of the original's file. A half that was read into float32
-goes back to the same half, so what did not learn is bit for bit what it was. Adapters of LoRA are
-merged into the weights beside them, and lie in a small file of their own too, which diffusers'
-`load_lora_weights(FOLDER)` adds to the original model.
+Each part is written in the precision of the original's file, so weights that were not trained are
+bit for bit what they were. LoRA adapters are merged into the weights; they are also in a small file
+of their own, which diffusers' `load_lora_weights(FOLDER)` adds to the original model. So is the
+embedding of Textual Inversion, for `load_textual_inversion(FOLDER)`.
 """
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 
-from tlab_diffusion.dreambooth.methods.lora import merged, save_adapters
-from tlab_diffusion.dreambooth.methods.textual_inversion import written_out
+from tlab_diffusion.dreambooth.families import family_of
+from tlab_diffusion.dreambooth.methods import lora, textual_inversion
 from tlab_diffusion.files import apply_umask, durable_replace, sync
 from tlab_diffusion.pipelines.loading import quiet
 from tlab_diffusion.pipelines.part_config import load_in_float32
@@ -24,6 +25,13 @@ from tlab_diffusion.pipelines.part_config import load_in_float32
 INDEX = "model_index.json"
 DRAFT = "tuned.draft"
 STORED = {"F16": torch.float16, "BF16": torch.bfloat16}
+TOKENIZER = "tokenizer"
+ADDED_TOKENS = "added_tokens.json"
+WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx"}
+VERSIONS = "requirements.txt"
+# The oldest versions that were tried: with a vocabulary in vocab.json and merges.txt, and without.
+READERS = {"diffusers": "0.35", "transformers": "4.57"}
+NEW_READERS = {"diffusers": "0.36", "transformers": "5.0"}
 
 
 def stored_dtypes(folder: Path) -> dict[str, torch.dtype]:
@@ -41,38 +49,41 @@ def stored_dtypes(folder: Path) -> dict[str, torch.dtype]:
 
 def with_parts(pipeline, parts: dict[str, nn.Module]):
     """The same pipeline with other parts; the original keeps its own."""
-    other = type(pipeline)(
-        **pipeline.components | parts,
-        requires_safety_checker=pipeline.config.requires_safety_checker,
-    )
-    other.set_progress_bar_config(disable=True)
+    other = copy.copy(pipeline)
+    other.register_modules(**parts)
     return other
 
 
 def export_pipeline(pipeline, folder: Path, dtypes: dict[str, torch.dtype]) -> None:
     r"""Write a pipeline into a folder, where other files may lie.
 
-    It is written beside its place first. While its parts move in, the folder has no index, so
-    that a folder that loads is always whole.
+    It is written to a draft first. While its parts are moved, the folder has no index, so a folder
+    that loads is always complete. Other files of the original's parts are copied.
 
     Args:
-        pipeline: in float32.
+        pipeline: in float32, loaded from a folder.
         folder: where to.
         dtypes: the precision of each part's file.
     """
     draft = folder / DRAFT
     shutil.rmtree(draft, ignore_errors=True)
-    learned = {n: part for n, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    networks = {n: part for n, part in pipeline.components.items() if isinstance(part, nn.Module)}
     parts = {
-        name: _cast(written_out(merged(part)), dtypes.get(name, part.dtype))
-        for name, part in learned.items()
+        name: _cast(textual_inversion.merged(lora.merged(part)), dtypes.get(name, part.dtype))
+        for name, part in networks.items()
     }
     with quiet():
         with_parts(pipeline, parts).save_pretrained(draft, safe_serialization=True)
     for name, part in parts.items():
         if part.dtype != torch.float32 and isinstance(part, PreTrainedModel):
             load_in_float32(draft / name)
-    save_adapters(learned, draft)
+    if pipeline.name_or_path and Path(pipeline.name_or_path).is_dir():
+        _copy_other_files(Path(pipeline.name_or_path), draft, pipeline.tokenizer)
+    _write_versions(draft)
+    if adapters := lora.adapter_weights(networks):
+        family_of(pipeline).save_lora(adapters, draft)
+    for part in networks.values():
+        textual_inversion.save_embeds(part, draft)
     _move_in(draft, folder)
 
 
@@ -92,6 +103,36 @@ def _cast(part: nn.Module, dtype: torch.dtype) -> nn.Module:
     weights = {id(weight): nn.Parameter(weight.detach().to(dtype)) for weight in part.parameters()}
     # torch's own conversion: diffusers' warns of parts that need float32, of which there are none.
     return nn.Module.to(copy.deepcopy(part, weights), dtype)
+
+
+def _copy_other_files(original: Path, draft: Path, tokenizer) -> None:
+    """Copy what the original's parts hold besides weights, and its licence."""
+    before = type(tokenizer).from_pretrained(original / TOKENIZER).get_vocab()
+    unchanged = before == tokenizer.get_vocab()
+    for part in [each for each in draft.iterdir() if (original / each.name).is_dir()]:
+        # An unchanged tokenizer keeps the form that the original's readers know.
+        replace = part.name == TOKENIZER and unchanged
+        for file in (original / part.name).rglob("*"):
+            copied = part / file.relative_to(original / part.name)
+            if file.is_file() and not _is_weights(file) and (replace or not copied.exists()):
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copied)
+    if not unchanged:  # for older tokenizers, which read vocab.json
+        added = {t.content: n for n, t in tokenizer.added_tokens_decoder.items() if not t.special}
+        (draft / TOKENIZER / ADDED_TOKENS).write_text(json.dumps(added), encoding="utf-8")
+    for file in (*original.glob("LICENSE*"), *original.glob("NOTICE*")):
+        shutil.copyfile(file, draft / file.name)
+
+
+def _is_weights(file: Path) -> bool:
+    return bool(WEIGHTS.intersection(file.suffixes)) or file.name.endswith(".index.json")
+
+
+def _write_versions(draft: Path) -> None:
+    """Note the oldest libraries that read the folder, in the form that pip reads."""
+    old = (draft / TOKENIZER / "vocab.json").is_file()
+    lines = [f"{name}>={version}\n" for name, version in (READERS if old else NEW_READERS).items()]
+    (draft / VERSIONS).write_text("".join(lines), encoding="utf-8")
 
 
 def _move_in(draft: Path, folder: Path) -> None:

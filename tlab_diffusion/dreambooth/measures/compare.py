@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from tlab_diffusion.dreambooth.cache import latents
 from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, is_run, read_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator, evaluator_of
 from tlab_diffusion.dreambooth.measures.selection import QUALITIES, Qualities, qualities
 from tlab_diffusion.dreambooth.preflight.checks import Problems, Refused, audited
@@ -171,7 +171,7 @@ def evaluate(
     options = {"counts": counts, "every_use": full, "seed": seed, "settings": settings}
     evaluator = evaluator_of(config, found.pictures, encoders=encoders, **options)
     pipeline = load(base)
-    weights = latents.model_fingerprint(pipeline)
+    weights = family_of(pipeline).fingerprint(pipeline)
     if not named and record is not None:
         _check_weights(base, weights, record)
     original = evaluator.measure_original(

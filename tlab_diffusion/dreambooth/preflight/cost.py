@@ -114,29 +114,56 @@ def unet_work(
     checkpointing: bool,
     freeze: Callable[[nn.Module], None] = lambda unet: None,
 ) -> Work:
-    r"""Count what one sample costs.
+    r"""`forward_work` of a U-Net for one sample.
 
     Args:
         config: the U-Net's.
         side: of the latents.
         tokens: of the text.
-        fused_attention: whether attention's table of weights is never kept, as on a GPU.
-        checkpointing: whether activations are computed twice instead of kept.
-        freeze: takes the weights that do not learn out of the way back.
+        fused_attention, checkpointing, freeze: see `forward_work`.
     """
     from diffusers import UNet2DConditionModel
+
+    def inputs() -> tuple[Tensor, ...]:
+        x_t = torch.empty(1, config["in_channels"], side, side)
+        embeds = torch.empty(1, tokens, config["cross_attention_dim"], requires_grad=True)
+        return x_t, torch.zeros(1), embeds
+
+    return forward_work(
+        lambda: UNet2DConditionModel.from_config(config),
+        inputs,
+        fused_attention=fused_attention,
+        checkpointing=checkpointing,
+        freeze=freeze,
+    )
+
+
+def forward_work(
+    network: Callable[[], nn.Module],
+    inputs: Callable[[], tuple[Tensor, ...]],
+    *,
+    fused_attention: bool,
+    checkpointing: bool,
+    freeze: Callable[[nn.Module], None] = lambda network: None,
+) -> Work:
+    r"""Count what a forward pass costs, on fake tensors.
+
+    Args:
+        network, inputs: make them.
+        fused_attention: whether attention's table of weights is never kept, as on a GPU.
+        checkpointing: whether activations are computed twice instead of kept.
+        freeze: marks the weights that are not trained.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
     with FakeTensorMode():
-        unet = UNet2DConditionModel.from_config(config).train()
-        freeze(unet)
-        x_t = torch.empty(1, config["in_channels"], side, side)
-        words = torch.empty(1, tokens, config["cross_attention_dim"], requires_grad=True)
+        model = network().train()
+        freeze(model)
         with FlopCounterMode(display=False) as counter:  # fused attention is not counted: plain
-            kept = _kept_bytes(unet, (x_t, torch.zeros(1), words), False, checkpointing)
+            kept = _kept_bytes(model, inputs(), False, checkpointing)
         if fused_attention:
-            kept = _kept_bytes(unet, (x_t, torch.zeros(1), words), True, checkpointing)
+            kept = _kept_bytes(model, inputs(), True, checkpointing)
     return Work(counter.get_total_flops(), kept)
 
 

@@ -1,6 +1,5 @@
 r"""What a run needs, what this machine has, and in how many parts a step fits."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,13 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch import nn
 
-from tlab_diffusion.dreambooth.cache.prior import STEPS
+from tlab_diffusion.dreambooth.cache.class_images import STEPS
 from tlab_diffusion.dreambooth.checkpoint.run_record import is_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import check_shares
-from tlab_diffusion.dreambooth.methods import lora
+from tlab_diffusion.dreambooth.families import Family, family_of
+from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, lora
 from tlab_diffusion.dreambooth.preflight import cost
-from tlab_diffusion.dreambooth.presets import DREAMBOOTH, LORA
 from tlab_diffusion.dreambooth.training.optimizers import MOMENT_BYTES
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import nearest_folder
@@ -146,7 +145,7 @@ def _passes_before(config: DreamBoothConfig) -> int:
 
 def _load(config: DreamBoothConfig, folder: Path, precision: str) -> cost.Load:
     parts = cost.read_parts(folder)
-    learned = _learned(config, parts)
+    learned = _learned(config, family_of(folder), parts)
     return cost.Load(
         parts,
         learned,
@@ -157,38 +156,37 @@ def _load(config: DreamBoothConfig, folder: Path, precision: str) -> cost.Load:
     )
 
 
-def _learned(config: DreamBoothConfig, parts: dict[str, cost.Part]) -> int:
-    """How many numbers learn."""
-    names = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
+def _learned(config: DreamBoothConfig, family: Family, parts: dict[str, cost.Part]) -> int:
+    """How many parameters are trained."""
+    names = family.trained_parts(config)
     if config.method == DREAMBOOTH:
         return sum(parts[name].parameters for name in names)
     if config.method == LORA:
-        return sum(lora.numbers(parts[n].shapes, n, config.lora_rank) for n in names)
+        return sum(
+            lora.num_parameters(parts[n].shapes, family.lora_targets[n], config.lora_rank)
+            for n in names
+        )
     embeddings = "token_embedding.weight"
-    shapes = parts["text_encoder"].shapes
+    shapes = parts[family.text_encoder].shapes
     return next(shape[1] for name, shape in shapes.items() if name.endswith(embeddings))
 
 
 def _work(config: DreamBoothConfig, folder: Path, tokens: int, device: torch.device) -> cost.Work:
-    unet, vae = (
-        json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
-        for part in ("unet", "vae")
-    )
-    return cost.unet_work(
-        unet,
-        config.resolution // 2 ** (len(vae["block_out_channels"]) - 1),
-        tokens,
+    family = family_of(folder)
+    return cost.forward_work(
+        lambda: family.empty_network(folder),
+        lambda: family.example_inputs(folder, config.resolution, tokens),
         fused_attention=device.type != "cpu",  # as the model is prepared
         checkpointing=config.gradient_checkpointing,
-        freeze=lambda unet: freeze(unet, config.method),
+        freeze=lambda network: freeze(network, config.method, family),
     )
 
 
-def freeze(unet: nn.Module, method: str) -> None:
-    """Let those weights learn that keep as much for the way back as the method."""
-    for name, parameter in unet.named_parameters():
+def freeze(network: nn.Module, method: str, family: Family) -> None:
+    """Leave the gradients on whose weights keep as many activations as the method."""
+    for name, parameter in network.named_parameters():
         # An adapter keeps what goes into the projection beside it.
-        adapted = method == LORA and lora.is_projection(name, "unet")
+        adapted = method == LORA and lora.is_target(name, family.lora_targets[family.network])
         parameter.requires_grad_(method == DREAMBOOTH or adapted)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import TrainingSet
-from tlab_diffusion.dreambooth.families.stable_diffusion import TextToNoise
+from tlab_diffusion.dreambooth.families.base import PromptedModel
 from tlab_diffusion.dreambooth.training.loss import weighted_errors
 from tlab_diffusion.dreambooth.training.optimizers import new_optimizer
 from tlab_diffusion.errors import InputError
@@ -39,7 +39,7 @@ class Learner:
 
     def __init__(
         self,
-        model: TextToNoise,
+        model: PromptedModel,
         config: DreamBoothConfig,
         accelerator: Accelerator,
         state: dict[str, Tensor] | None,
@@ -98,7 +98,7 @@ class Learner:
             state |= {f"scaler.{name}": torch.tensor(value) for name, value in scaler.items()}
         return state
 
-    def _average(self) -> TextToNoise:
+    def _average(self) -> PromptedModel:
         """A copy of what learns, with the same frozen weights."""
         frozen = [p for n, p in self.model.named_parameters() if n not in self.trained]
         shared = {id(parameter): parameter for parameter in frozen}

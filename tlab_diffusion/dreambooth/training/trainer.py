@@ -20,8 +20,12 @@ from accelerate import Accelerator, PartialState
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from tlab_diffusion.dreambooth.cache import latents
-from tlab_diffusion.dreambooth.cache.prior import PriorSettings, draw_prior, load_prior
+from tlab_diffusion.dreambooth.cache.class_images import (
+    ClassImageSettings,
+    load_class_images,
+    sample_class_images,
+)
+from tlab_diffusion.dreambooth.cache.latents import latent_distributions
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes, with_parts
 from tlab_diffusion.dreambooth.checkpoint.run_record import (
@@ -32,7 +36,7 @@ from tlab_diffusion.dreambooth.checkpoint.run_record import (
 )
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import TrainingSet, check_shares
-from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
+from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
 from tlab_diffusion.dreambooth.training.step import Learner
 from tlab_diffusion.errors import InputError
@@ -170,23 +174,22 @@ def _events(
     accelerator: Accelerator,
 ) -> Iterator[Event]:
     pipeline = load(config.model, accelerator.device)
-    inputs = replace(inputs, weights=latents.model_fingerprint(pipeline))
+    family = family_of(pipeline)
+    inputs = replace(inputs, weights=family.fingerprint(pipeline))
     _begin(config, inputs, accelerator)
     yield Loaded(pipeline, inputs.weights)
-    subject = latents.latent_distributions(pipeline.vae, pictures, cache, inputs.weights)
-    prior = _prior_settings(config, inputs, tuple(subject.shape[1:]))
+    subject = latent_distributions(pipeline, pictures, cache, inputs.weights)
+    class_images = None
     if config.with_prior:
-        for done in draw_prior(pipeline, prior, config.num_class_images, cache):
-            yield PriorImages(done, config.num_class_images)
-    data = TrainingSet(
-        config,
-        subject,
-        load_prior(prior, config.num_class_images, cache) if config.with_prior else None,
-        pipeline.scheduler.alphas_cumprod.cpu(),
-        pipeline.scheduler.config.prediction_type,
-    )
+        settings = ClassImageSettings.of(config, inputs.weights, inputs.precision, subject)
+        num = config.num_class_images
+        for done in sample_class_images(pipeline, settings, num, cache):
+            yield PriorImages(done, num)
+        class_images = load_class_images(pipeline, settings, num, cache)
+    noising = family.noising(pipeline, config.snr_gamma)
+    data = TrainingSet(config, subject, class_images, noising)
     # The saved state is in no variable: it goes when the learner has taken what it needs.
-    learner = Learner(prepare(pipeline, config), config, accelerator, _saved_state(config))
+    learner = Learner(family.prepare(pipeline, config), config, accelerator, _saved_state(config))
     tuned = pipeline if learner.ema is None else with_parts(pipeline, learner.ema.parts())
     while learner.step_done < config.max_steps:
         losses = learner.step(data)
@@ -208,18 +211,6 @@ def _begin(config: DreamBoothConfig, inputs: Fingerprint, accelerator: Accelerat
     if accelerator.is_main_process:
         with as_input_error(config.output):
             write_run(config.output, RunRecord.of(config, inputs, accelerator.device))
-
-
-def _prior_settings(config: DreamBoothConfig, inputs: Fingerprint, moments: tuple) -> PriorSettings:
-    channels, height, width = moments
-    return PriorSettings(
-        model=inputs.weights,
-        prompt=config.class_prompt,
-        guidance_scale=config.class_guidance_scale,
-        seed=config.seed,
-        shape=(channels // 2, height, width),
-        precision=inputs.precision,
-    )
 
 
 def _saved_state(config: DreamBoothConfig) -> dict[str, Tensor] | None:

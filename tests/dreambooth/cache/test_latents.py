@@ -8,38 +8,37 @@ import torch
 
 from tests.dreambooth.tiny import PICTURES, new_config, run
 from tests.tiny_pipeline import tiny_pipeline
-from tlab_diffusion.dreambooth.cache import latents as caches
+from tlab_diffusion.dreambooth.cache.latents import latent_distributions
+from tlab_diffusion.dreambooth.families.stable_diffusion import PromptedUNet, StableDiffusion
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.training import fingerprint
 
-
-class Counting:
-    """An autoencoder that counts the pictures it encodes."""
-
-    def __init__(self):
-        self.vae, self.encoded = tiny_pipeline().vae, 0
-
-    def __getattr__(self, name):
-        return getattr(self.vae, name)
-
-    def encode(self, x):
-        self.encoded += len(x)
-        return self.vae.encode(x)
+FAMILY = StableDiffusion()
 
 
 @pytest.fixture
-def vae():
-    return Counting()
+def pipeline():
+    """A pipeline whose autoencoder counts the pictures it encodes."""
+    pipeline = tiny_pipeline()
+    vae, encode = pipeline.vae, pipeline.vae.encode
+    vae.encoded = 0
+
+    def counted(x):
+        vae.encoded += len(x)
+        return encode(x)
+
+    vae.encode = counted
+    return pipeline
 
 
-def test_means_and_deviations_are_the_encoders(tmp_path, vae):
-    moments = caches.latent_distributions(vae, PICTURES, tmp_path, "model")
+def test_means_and_deviations_are_the_encoders(tmp_path, pipeline):
+    moments = latent_distributions(pipeline, PICTURES, tmp_path, "model")
     pixels = torch.from_numpy(PICTURES).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        latents = vae.vae.encode(pixels).latent_dist
+        latents = pipeline.vae.encode(pixels).latent_dist
     mean, std = moments.chunk(2, dim=1)
-    scale = vae.config.scaling_factor
+    scale = pipeline.vae.config.scaling_factor
     # Encoded in other batches: sums in another order.
     torch.testing.assert_close(mean, scale * latents.mean, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(std, scale * (latents.logvar / 2).exp(), rtol=1e-4, atol=1e-6)
@@ -47,26 +46,26 @@ def test_means_and_deviations_are_the_encoders(tmp_path, vae):
     assert moments.is_contiguous()
 
 
-def test_they_are_kept_until_model_picture_or_resolution_change(tmp_path, vae):
-    first = caches.latent_distributions(vae, PICTURES, tmp_path, "model")
-    assert vae.encoded == 3
-    assert torch.equal(caches.latent_distributions(vae, PICTURES, tmp_path, "model"), first)
-    assert vae.encoded == 3
+def test_they_are_kept_until_model_picture_or_resolution_change(tmp_path, pipeline):
+    first = latent_distributions(pipeline, PICTURES, tmp_path, "model")
+    assert pipeline.vae.encoded == 3
+    assert torch.equal(latent_distributions(pipeline, PICTURES, tmp_path, "model"), first)
+    assert pipeline.vae.encoded == 3
     changed = PICTURES.copy()
     changed[1, 5, 7, 2] ^= 1  # one bit of one picture
     smaller = np.ascontiguousarray(PICTURES[:, ::2, ::2])
     for pictures, model in ((changed, "model"), (PICTURES, "other"), (smaller, "model")):
-        before = vae.encoded
-        caches.latent_distributions(vae, pictures, tmp_path, model)
-        assert vae.encoded == before + 3
+        before = pipeline.vae.encoded
+        latent_distributions(pipeline, pictures, tmp_path, model)
+        assert pipeline.vae.encoded == before + 3
 
 
-def test_a_damaged_file_is_made_again(tmp_path, vae):
-    first = caches.latent_distributions(vae, PICTURES, tmp_path, "model")
+def test_a_damaged_file_is_made_again(tmp_path, pipeline):
+    first = latent_distributions(pipeline, PICTURES, tmp_path, "model")
     [path] = tmp_path.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:50])
-    assert torch.equal(caches.latent_distributions(vae, PICTURES, tmp_path, "model"), first)
-    assert vae.encoded == 6
+    assert torch.equal(latent_distributions(pipeline, PICTURES, tmp_path, "model"), first)
+    assert pipeline.vae.encoded == 6
 
 
 def test_a_fingerprint_knows_every_weight():
@@ -86,27 +85,25 @@ def test_a_fingerprint_knows_every_weight():
 
 def test_a_models_fingerprint_knows_the_numbers_of_its_words():
     pipeline = tiny_pipeline()
-    before = caches.model_fingerprint(pipeline)
-    assert caches.model_fingerprint(pipeline) == before
+    before = FAMILY.fingerprint(pipeline)
+    assert FAMILY.fingerprint(pipeline) == before
     pipeline.tokenizer.add_tokens(["zzz"])
-    assert caches.model_fingerprint(pipeline) != before
+    assert FAMILY.fingerprint(pipeline) != before
 
 
 def test_a_models_fingerprint_knows_its_noise():
     pipeline = tiny_pipeline()
-    before, scheduler = caches.model_fingerprint(pipeline), pipeline.scheduler
-    names = {before}
+    names, scheduler = {FAMILY.fingerprint(pipeline)}, pipeline.scheduler
     for changes in ({"prediction_type": "v_prediction"}, {"beta_end": 0.02}):
         pipeline.scheduler = type(scheduler).from_config(scheduler.config, **changes)
-        names.add(caches.model_fingerprint(pipeline))
-    pipeline.scheduler = scheduler
-    assert len(names) == 3 and caches.model_fingerprint(pipeline) == before
+        names.add(FAMILY.fingerprint(pipeline))
+    assert len(names) == 3
 
 
-def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, vae):
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, pipeline):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cache: got a file in .* TLAB_CACHE") as caught:
-        caches.latent_distributions(vae, PICTURES, tmp_path / "file", "model")
+        latent_distributions(pipeline, PICTURES, tmp_path / "file", "model")
     assert "\n" not in str(caught.value) and "--resume" not in str(caught.value)
 
 
@@ -138,7 +135,8 @@ def test_text_is_encoded_once_only_while_its_encoder_is_frozen(
 
 def test_cached_words_are_the_text_encoders():
     pipeline = tiny_pipeline()
-    words = caches.text_embeddings(pipeline, ["a sks robot", "a robot"])
+    model = PromptedUNet(pipeline, ["a sks robot", "a robot"], trains_text_encoder=False)
+    words = model.prompt_embeds
     with torch.no_grad():
         assert torch.equal(words, embed(pipeline, ["a sks robot", "a robot"]))
     assert not words.requires_grad

@@ -1,7 +1,5 @@
 """LoRA: adapters that start as nothing, learn alone, and come out merged."""
 
-import copy
-
 import pytest
 import torch
 from diffusers import DiffusionPipeline
@@ -10,12 +8,13 @@ from torch import nn
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth.checkpoint.export import stored_dtypes
-from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
+from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
 from tlab_diffusion.dreambooth.methods import lora
 from tlab_diffusion.dreambooth.preflight.cost import read_parts
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
 from tlab_diffusion.pretraining.networks import save_pipeline
 
+FAMILY = StableDiffusion()
 RANK = 4
 PROJECTION = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 
@@ -62,8 +61,8 @@ def test_before_the_first_step_nothing_has_changed(tmp_path):
     x_t, t = inputs()
     prompt = torch.tensor([0, 1, 1])
     plain, adapted = fresh(model_folder()), fresh(model_folder())
-    before = prepare(plain, new_config(tmp_path / "plain"))
-    after = prepare(adapted, config_for(tmp_path / "lora"))
+    before = FAMILY.prepare(plain, new_config(tmp_path / "plain"))
+    after = FAMILY.prepare(adapted, config_for(tmp_path / "lora"))
     assert torch.equal(before(x_t, t, prompt), after(x_t, t, prompt))
 
 
@@ -72,7 +71,7 @@ def test_an_adapters_gradient_is_its_projections_through_a(tmp_path):
     x_t, t = inputs()
     gradients = []
     for config in (new_config(tmp_path / "plain"), config_for(tmp_path / "lora")):
-        model = prepare(fresh(model_folder()), config)
+        model = FAMILY.prepare(fresh(model_folder()), config)
         model(x_t, t, torch.tensor([0, 1, 1])).square().mean().backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
         weights = dict(model.named_parameters())
@@ -96,7 +95,7 @@ def test_only_adapters_learn(trained):
             frozen = after.get(key, after.get(f"{projection}.base_layer.{kind}"))
             assert torch.equal(frozen, value), key
     assert all(b.abs().max() > 0 for _, b in adapters_of(config).values())
-    start = prepare(fresh(config.model), config).state_dict()
+    start = FAMILY.prepare(fresh(config.model), config).state_dict()
     for (part, projection), (a, _) in adapters_of(config).items():
         assert not torch.equal(a, start[f"{part}.{projection}.lora_A.default.weight"])
 
@@ -109,7 +108,10 @@ def test_only_adapters_are_kept_in_a_checkpoint(trained):
     # Each with two moments and a count, and the step.
     assert len(state) == 4 * len(tensors) + 1
     parts = read_parts(model_folder())
-    counted = [lora.numbers(parts[n].shapes, n, RANK) for n in ("unet", "text_encoder")]
+    counted = [
+        lora.num_parameters(parts[n].shapes, FAMILY.lora_targets[n], RANK)
+        for n in ("unet", "text_encoder")
+    ]
     assert sum(tensor.numel() for tensor in tensors) == sum(counted)
     assert all(a.shape[0] == b.shape[1] == RANK for a, b in adapters.values())
     attention = [m for m in tiny_pipeline().unet.modules() if hasattr(m, "to_out")]
@@ -196,18 +198,17 @@ def test_the_average_is_of_the_adapters_and_shares_the_rest(tmp_path, cache):
 def test_adapters_start_from_the_seed_alone():
     starts = []
     for other, seed in ((0, 0), (1, 0), (0, 10**20)):  # as large as other methods take
-        unet = copy.deepcopy(tiny_pipeline().unet)
+        unet = tiny_pipeline().unet
         torch.manual_seed(other)
         before = torch.get_rng_state()
-        lora.add_adapters({"unet": unet}, RANK, seed)
+        lora.add_adapters({"unet": unet}, FAMILY.lora_targets, RANK, seed)
         assert torch.equal(torch.get_rng_state(), before)
         starts.append(unet.state_dict()[f"{PROJECTION}.lora_A.default.weight"])
     assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
     assert len(starts[0].unique()) > RANK  # not all the same
 
 
-def test_a_part_without_adapters_is_itself(tmp_path):
+def test_a_part_without_adapters_is_itself():
     part = nn.Linear(2, 2)
     assert lora.merged(part) is part
-    lora.save_adapters({"unet": part}, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert lora.adapter_weights({"unet": part}) == {}

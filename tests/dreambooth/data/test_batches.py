@@ -7,7 +7,14 @@ import torch
 from diffusers.training_utils import compute_snr
 
 from tests.dreambooth.tiny import new_config
-from tlab_diffusion.dreambooth.data.batches import ORDER, PRIOR, SAMPLE, TrainingSet, picture_at
+from tlab_diffusion.dreambooth.data.batches import (
+    CLASS_IMAGE,
+    ORDER,
+    SAMPLE,
+    TrainingSet,
+    picture_at,
+)
+from tlab_diffusion.dreambooth.families.stable_diffusion import DiscreteNoising
 from tlab_diffusion.pretraining.networks import new_scheduler
 from tlab_diffusion.training.generators import generator_for
 
@@ -20,7 +27,8 @@ def new_set(output, *, prediction_type="epsilon", **changes):
     config = new_config(output, **changes)
     prior = torch.randn(5, 4, 2, 2, generator=draw) if config.with_prior else None
     subject = torch.cat([mean, std], dim=1)
-    return TrainingSet(config, subject, prior, SCHEDULER.alphas_cumprod, prediction_type)
+    noising = DiscreteNoising(SCHEDULER.alphas_cumprod, prediction_type, config.snr_gamma)
+    return TrainingSet(config, subject, prior, noising)
 
 
 def same(a, b):
@@ -67,7 +75,7 @@ def test_the_encoders_distribution_is_drawn_from_anew(tmp_path):
     drawn = {0: [], 1: [], 2: []}
     for step in range(1, 1501):
         batch = data.batch(step, range(1))
-        alpha_bar = data.alphas_cumprod[batch.t].double().reshape(-1, 1, 1, 1)
+        alpha_bar = data.noising.alphas_cumprod[batch.t].double().reshape(-1, 1, 1, 1)
         x0 = (batch.x_t - (1 - alpha_bar).sqrt() * batch.target) / alpha_bar.sqrt()
         drawn[picture_at(step - 1, 3, 0, 0)].append(x0[0])
     for number, samples in drawn.items():
@@ -107,7 +115,7 @@ def test_timesteps_cover_the_schedule_evenly(tmp_path):
 def test_streams_do_not_meet():
     numbers = [(ORDER, half, epoch) for half in (0, 1) for epoch in (0, 1)]
     numbers += [(SAMPLE, step, number) for step in (1, 2) for number in (0, 1)]
-    numbers += [(PRIOR, number) for number in (0, 1)]
+    numbers += [(CLASS_IMAGE, number) for number in (0, 1)]
     drawn = {float(torch.rand((), generator=generator_for(s, *n))) for n in numbers for s in (0, 1)}
     assert len(drawn) == 20
     first, again = (torch.randn(5, generator=generator_for(3, SAMPLE, 1, 0)) for _ in range(2))

@@ -7,7 +7,7 @@ from diffusers import DiffusionPipeline
 from tests.dreambooth.data.test_identifier import clip_like
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
 from tlab_diffusion.dreambooth.data.identifier import token_report
-from tlab_diffusion.dreambooth.families.stable_diffusion import prepare
+from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
 from tlab_diffusion.dreambooth.methods.textual_inversion import add_row, add_token
 from tlab_diffusion.dreambooth.presets import SMALL_TEMPLATES
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
@@ -15,6 +15,7 @@ from tlab_diffusion.picturebook import parse
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 
+FAMILY = StableDiffusion()
 OLD, NEW = "zwx", "pipbot"  # a token of the vocabulary, and a word that falls into pieces
 
 
@@ -101,7 +102,7 @@ def test_a_new_word_is_one_token_however_it_is_written(identifier):
 @pytest.mark.parametrize("identifier", [OLD, NEW, NEW.capitalize()])
 def test_it_starts_as_the_class_noun(identifier):
     pipeline = fresh(model_folder())
-    add_row(pipeline, identifier, "robot")
+    add_row(pipeline.text_encoder, pipeline.tokenizer, identifier, "robot")
     with torch.no_grad():
         named, meant = embed(pipeline, [f"a striped {identifier}", "a striped robot"])
     assert torch.equal(named, meant)
@@ -111,7 +112,7 @@ def test_a_noun_of_several_tokens_gives_their_mean():
     pipeline = fresh(model_folder())
     rows = table(pipeline)
     noun = pipeline.tokenizer("teapot cat", add_special_tokens=False).input_ids
-    add_row(pipeline, OLD, "teapot cat")
+    add_row(pipeline.text_encoder, pipeline.tokenizer, OLD, "teapot cat")
     row = pipeline.text_encoder.get_input_embeddings().row
     torch.testing.assert_close(row, (rows[noun[0]] + rows[noun[1]]) / 2)
 
@@ -127,7 +128,7 @@ def test_the_rows_gradient_is_that_of_the_whole_table(tmp_path):
     full = {"identifier": OLD, "instance_prompt": f"a {OLD}", "train_text_encoder": True}
     gradients = []
     for config in (new_config(tmp_path, **full), config_for(tmp_path, identifier=OLD)):
-        model = prepare(pipeline, config)
+        model = FAMILY.prepare(pipeline, config)
         model(x_t, t, torch.tensor([0, 0])).square().mean().backward()
         embedding = pipeline.text_encoder.get_input_embeddings()
         gradients.append(
@@ -171,7 +172,9 @@ def test_the_picture_book_knows_the_templates():
 
 def test_the_average_is_of_the_row(tmp_path, cache):
     plain, averaged = (config_for(tmp_path / str(decay), ema_decay=decay) for decay in (0.0, 0.15))
-    average = prepare(fresh(plain.model), plain).text_encoder.get_input_embeddings().row.detach()
+    average = (
+        FAMILY.prepare(fresh(plain.model), plain).text_encoder.get_input_embeddings().row.detach()
+    )
     for event in train(plain, PICTURES, cache=cache):
         if isinstance(event, TrainStep):
             decay = min(0.15, event.step / (event.step + 10))
