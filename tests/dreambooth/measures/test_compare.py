@@ -12,7 +12,7 @@ from tests.dreambooth.hub_cache import keep_in_cache
 from tests.dreambooth.standin import hashed_sample, pixel_encoders, point
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
-from tlab_diffusion.dreambooth.cache.latents import model_fingerprint
+from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.dreambooth.measures import compare as module
 from tlab_diffusion.dreambooth.measures import evaluator
 from tlab_diffusion.dreambooth.measures.compare import Evaluation, evaluate
@@ -113,7 +113,8 @@ def other(tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["dreambooth", "lora", "textual-inversion"])
 def test_the_base_is_the_one_of_the_run(tuned, other, pictures, tmp_path, method):
-    weights = model_fingerprint(load(other))
+    pipeline = load(other)
+    weights = family_of(pipeline).fingerprint(pipeline)
     folder = with_record(tuned, tmp_path, weights, model=f"{other}", method=method)
     about = pictures, "zwx", "robot"
     found = evaluate(folder, *about, num=1, cache=tmp_path)
