@@ -14,6 +14,7 @@ import torch
 
 from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.evaluation import quality
+from tlab_diffusion.evaluation.pictures import Sampler
 from tlab_diffusion.pipelines import load
 from tlab_diffusion.training.precision import autocast
 
@@ -46,7 +47,7 @@ def main() -> None:
     print(quality.table(report))
 
 
-def _in_half_precision(sample: quality.Sample, device: torch.device) -> quality.Sample:
+def _in_half_precision(sample: Sampler, device: torch.device) -> Sampler:
     """Twice as fast where the hardware multiplies bfloat16; it moves a pixel by 1 of 255, about."""
 
     def draw(prompts: Sequence[str], seed: int) -> np.ndarray:

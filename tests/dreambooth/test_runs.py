@@ -26,6 +26,7 @@ from tlab_diffusion.dreambooth.run import Evaluated, run, usual_evaluations
 from tlab_diffusion.dreambooth.training.trainer import Finished, TrainStep
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import world
+from tlab_diffusion.pipelines.sampler_settings import MEASURING_SMALL, read_sampler_settings
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 NOTHING_KEPT = {"checkpoints", "run.json"}
@@ -91,6 +92,7 @@ def test_what_a_run_leaves(straight):
     }
     assert isinstance(events[-1], Finished)
     assert (folder / "out/report.html").is_file()
+    assert read_sampler_settings(folder / "out") == MEASURING_SMALL  # as measured
     strips = sorted((folder / "out/samples").iterdir())
     assert [path.name for path in strips] == [f"step-{step:08}.png" for step in (0, 2, 4, 6, 7)]
     assert Image.open(strips[0]).size == (4 * 64, 64)

@@ -222,7 +222,7 @@ def test_effects_over_subjects():
     assert mean["dino"].mean == pytest.approx(np.mean([m.numbers()["dino"] for m in good]))
     effect = differences(good, bad)
     assert effect["identity"] == (1, 1, 1) and effect["copies"] == (-1, -1, -1)
-    assert effect["clip_t"].leaves_out(0) and effect["clip_t"].mean > 0
+    assert effect["clip_t"].excludes(0) and effect["clip_t"].mean > 0
     assert effect["pres"] == pytest.approx((0, 0, 0))  # nothing was done to the class
     with pytest.raises(InputError, match="pip, pip"):
         average([good[0], good[0]])

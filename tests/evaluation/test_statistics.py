@@ -27,7 +27,7 @@ def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
 
 
 def test_95_percent_of_the_intervals_hold_the_truth():
-    held = [mean_interval(normal(40, seed=i), seed=i).leaves_out(0) for i in range(300)]
+    held = [mean_interval(normal(40, seed=i), seed=i).excludes(0) for i in range(300)]
     assert 0.02 < np.mean(held) < 0.1  # 5 % of 300, three standard errors around
     first = mean_interval(normal(40, seed=0))
     assert first == mean_interval(normal(40, seed=0)) != mean_interval(normal(40, seed=0), seed=1)
@@ -49,7 +49,7 @@ def test_the_interval_of_pairs_holds_the_truth():
     missed = []
     for seed in range(200):
         x = normal(30, seed=1000 + seed)
-        missed.append(pairs_interval((x[:, None] - x) ** 2, seed=seed).leaves_out(2))
+        missed.append(pairs_interval((x[:, None] - x) ** 2, seed=seed).excludes(2))
     assert np.mean(missed) < 0.15
 
 
@@ -57,14 +57,14 @@ def test_pairing_takes_out_what_subjects_have_in_common():
     level = dict(zip("abcdefgh", 10 * normal(8), strict=True))
     better = {name: value + 1 for name, value in reversed(level.items())}
     difference = paired_effect(better, level)
-    assert difference == pytest.approx((1, 1, 1)) and difference.leaves_out(0)
-    assert not mean_interval([better[name] for name in "abcdefgh"]).leaves_out(level["a"])
+    assert difference == pytest.approx((1, 1, 1)) and difference.excludes(0)
+    assert not mean_interval([better[name] for name in "abcdefgh"]).excludes(level["a"])
 
 
 def test_few_units_give_no_interval():
     for values in ([0.5], [0.2, 0.8]):
         assert mean_interval(values) == (0.5, None, None)
-    assert not Interval(0.5, None, None).leaves_out(0)
+    assert not Interval(0.5, None, None).excludes(0)
     assert str(Interval(0.5, None, None)) == "0.500"
     assert str(Interval(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
     assert pairs_interval(np.array([[0, 0.3], [0.3, 0]])) == (0.3, None, None)

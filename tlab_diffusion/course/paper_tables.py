@@ -2,7 +2,7 @@ r"""The paper's tables beside ours (arXiv:2208.12242, Tables 1, 3 and 4).
 
 Encoders, models and worlds differ, so the numbers are not to be compared, only which of two
 methods has the higher one. Ours is claimed where the 95 % interval of the difference, paired by
-subject, leaves out 0.
+subject, excludes 0.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,8 +59,8 @@ class Effect(NamedTuple):
 
     @property
     def here(self) -> str:
-        """Which is higher here, where the interval leaves out 0."""
-        return _direction(self.ours.mean, clear=self.ours.leaves_out(0))
+        """Which is higher here, where the interval excludes 0."""
+        return _direction(self.ours.mean, clear=self.ours.excludes(0))
 
     @property
     def verdict(self) -> str:

@@ -1,4 +1,4 @@
-r"""Who measures: an image-only encoder, an image-text pair, and recognisers where they exist."""
+r"""The encoders of an evaluation: image-only, image-text, and recognisers where they exist."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from tlab_diffusion.training import fingerprint
 
 @dataclass(frozen=True)
 class Encoders:
-    r"""What looks at pictures (N, H, W, 3) uint8; all features are (N, D).
+    r"""Functions of pictures (N, H, W, 3) uint8; all features are (N, D).
 
     Args:
-        identity: compares pictures by who is in them, as DINO does.
-        image, text: compare pictures with words, as CLIP does.
-        recognise: reads the picture book's factors; None for pictures of another world.
+        identity: features of who is in a picture, as DINO gives.
+        image, text: features of pictures and texts in one space, as CLIP gives.
+        recognise: reads the picture book's factors; None for other pictures.
         name: identifies the encoders in reports and in keys of cached metrics.
     """
 
@@ -37,10 +37,10 @@ class Encoders:
 
 
 def shipped_encoders() -> Encoders:
-    r"""The networks of the picture book.
+    r"""Load the encoders and recognisers of the package.
 
     Raises:
-        InputError: if their weights are missing or damaged.
+        InputError: weights are missing or damaged.
     """
     who, pair, factors = identity(), image_text(), recogniser()
     weights = fingerprint.weights_fingerprint([who, pair, factors])[:8]

@@ -1,4 +1,4 @@
-r"""The paper's own encoders, where they can be had: CLIP ViT-B/32 and DINO ViT-S/16.
+r"""The paper's encoders, where they can be loaded: CLIP ViT-B/32 and DINO ViT-S/16.
 
 Section 4.2, arXiv:2208.12242: DINO is the class token, of pictures resized to 256, cut to the
 central 224 and normalised as ImageNet's are; CLIP's pictures are resized to 224.
@@ -21,15 +21,15 @@ BATCH = 64
 
 
 def hub_encoders(clip: str = CLIP, dino: str = DINO, device: str | None = None) -> Encoders:
-    r"""Load the encoders that the paper measures with; they take pictures of any size.
+    r"""Load the paper's encoders; they take pictures of any size.
 
     Args:
         clip: a hub id or a folder with a CLIP model and its tokenizer.
         dino: a hub id or a folder with a vision transformer.
-        device: where they run; the best that is there when left out.
+        device: where they run; `best_device()` when left out.
 
     Raises:
-        InputError: one of them cannot be had.
+        InputError: one of them cannot be loaded.
     """
     from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer, ViTModel
     from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -37,7 +37,7 @@ def hub_encoders(clip: str = CLIP, dino: str = DINO, device: str | None = None) 
     device = device or best_device()
     pair = _loaded(CLIPModel, clip).to(device).eval()
     tokenizer = _loaded(CLIPTokenizer, clip)
-    # Its pooling layer was never trained: what DINO taught is the class token.
+    # The pooling layer was never trained; DINO trains the class token.
     vit = _loaded(ViTModel, dino, add_pooling_layer=False).to(device).eval()
     cut_as_clip = CLIPImageProcessorPil()
     cut_as_dino = CLIPImageProcessorPil(
@@ -60,11 +60,10 @@ def hub_encoders(clip: str = CLIP, dino: str = DINO, device: str | None = None) 
 
 
 def suitable_encoders(side: int) -> Encoders:
-    r"""Who can judge pictures of this side: the shipped networks those of the picture book.
+    r"""The encoders that suit pictures of this side: the shipped ones for the picture book's.
 
-    Larger pictures go to the paper's encoders. Where these cannot be had, the shipped ones look at
-    the pictures reduced to their own size, without recognisers: that is coarse, and their name
-    says so.
+    For other sides the paper's encoders are loaded. Where that fails, the shipped ones are used on
+    pictures resized to their own side, without recognisers. This is coarse, and their name says so.
 
     Args:
         side: pixels.

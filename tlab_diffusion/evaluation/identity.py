@@ -1,9 +1,9 @@
-r"""Is it the subject? A question that only a world with known neighbours can answer.
+r"""Identity: does a picture show the subject?
 
-A picture shows the subject when its nearest neighbour, in an encoder that looks at pictures alone,
-is one of the subject's references, and not a reference of another subject nor one of fifty members
-of the class in the subject's colour. A picture that repeats a reference is a copy, and counted
-apart: a model that can only copy has not learnt the subject.
+It does when its nearest neighbour, in the image-only encoder, is one of the subject's references,
+among the references of all subjects and fifty members of the class in the subject's colour. A
+picture that repeats a reference is a copy and counts separately: a model that can only copy has not
+learned the subject.
 """
 
 from collections import Counter
@@ -31,13 +31,13 @@ from tlab_diffusion.pipelines.latents import to_tensor
 
 MEMBERS = 50
 MEMBER_SEEDS = FIRST_TEST_SEED + 200_000_000
-STRANGER_SEEDS = FIRST_TEST_SEED + 210_000_000  # strangers must not be known as members
+STRANGER_SEEDS = FIRST_TEST_SEED + 210_000_000  # not the seeds of the members
 
-# A picture copies a reference where their thumbnails differ by less than this, as the root mean
-# square of 0 to 255. Measured on all subjects: a reference that went through the autoencoder lies
-# below 6 from itself; of those moved by 2 pixels, or tilted by 4 degrees, half lie below 15; of
-# other poses in the same place, 1 in 80; two references, in different places, are 47 apart.
-COPY = 15.0
+# A picture is a copy of a reference if the root mean square difference of their thumbnails, on the
+# scale 0 to 255, is below this. Measured on all subjects: below 6 for a reference that went through
+# the autoencoder; below 15 for half of the references moved by 2 pixels or tilted by 4 degrees, and
+# for 1 in 80 other poses in the same place; 47 for two references, in different places.
+COPY_DISTANCE = 15.0
 THUMBNAIL = 16
 
 Encode = Callable[[np.ndarray], Tensor]  # pictures (N, H, W, 3) uint8 to features (N, D)
@@ -46,14 +46,14 @@ Recognise = Callable[[np.ndarray], Mapping[str, Sequence[str | None]]]
 
 @dataclass(frozen=True, eq=False)
 class SubjectReferences:
-    r"""The subject that a model was tuned to.
+    r"""The references of a subject, and what is known of it.
 
     Args:
         references: its pictures (N, H, W, 3) uint8.
-        class_noun: what it is, truly, whatever a model was told.
-        name: one of `SUBJECTS`, or None for anybody else.
-        colour: its own, or None where nobody can tell.
-        places: where the references were taken, as far as is known.
+        class_noun: its true class, also where a model was trained with another noun.
+        name: one of `SUBJECTS`, or None.
+        colour: its own, or None where it is not known.
+        places: of the references, where they are known.
     """
 
     references: np.ndarray
@@ -64,12 +64,12 @@ class SubjectReferences:
 
     @property
     def size(self) -> int:
-        """Side of its pictures, in pixels."""
+        """Side of the references, in pixels."""
         return self.references.shape[1]
 
     @property
     def of_this_world(self) -> bool:
-        """Whether its class lives in the picture book, so that relatives can be drawn."""
+        """Whether the picture book has its class, so that other members can be drawn."""
         return self.class_noun in CLASSES and self.colour is not None
 
 
@@ -79,20 +79,19 @@ def picturebook_subject(name: str) -> SubjectReferences:
     Raises:
         InputError: an unknown subject.
     """
-    references = np.stack(subject_pictures(name))
-    subject = SUBJECTS[name]
-    return SubjectReferences(references, subject.class_noun, name, subject.colour, subject.places)
+    references, known = np.stack(subject_pictures(name)), SUBJECTS[name]
+    return SubjectReferences(references, known.class_noun, name, known.colour, known.places)
 
 
 def identify_subject(
     references: np.ndarray, class_noun: str, recognise: Recognise | None = None
 ) -> SubjectReferences:
-    r"""Whoever pictures show; the picture book's subjects are known by their pictures.
+    r"""Find out what is known of a subject; the picture book's are recognised by their pictures.
 
     Args:
         references: (N, H, W, 3) uint8, with N from 1 up.
         class_noun: what it is.
-        recognise: reads colour and places off the pictures of a newcomer to the world.
+        recognise: reads colour and places of a new subject off its pictures.
 
     Raises:
         InputError: no pictures, or an empty class noun.
@@ -104,8 +103,8 @@ def identify_subject(
     if not class_noun:
         raise InputError("class_noun", got=repr(class_noun), expected="a word, such as robot")
     class_noun = class_noun.lower()  # as tokenizers read it
-    for name, subject in SUBJECTS.items():
-        if subject.class_noun == class_noun:
+    for name, each in SUBJECTS.items():
+        if each.class_noun == class_noun:
             known = picturebook_subject(name)
             if bool(copies(references, known.references).all()):
                 return SubjectReferences(references, class_noun, name, known.colour, known.places)
@@ -117,7 +116,7 @@ def identify_subject(
 
 
 def copies(pictures: np.ndarray, references: np.ndarray) -> Tensor:
-    r"""Whether each picture repeats a reference: same place, same pose.
+    r"""Whether each picture is a copy of a reference: same place, same pose.
 
     Args:
         pictures: (N, H, W, 3) uint8.
@@ -127,7 +126,7 @@ def copies(pictures: np.ndarray, references: np.ndarray) -> Tensor:
         (N,) bool.
     """
     distances = torch.cdist(_thumbnails(pictures), _thumbnails(references))  # (N, M)
-    return distances.amin(dim=1) < COPY
+    return distances.amin(dim=1) < COPY_DISTANCE
 
 
 def _thumbnails(pictures: np.ndarray) -> Tensor:
@@ -137,47 +136,51 @@ def _thumbnails(pictures: np.ndarray) -> Tensor:
 
 
 class Gallery(NamedTuple):
-    """Whom a picture may be taken for: features (M, D), and which of them are the subject's."""
+    """Candidates for the nearest neighbour: features (M, D), and which are the subject's, (M,)."""
 
     features: Tensor
     of_subject: Tensor
 
 
-def gallery(target: SubjectReferences, encode: Encode) -> Gallery:
-    r"""The references of all subjects, and members of the target's class in its colour."""
-    others = [subject_pictures(name, target.size) for name in SUBJECTS if name != target.name]
-    members = _drawn([_relative(target, MEMBER_SEEDS + i) for i in range(MEMBERS)], target.size)
-    features = encode(np.concatenate([target.references, *others, members]))
-    of_subject = torch.arange(len(features), device=features.device) < len(target.references)
+def gallery(subject: SubjectReferences, encode: Encode) -> Gallery:
+    r"""The references of all subjects, and members of the subject's class in its colour."""
+    others = [subject_pictures(name, subject.size) for name in SUBJECTS if name != subject.name]
+    members = _render_all(
+        [_relative(subject, MEMBER_SEEDS + i) for i in range(MEMBERS)], subject.size
+    )
+    features = encode(np.concatenate([subject.references, *others, members]))
+    of_subject = torch.arange(len(features), device=features.device) < len(subject.references)
     return Gallery(F.normalize(features, dim=1), of_subject)
 
 
 def is_subject(features: Tensor, among: Gallery) -> Tensor:
     r"""Whether each picture's nearest neighbour is the subject: (N, D) to (N,) bool."""
-    nearest = (features @ among.features.T).argmax(dim=1)  # a row's own length decides nothing
+    nearest = (features @ among.features.T).argmax(dim=1)  # the length of a row does not matter
     return among.of_subject[nearest]
 
 
-def strangers(target: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
-    r"""What a model that learnt only the class would draw: its relatives, as asked."""
+def strangers(subject: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
+    r"""Other members of the class in the subject's colour, with the factors that were asked for."""
     seeds = range(STRANGER_SEEDS, STRANGER_SEEDS + len(asked))
     pairs = zip(seeds, asked, strict=True)
-    return _drawn([_relative(target, seed, **each) for seed, each in pairs], target.size)
+    return _render_all([_relative(subject, seed, **each) for seed, each in pairs], subject.size)
 
 
-def perfect(target: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
-    r"""What a perfect model would draw: the picture book's own subject, as asked."""
-    # The first seeds posed for the references.
-    seeds = range(len(target.references), len(target.references) + len(asked))
+def perfect(subject: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
+    r"""The true subject, drawn by the picture book with the factors that were asked for."""
+    # The first seeds are those of the references.
+    seeds = range(len(subject.references), len(subject.references) + len(asked))
     pairs = zip(seeds, asked, strict=True)
-    return _drawn([subject_scene(target.name, seed, **each) for seed, each in pairs], target.size)
+    return _render_all(
+        [subject_scene(subject.name, seed, **each) for seed, each in pairs], subject.size
+    )
 
 
-def _relative(target: SubjectReferences, seed: int, **factors: str) -> Scene:
-    """A member of the class that looks as the references do: plain, mostly from the front."""
+def _relative(subject: SubjectReferences, seed: int, **factors: str) -> Scene:
+    """A member of the class in the style of the references: plain, mostly from the front."""
     ordinary = {
-        "class_noun": target.class_noun,
-        "colour": target.colour,
+        "class_noun": subject.class_noun,
+        "colour": subject.colour,
         "pattern": "plain",
         "style": "cartoon",
         "view": "side" if seed % 5 == 2 else "front",
@@ -185,5 +188,5 @@ def _relative(target: SubjectReferences, seed: int, **factors: str) -> Scene:
     return random_scene(seed, held_out=None, **(ordinary | factors))
 
 
-def _drawn(scenes: Sequence[Scene], size: int) -> np.ndarray:
+def _render_all(scenes: Sequence[Scene], size: int) -> np.ndarray:
     return np.stack([render(scene, size) for scene in scenes])

@@ -27,10 +27,11 @@ from tlab_diffusion.evaluation.metrics import (
     image_similarity,
     prompt_similarity,
 )
-from tlab_diffusion.evaluation.quality import WORLD, Sample
+from tlab_diffusion.evaluation.pictures import Sampler
 from tlab_diffusion.evaluation.result import Estimates, Metrics
 from tlab_diffusion.evaluation.statistics import Interval, mean_interval, pairs_interval
 from tlab_diffusion.evaluation.subject_prompts import Prompt
+from tlab_diffusion.evaluation.world import FACTOR_FREQUENCIES
 from tlab_diffusion.picturebook.grammar import sentence
 
 CLASS_SEED = 50_000  # the class samples are the same, whatever the prompts are
@@ -64,7 +65,7 @@ class Samples(NamedTuple):
 
 
 def measure(
-    sample: Sample,
+    sample: Sampler,
     subject: SubjectReferences,
     prompts: Sequence[Prompt],
     *,
@@ -94,7 +95,7 @@ def measure(
 
 
 def draw_samples(
-    sample: Sample,
+    sample: Sampler,
     subject: SubjectReferences,
     prompts: Sequence[Prompt],
     *,
@@ -174,7 +175,7 @@ class SubjectMetrics:
         row = {"pres": mean_interval(pres), "class_div": pairs_interval(1 - _cosines(identity))}
         if self.encoders.recognise and self.subject.of_this_world:
             seen = self.encoders.recognise(pictures)
-            for factor, world in WORLD.items():
+            for factor, world in FACTOR_FREQUENCIES.items():
                 # No interval: a bootstrap sample lacks some values, and its entropy is too low.
                 share = entropy_share(seen[factor], world)
                 row[f"entropy_{factor}"] = Interval(share, None, None)
@@ -235,7 +236,7 @@ def _accuracy(prompt: Prompt, seen: Mapping[str, Sequence[str | None]]) -> dict[
     }
 
 
-def _draw(sample: Sample, texts: Sequence[str], seed: int, batch: int) -> np.ndarray:
+def _draw(sample: Sampler, texts: Sequence[str], seed: int, batch: int) -> np.ndarray:
     """One picture for each text; every batch has its own seed."""
     parts = []
     for start in range(0, len(texts), batch):

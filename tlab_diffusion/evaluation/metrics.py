@@ -1,4 +1,4 @@
-"""Numbers that say how good pictures are: functions of features, pixels and recognised words."""
+"""Metrics: functions of features, and of the factors that recognisers read."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ from tlab_diffusion.errors import InputError
 
 
 class Kid(NamedTuple):
-    """A kernel distance, and the standard error of its estimate."""
+    """A kernel Inception distance and its standard error."""
 
     value: float
     error: float

@@ -1,4 +1,4 @@
-"""The small convolutional network under every measure, and how its weights lie in a file."""
+"""The convolutional trunk of all shipped encoders and recognisers, and its weight files."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,8 @@ BATCH = 256
 def new_trunk() -> nn.Sequential:
     r"""An untrained network: pictures (B, 3, 64, 64) in [-1, 1] to (B, HIDDEN), not below 0.
 
-    The last layer sees where each thing is: a crown is on top, a place is at the rim.
+    The last convolution is flattened, not pooled, so that positions are kept: a crown is on top, a
+    place is at the rim.
     """
     layers, before = [], 3
     for channels, kernel, stride in LAYERS:
@@ -45,7 +46,7 @@ def save_weights(model: nn.Module, file: Path) -> None:
 
 
 def load_weights(model: nn.Module, file: Path) -> nn.Module:
-    """Read what `save_weights` wrote into a model of the same shape, ready to measure in float32.
+    """Read what `save_weights` wrote into a model of the same shape: float32, in eval mode.
 
     Raises:
         InputError: if there is no such file, or it is damaged or of another model.
@@ -68,7 +69,7 @@ def load_weights(model: nn.Module, file: Path) -> nn.Module:
 
 @torch.inference_mode()
 def in_batches(model: Callable[[Tensor], Tensor], pictures: np.ndarray) -> Tensor:
-    r"""What a model makes of pictures (N, 64, 64, 3) uint8, a batch at a time: (N, ...)."""
+    r"""Apply a model to pictures (N, 64, 64, 3) uint8 in batches: (N, ...), without gradients."""
     return torch.cat(list(_results(model, check_pictures(pictures))))
 
 

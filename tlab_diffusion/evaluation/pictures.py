@@ -1,6 +1,6 @@
 """Pictures to measure with: scenes that no training sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,16 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import atomic_write, file_lock
 from tlab_diffusion.picturebook import SUBJECTS, draw_scenes, subject_pictures
 
+# Texts and a seed to pictures (N, H, W, 3) uint8, one for each text.
+Sampler = Callable[[Sequence[str], int], np.ndarray]
+
 SIZE = 64
-# Seeds from here on are for measuring: no training run draws them.
+# Seeds from here on are for evaluation; no training run uses them.
 FIRST_TEST_SEED = 1_000_000_000
 
 
 def check_pictures(pictures: object) -> np.ndarray:
-    """Give back pictures as one array (N, 64, 64, 3) uint8, and refuse anything else."""
+    """Return pictures as one array (N, 64, 64, 3) uint8, or raise InputError."""
     try:
         array = np.asarray(pictures)
     except ValueError:  # of different sizes
@@ -38,9 +41,9 @@ def resized(pictures: np.ndarray, side: int) -> np.ndarray:
 
 
 def kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    r"""An array that takes long: computed once, and read from its file (.npy) from then on.
+    r"""Load an array from its file (.npy), or compute it and write the file.
 
-    Several processes that miss it take turns: one computes it, the others read it.
+    Of several processes, one computes the array and the others wait and read it.
     """
     with file_lock(path):
         if not path.exists():
@@ -51,7 +54,7 @@ def kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
 
 
 def unseen_pictures(num_scenes: int = 256) -> dict[str, np.ndarray]:
-    """Pictures that no training sees: scenes of other seeds, and all subjects' references."""
+    """Pictures that no training sees: scenes of test seeds, and all subjects' references."""
     subjects = np.concatenate([np.stack(subject_pictures(name)) for name in SUBJECTS])
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + num_scenes)
     return {"scenes": draw_scenes(seeds, processes=1, progress=False), "subjects": subjects}

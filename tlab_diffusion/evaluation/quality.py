@@ -1,13 +1,13 @@
 """The quality report of a pipeline of the picture-book world.
 
-Do its pictures show what captions say, also in combinations that it never saw? Are they as sharp
-and as varied as real ones? Does a bare class noun still mean the whole class? Everything is
-sampled in one way, at one guidance scale, and compared with real scenes.
+It measures how often samples show what captions say, also in combinations held out of training; how
+far samples are from real scenes; and how varied the samples of a bare class noun are. All samples
+have the same sampler settings, and the same numbers are reported for real scenes.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.metrics import entropy_share, kid, prompt_similarity
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept, unseen_pictures
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, Sampler, kept, unseen_pictures
 from tlab_diffusion.evaluation.prompts import KINDS, full_caption, unseen_scenes
 from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise
 from tlab_diffusion.evaluation.reconstruction import reconstruct, reconstruction_psnr
@@ -27,36 +27,22 @@ from tlab_diffusion.evaluation.shipped_encoders import (
     text_features,
     texture_features,
 )
-from tlab_diffusion.picturebook import (
-    CLASSES,
-    COLOURS,
-    PATTERNS,
-    Scene,
-    draw_scenes,
-    render,
-)
-from tlab_diffusion.picturebook.scene import WEIGHTS as FREQUENCIES
+from tlab_diffusion.evaluation.world import FACTOR_FREQUENCIES
+from tlab_diffusion.picturebook import CLASSES, Scene, draw_scenes, render
 
-# Captions and a seed give pictures (N, 64, 64, 3) uint8, one for each caption.
-Sample = Callable[[Sequence[str], int], np.ndarray]
-# How often the world shows each value, of the factors whose variety is measured.
-WORLD = {
-    "colour": dict.fromkeys(COLOURS, 1),
-    "pattern": dict(zip(PATTERNS, FREQUENCIES["pattern"], strict=True)),
-}
 REAL_SEEDS = FIRST_TEST_SEED + 100_000_000  # of scenes that pictures are compared with
 
 
 @dataclass(frozen=True)
 class ReportCounts:
-    """How many pictures the report rests on.
+    """The numbers of pictures in the report.
 
     Args:
-        judged: of each kind of caption, by the recognisers.
-        compared: with as many real scenes, by KID; the judged ones of the kind "seen" are the
-            first of them.
-        per_class: of a bare class noun.
-        batch: how many are sampled at once, and so how many a kill costs.
+        judged: samples of each kind of caption, for the recognisers.
+        compared: samples for KID, and as many real scenes; the first of them are the judged ones
+            of the kind "seen".
+        per_class: samples of each bare class noun.
+        batch: samples drawn at once; an interrupted report loses at most one batch.
     """
 
     judged: int = 500
@@ -65,7 +51,7 @@ class ReportCounts:
     batch: int = 50
 
 
-def pipeline_sampler(pipeline, *, steps: int = 25, guidance_scale: float = 5.0) -> Sample:
+def pipeline_sampler(pipeline, *, steps: int = 25, guidance_scale: float = 5.0) -> Sampler:
     """How a pipeline samples for the report."""
     from tlab_diffusion.pipelines import sample
 
@@ -77,7 +63,7 @@ def pipeline_sampler(pipeline, *, steps: int = 25, guidance_scale: float = 5.0) 
 
 
 def quality(
-    sample: Sample,
+    sample: Sampler,
     vae,
     folder: Path,
     counts: ReportCounts | None = None,
@@ -90,8 +76,8 @@ def quality(
     Args:
         sample: draws pictures; asked for `counts.batch` at a time.
         vae: the pipeline's autoencoder.
-        folder: where sampled pictures are kept, batch by batch, so that a report that was stopped
-            goes on. One folder for one pipeline and one way to sample it.
+        folder: where samples are stored batch by batch, so that an interrupted report continues.
+            Use one folder for each pipeline and its sampler settings.
         counts: how many pictures.
         recogniser, image_text: the shipped networks when left out.
 
@@ -112,9 +98,9 @@ def quality(
 
 
 def sampled(
-    name: str, prompts: Sequence[str], seed: int, sample: Sample, folder: Path, batch: int
+    name: str, prompts: Sequence[str], seed: int, sample: Sampler, folder: Path, batch: int
 ) -> np.ndarray:
-    r"""One picture for each prompt, kept in `folder`; what lies there is not sampled again.
+    r"""One sample for each prompt; those stored in `folder` are not drawn again.
 
     Every batch has its own seed, so the first pictures are the same however many there are.
 
@@ -131,7 +117,7 @@ def sampled(
     return np.concatenate(parts)
 
 
-def _one_each(sample: Sample, prompts: list[str], seed: int) -> np.ndarray:
+def _one_each(sample: Sampler, prompts: list[str], seed: int) -> np.ndarray:
     pictures = sample(prompts, seed)
     if len(pictures) != len(prompts):
         got = f"{len(pictures)} pictures"
@@ -188,13 +174,13 @@ def _real_accuracy(
 
 def _judged(
     kind: str,
-    sample: Sample,
+    sample: Sampler,
     folder: Path,
     counts: ReportCounts,
     recogniser: Recogniser | None,
     image_text: ImageText | None,
 ) -> dict:
-    """Captions that name everything: how often each factor is as told."""
+    """The share of samples of full captions that show each factor as the caption says."""
     scenes = unseen_scenes(kind, counts.judged)
     captions = [full_caption(scene) for scene in scenes]
     pictures = sampled(kind, captions, _seed_of(kind), sample, folder, counts.batch)
@@ -209,9 +195,9 @@ def _judged(
 
 
 def _compared(
-    sample: Sample, vae, folder: Path, counts: ReportCounts, image_text: ImageText | None
+    sample: Sampler, vae, folder: Path, counts: ReportCounts, image_text: ImageText | None
 ) -> dict[str, list[float]]:
-    """Sharpness and variety: how far samples are from real scenes, beside reconstructions."""
+    """KID between samples and real scenes, beside that of reconstructions and of other scenes."""
     scenes = unseen_scenes("seen", counts.compared)
     captions = [full_caption(scene) for scene in scenes]
     samples = sampled("seen", captions, _seed_of("seen"), sample, folder, counts.batch)
@@ -230,21 +216,21 @@ def _compared(
 
 
 def _bare_nouns(
-    sample: Sample, folder: Path, counts: ReportCounts, recogniser: Recogniser | None
+    sample: Sampler, folder: Path, counts: ReportCounts, recogniser: Recogniser | None
 ) -> dict[str, dict[str, float]]:
-    """A robot can have any colour and any pattern: the spread of what a bare noun gives."""
-    shares = {factor: {} for factor in WORLD}
+    """The entropy of colours and patterns of each class, as a share of the world's."""
+    shares = {factor: {} for factor in FACTOR_FREQUENCIES}
     for noun in CLASSES:
         prompts = [f"a {noun}"] * counts.per_class
         pictures = sampled(f"a-{noun}", prompts, _seed_of(noun), sample, folder, counts.batch)
         seen = recognise(pictures, recogniser)
-        for factor, frequencies in WORLD.items():
+        for factor, frequencies in FACTOR_FREQUENCIES.items():
             shares[factor][noun] = round(entropy_share(seen[factor], frequencies), 4)
     return shares
 
 
 def _seed_of(name: str) -> int:
-    """Every set of samples has noise of its own."""
+    """The seed of a set of samples; every set has different noise."""
     return 100_000 * ([*KINDS, *CLASSES].index(name) + 1)
 
 

@@ -1,8 +1,8 @@
-r"""How sure a mean is: 95 % intervals by the percentile bootstrap (Efron, 1979).
+r"""Means with 95 % intervals by the percentile bootstrap (Efron, 1979).
 
-What is drawn again is the unit that was chosen at random: prompts for one subject, subjects for an
-experiment. Pictures of one prompt are alike and would promise too much. Where all units agree (ten
-prompts, all obeyed) the bootstrap sees no doubt at all, and its interval is a point.
+The resampled unit is the one that was chosen at random: prompts for one subject, subjects for an
+experiment. Pictures of one prompt are correlated and would make the interval too narrow. Where all
+units have the same value, the interval is a point; this does not mean certainty.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from tlab_diffusion.errors import InputError
 
 RESAMPLES = 2000
 PERCENTILES = (2.5, 97.5)
-FEWEST = 3  # units; two can only say that the mean lies between them
+MIN_UNITS = 3  # a bootstrap of two units only says that the mean lies between them
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval; `low` and `high` are None where too few units say it."""
+    """A mean with its 95 % interval; `low` and `high` are None where there are too few units."""
 
     mean: float
     low: float | None
     high: float | None
 
-    def leaves_out(self, value: float) -> bool:
-        """Whether the interval does not hold a value; False where there is none."""
+    def excludes(self, value: float) -> bool:
+        """Whether the value lies outside the interval; False where there is no interval."""
         return self.low is not None and not self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
     r"""The mean of N values of independent units.
 
     Raises:
-        InputError: no values, or some that are no finite numbers.
+        InputError: no values, or values that are not finite.
     """
     values = _checked(values)
     counts = _resampled(len(values), seed)
@@ -48,15 +48,15 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
 def pairs_interval(table: np.ndarray, seed: int = 0) -> Interval:
     r"""The mean over distinct pairs of N units.
 
-    A unit that is drawn twice would meet itself; these meetings are left out, as they are in the
-    mean itself.
+    A bootstrap sample may draw a unit twice; pairs of a unit with itself are left out, as in the
+    mean.
 
     Args:
-        table: (N, N), symmetric; its diagonal is not looked at.
+        table: (N, N), symmetric; its diagonal is ignored.
         seed: of the bootstrap.
 
     Raises:
-        InputError: fewer than two units, or values that are no finite numbers.
+        InputError: fewer than two units, or values that are not finite.
     """
     table = _checked(table)
     n = len(table)
@@ -65,20 +65,20 @@ def pairs_interval(table: np.ndarray, seed: int = 0) -> Interval:
     apart = np.where(np.eye(n, dtype=bool), 0, table)
     counts = _resampled(n, seed)
     pairs = n**2 - (counts**2).sum(axis=1)
-    some = pairs > 0  # drawings of one unit alone have no pair
+    some = pairs > 0  # a sample of one unit alone has no pair
     sums = ((counts @ apart) * counts).sum(axis=1)
     return _interval(apart.sum() / (n * (n - 1)), sums[some] / pairs[some], n)
 
 
 def paired_effect(one: Mapping[str, float], other: Mapping[str, float], seed: int = 0) -> Interval:
-    r"""The mean of `one - other`, subject by subject: what all subjects share cancels.
+    r"""The mean of `one - other`, paired by subject.
 
     Args:
         one, other: a value for each subject, for the same subjects.
         seed: of the bootstrap.
 
     Raises:
-        InputError: different subjects, none, or values that are no finite numbers.
+        InputError: different subjects, none, or values that are not finite.
     """
     if set(one) != set(other):
         unpaired = ", ".join(sorted(set(one) ^ set(other)))
@@ -92,7 +92,7 @@ def _resampled(n: int, seed: int) -> np.ndarray:
 
 
 def _interval(mean: float, resampled: np.ndarray, units: int) -> Interval:
-    if units < FEWEST:
+    if units < MIN_UNITS:
         return Interval(float(mean), None, None)
     low, high = np.percentile(resampled, PERCENTILES)
     return Interval(float(mean), float(low), float(high))
@@ -101,6 +101,6 @@ def _interval(mean: float, resampled: np.ndarray, units: int) -> Interval:
 def _checked(values: Sequence[float] | np.ndarray) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if not values.size or not np.isfinite(values).all():
-        got = "none" if not values.size else "some that are no numbers"
+        got = "none" if not values.size else "NaN or infinite values"
         raise InputError("values", got=got, expected="1 or more finite numbers")
     return values

@@ -1,7 +1,7 @@
-r"""What a tuned model is asked to draw: the paper's six uses (Section 4.3, arXiv:2208.12242).
+r"""Prompts for a tuned model: the paper's six uses (Section 4.3, arXiv:2208.12242).
 
-Each prompt says what a picture of the picture-book world should then show, so that recognisers can
-tell whether it was obeyed. The paper's own list has 25 prompts for objects and 25 for animals.
+Each prompt states the factors that a picture should show, so that recognisers can check them.
+The paper's own list has 25 prompts for objects and 25 for animals.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,8 @@ CONTEXTS = (
     *("moon", "sea", "night", "stage", "rain"),
     *("snow", "desert", "room", "forest", "beach"),
 )
-# What each use changes, beside the place. The ordinary style and view would ask for nothing.
+# What each use changes besides the place. The ordinary style and view are left out: they are drawn
+# without asking.
 CHANGES = {
     "context": [{}],
     "accessory": [{"accessory": value} for value in ACCESSORIES],
@@ -33,13 +34,13 @@ IN_TEN = dict.fromkeys(CHANGES, 1) | {"context": 5}
 
 @dataclass(frozen=True)
 class Prompt:
-    """One thing to ask of a tuned model.
+    """One prompt for a tuned model.
 
     Args:
         use: one of `CHANGES`.
-        text: what the model is asked, with the identifier.
-        plain: the same without it, for an encoder that has never met the subject.
-        expected: the factors that the picture should show, with their values.
+        text: the prompt, with the identifier.
+        plain: the same without the identifier, for encoders that do not know the subject.
+        expected: the values of the factors that a picture should show.
     """
 
     use: str
@@ -49,11 +50,11 @@ class Prompt:
 
     @property
     def shows_identity(self) -> bool:
-        """Whether the subject can be told at all: not from behind, nor in another coat.
+        """Whether identity can be measured: not from behind or recoloured.
 
-        The references show neither. The encoder knows 98 % and more of real pictures in a new
-        place, with an accessory, or in another style or mood; 8 in 10 from behind, 7 in 10 in
-        another colour.
+        The references show neither. The encoder is right on 98 % or more of real pictures in a new
+        place, with an accessory, or in another style or mood; on 8 in 10 from behind; on 7 in 10
+        in another colour.
         """
         recoloured = "colour" in self.expected or "pattern" in self.expected
         return not recoloured and self.expected.get("view") != "back"
@@ -64,9 +65,9 @@ def prompts_for(identifier: str, class_noun: str, prompt_noun: str | None = None
 
     Args:
         identifier: the word that means the subject.
-        class_noun: what the subject is.
-        prompt_noun: the noun that the model learnt, where it is another; "" for a model that learnt
-            the identifier alone.
+        class_noun: the subject's class.
+        prompt_noun: the noun that the model was trained with, if it is another; "" for a model
+            that learned the identifier alone.
     """
     said = class_noun if prompt_noun is None else prompt_noun
     return [
@@ -82,7 +83,7 @@ def prompts_for(identifier: str, class_noun: str, prompt_noun: str | None = None
 
 
 def _expected(use: str) -> Iterator[dict[str, str]]:
-    # A property is asked for by itself, all else in a place: an old pose will not do.
+    # All uses but properties also ask for a place, so that a copy of a reference does not comply.
     places = [{}] * PER_USE if use == "property" else [{"place": place} for place in CONTEXTS]
     for change, place in zip(cycle(CHANGES[use]), places, strict=False):
         yield change | place
@@ -96,12 +97,12 @@ def ten_prompts(
     *,
     prompt_noun: str | None = None,
 ) -> list[Prompt]:
-    r"""The short list of all uses: what the references do not show, as far as there is such.
+    r"""Ten prompts over all uses, first those for what the references do not show.
 
     Args:
         identifier, class_noun, prompt_noun: see `prompts_for`.
-        places: where the references were taken.
-        colour: the subject's own; None where nobody can tell.
+        places: of the references.
+        colour: the subject's own; None where it is not known.
     """
 
     def shown(prompt: Prompt) -> bool:

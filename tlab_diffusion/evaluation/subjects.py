@@ -1,7 +1,7 @@
-r"""Experiments over several subjects: means and effects, with subjects as the units.
+r"""Means and effects over several subjects, which are the units of the bootstrap.
 
-An effect is a difference between two ways to tune, subject by subject; it is claimed where its
-95 % interval leaves out 0.
+An effect is a difference between two ways to tune, paired by subject. It is claimed where its 95 %
+interval excludes 0.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from tlab_diffusion.evaluation.statistics import mean_interval, paired_effect
 
 
 def average(results: Sequence[Metrics]) -> Estimates:
-    r"""The mean of every number over subjects, each measured once.
+    r"""The mean of every metric over subjects.
 
     Raises:
         InputError: no results, or a subject twice.
@@ -26,7 +26,7 @@ def average(results: Sequence[Metrics]) -> Estimates:
 
 
 def differences(one: Sequence[Metrics], other: Sequence[Metrics]) -> Estimates:
-    r"""The mean of `one - other` for every number, subject by subject.
+    r"""The mean of `one - other` for every metric, paired by subject.
 
     Raises:
         InputError: not the same subjects on both sides, none, or one twice.
@@ -50,6 +50,6 @@ def _by_subject(results: Sequence[Metrics]) -> dict[str, dict[str, float]]:
 
 
 def _shared(all_numbers: Sequence[dict[str, float]]) -> list[str]:
-    """The names of the numbers that all have, in order."""
+    """The names of the metrics that all have, in order."""
     first, *rest = all_numbers
     return [name for name in first if all(name in numbers for numbers in rest)]

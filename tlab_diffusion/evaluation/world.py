@@ -12,7 +12,15 @@ from tlab_diffusion.evaluation.hub_encoders import suitable_encoders
 from tlab_diffusion.evaluation.identity import SubjectReferences, identify_subject
 from tlab_diffusion.evaluation.pictures import SIZE
 from tlab_diffusion.evaluation.subject_prompts import Prompt, prompts_for, ten_prompts
+from tlab_diffusion.picturebook import COLOURS, PATTERNS
 from tlab_diffusion.picturebook.grammar import sentence
+from tlab_diffusion.picturebook.scene import WEIGHTS
+
+# How often the picture book shows each value of the factors whose variety is measured.
+FACTOR_FREQUENCIES = {
+    "colour": dict.fromkeys(COLOURS, 1),
+    "pattern": dict(zip(PATTERNS, WEIGHTS["pattern"], strict=True)),
+}
 
 
 @dataclass(frozen=True)

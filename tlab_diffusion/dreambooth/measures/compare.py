@@ -15,7 +15,7 @@ from tlab_diffusion.dreambooth.presets import DREAMBOOTH, native_resolution
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.encoders import Encoders
 from tlab_diffusion.evaluation.measure import SampleCounts
-from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.evaluation.pictures import Sampler
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import cache_folder
 from tlab_diffusion.pipelines import check_model, load
@@ -244,7 +244,7 @@ def _check_sides(model: str | Path, base: str | Path) -> None:
     )
 
 
-def _sampler(pipeline, name: str, evaluator: Evaluator, progress: bool) -> Sample:
+def _sampler(pipeline, name: str, evaluator: Evaluator, progress: bool) -> Sampler:
     """How a pipeline draws, with a bar that appears with the first pictures."""
     counts, bars = evaluator.counts, []
     total = len(evaluator.prompts) * counts.per_prompt + counts.per_class

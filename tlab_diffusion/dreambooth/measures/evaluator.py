@@ -18,8 +18,7 @@ from tlab_diffusion.dreambooth.presets import native_resolution
 from tlab_diffusion.evaluation.encoders import Encoders
 from tlab_diffusion.evaluation.identity import SubjectReferences
 from tlab_diffusion.evaluation.measure import SampleCounts, measure
-from tlab_diffusion.evaluation.pictures import resized
-from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.evaluation.pictures import Sampler, resized
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.subject_prompts import Prompt
 from tlab_diffusion.evaluation.world import PictureBookWorld
@@ -95,15 +94,15 @@ class Evaluator:
         texts = [next(p.text for p in self.prompts if p.use == use) for use in FIXED_USES]
         return [*texts, self.world.class_prompt(self.class_noun)]
 
-    def sampler(self, pipeline, after_each: Callable[[], None] = lambda: None) -> Sample:
+    def sampler(self, pipeline, after_each: Callable[[], None] = lambda: None) -> Sampler:
         """How a pipeline draws for this evaluation; see `fast_sampler`."""
         return fast_sampler(pipeline, self.settings, after_each=after_each)
 
-    def strip(self, sample: Sample) -> np.ndarray:
+    def strip(self, sample: Sampler) -> np.ndarray:
         r"""Samples of the fixed prompts: (4, H, W, 3) uint8."""
         return sample(self.fixed_texts, self.seed)
 
-    def measure(self, sample: Sample) -> Metrics:
+    def measure(self, sample: Sampler) -> Metrics:
         """Measure a model by what its `sampler` draws."""
         return measure(
             sample,
@@ -115,7 +114,7 @@ class Evaluator:
         )
 
     def measure_original(
-        self, sample: Sample, weights: str, cache: Path, device: torch.device
+        self, sample: Sampler, weights: str, cache: Path, device: torch.device
     ) -> Metrics:
         r"""Measure the original model, or read what was measured before.
 

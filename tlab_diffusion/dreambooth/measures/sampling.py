@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tlab_diffusion.evaluation.quality import Sample
+from tlab_diffusion.evaluation.pictures import Sampler
 from tlab_diffusion.pipelines import sample
 from tlab_diffusion.pipelines.sampler_settings import SamplerSettings, measuring_settings
 from tlab_diffusion.training.precision import autocast
@@ -23,7 +23,7 @@ def fast_sampler(
     settings: SamplerSettings | None = None,
     *,
     after_each: Callable[[], None] = lambda: None,
-) -> Sample:
+) -> Sampler:
     r"""A function that draws one picture for each text.
 
     The noise of a picture follows from the seed and its place among the texts, so two models start
