@@ -145,7 +145,7 @@ def test_a_cells_words_and_pictures_are_its_own():
 
 
 def test_the_heat_map_has_the_highest_rate_on_top_and_a_star_on_the_best():
-    figure = browser().picture(measure="identity").figure
+    figure = browser().picture(quality="identity").figure
     expected = [[grids.NUMBERS[rate, steps][0] for steps in grids.STEPS] for rate in (3e-4, 1e-4)]
     np.testing.assert_allclose(shown(figure, (2, 3))[0], expected)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
@@ -158,7 +158,7 @@ def test_ranks_count_from_the_best():
     widget = browser()
     rate, steps = grids.BEST
     assert "number 1 of 6 cells." in widget.picture(learning_rate=rate, steps=steps).title
-    by_identity = widget.picture(learning_rate=rate, steps=steps, measure="identity")
+    by_identity = widget.picture(learning_rate=rate, steps=steps, quality="identity")
     assert "number 2 of 6 cells by identity." in by_identity.title
 
 
@@ -176,7 +176,7 @@ def test_where_a_training_broke_off_it_says_why():
 
 
 def test_of_equally_high_cells_the_star_is_on_the_one_that_took_least():
-    numbers = browser().picture(measure="prompt").figure.axes[0].texts[:6]
+    numbers = browser().picture(quality="prompt").figure.axes[0].texts[:6]
     assert [number.get_text() for number in numbers] == [
         *("0.90", "0.80", "0.40"),
         *("0.90 ★", "0.90", "0.80"),
@@ -273,7 +273,7 @@ def test_dots_stand_on_the_curves_at_the_step():
         lambda: results_browser(grids.stored(), grids.PROMPTS[1:]),
         lambda: results_browser(StoredGrid(grids.new_grid({}), {}, grids.pictures(0))),
         lambda: browser().picture(steps=200),
-        lambda: browser().picture(measure="beauty"),
+        lambda: browser().picture(quality="beauty"),
         lambda: browser().picture(prompt=3),
         lambda: before_after(BEFORE, AFTER[:2], grids.PROMPTS),
         lambda: before_after(BEFORE, AFTER, grids.PROMPTS[1:]),

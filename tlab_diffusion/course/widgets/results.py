@@ -43,8 +43,8 @@ class ResultsBrowser(LivePicture):
         for name in settings:
             self._check(name, settings[name])
         place = Place(settings["learning_rate"], settings["steps"])
-        name, chosen = settings["measure"], settings["prompt"]
-        if "measure" in changed:
+        name, chosen = settings["quality"], settings["prompt"]
+        if "quality" in changed:
             highest = max(self._grid.cells.values(), key=lambda cell: cell.rank(SHOWN[name]))
             values = self._grid.table(SHOWN[name])[::-1]
             figure.show_values(values, name, self._on_the_map(highest.place))
@@ -77,7 +77,7 @@ class ResultsBrowser(LivePicture):
         prompts = [(text, number) for number, text in enumerate(self._prompts)]
         return {
             "prompt": ipywidgets.Dropdown(options=prompts, description="prompt"),
-            "measure": ipywidgets.Dropdown(options=list(SHOWN), description="heat map"),
+            "quality": ipywidgets.Dropdown(options=list(SHOWN), description="heat map"),
             "learning_rate": ipywidgets.SelectionSlider(
                 options=rates, value=best.learning_rate, description="rate"
             ),
@@ -89,7 +89,7 @@ class ResultsBrowser(LivePicture):
     def _check(self, name: str, value: object) -> None:
         possible = {
             "prompt": range(len(self._prompts)),
-            "measure": SHOWN,
+            "quality": SHOWN,
             "learning_rate": self._grid.learning_rates,
             "steps": self._grid.steps,
         }[name]
