@@ -269,11 +269,7 @@ def grid(
     gradient_checkpointing: GradientCheckpointing = False,
     checkpoint_every: CheckpointEvery = None,
     seed: Seed = 0,
-    num: Annotated[int, typer.Option(help="Pictures of each prompt, to measure a cell.")] = 4,
-    storage: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Database of the Optuna study; by default a file in DIR."),
-    ] = None,
+    num: Annotated[int, typer.Option(help="Pictures of each prompt, to measure a trial.")] = 4,
     workers: Annotated[int, typer.Option(help="Processes that share the work.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from an earlier grid, extend it, or join in.")
@@ -282,14 +278,13 @@ def grid(
     """Search learning rate x steps: one training a rate, measured at each number of steps.
 
     From other terminals, and from machines that see DIR, workers join with the same command and
-    --resume. DIR/best becomes the best cell's pipeline.
+    --resume. DIR/best becomes the best trial's pipeline.
     """
-    apart = ("learning_rates", "steps", "num", "storage", "workers", "resume")
+    apart = ("learning_rates", "steps", "num", "workers", "resume")
     settings = {name: value for name, value in locals().items() if name not in ("apart", *apart)}
     plan = {
         "learning_rates": numbers("--learning-rates", learning_rates, float),
         "steps": numbers("--steps", steps, int),
-        "storage": storage,
         "workers": workers,
         "resume": resume,
     }

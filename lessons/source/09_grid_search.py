@@ -26,7 +26,7 @@ from tlab_diffusion.course import check, hint, progress, reference, snippets, so
 from tlab_diffusion.course.stored import load_grid
 from tlab_diffusion.course.widgets import results_browser, trade_off_explorer
 from tlab_diffusion.course.widgets.trade_off import one_row
-from tlab_diffusion.dreambooth.grid.result import in_words
+from tlab_diffusion.dreambooth.grid.result import format_rate
 from tlab_diffusion.picturebook import subject_pictures
 
 STEPS = (10, 20)  # where the small grid of section 7 is measured; its trainings end at the last
@@ -80,7 +80,7 @@ A grid of $R$ learning rates and $C$ step counts has $R \cdot C$ cells, but it d
 # %% tags=["nbval-check-output"]
 stored = load_grid()
 grid = stored.grid
-print("learning rates:", "  ".join(map(in_words, grid.learning_rates)))
+print("learning rates:", "  ".join(map(format_rate, grid.learning_rates)))
 print("steps:         ", "  ".join(map(str, grid.steps)))
 rows, columns = len(grid.learning_rates), len(grid.steps)
 one_by_one, by_rows = rows * sum(grid.steps), rows * max(grid.steps)
@@ -99,7 +99,7 @@ names = ("identity", "prompt", "prior")
 maps = {"together": grid.table("score")} | {name: grid.table(name) for name in names}
 maps = {name: table[::-1] for name, table in maps.items()}  # the highest learning rate on top
 plots.heat_maps(
-    [in_words(rate) for rate in reversed(grid.learning_rates)],
+    [format_rate(rate) for rate in reversed(grid.learning_rates)],
     [str(steps) for steps in grid.steps],
     maps,
     labels=("learning rate", "steps"),
@@ -108,9 +108,9 @@ plots.heat_maps(
 )
 
 # %%
-best, theirs = grid.best, grid.cells[3e-4, 1000]
-rate, steps = best.place
-print(f"the best cell: learning rate {in_words(rate)}, {steps} steps")
+best, theirs = grid.best, grid.trials[3e-4, 1000]
+rate, steps = best.point
+print(f"the best cell: learning rate {format_rate(rate)}, {steps} steps")
 for name, cell in (("the best cell", best), ("3e-4 and 1000 steps", theirs)):
     print(f"{name:20}: {cell.qualities}, together {cell.score:.2f}")
 
@@ -225,11 +225,11 @@ def rank_correlation(x, y):
     return np.corrcoef(ranks(x), ranks(y))[0, 1]
 
 
-identity = [cell.qualities.identity for cell in grid.cells.values()]
+identity = [cell.qualities.identity for cell in grid.trials.values()]
 over = {
-    "learning rate x steps": [rate * steps for rate, steps in grid.cells],
-    "learning rate": [rate for rate, _ in grid.cells],
-    "steps": [steps for _, steps in grid.cells],
+    "learning rate x steps": [rate * steps for rate, steps in grid.trials],
+    "learning rate": [rate for rate, _ in grid.trials],
+    "steps": [steps for _, steps in grid.trials],
 }
 for name, values in over.items():
     print(f"identity over {name:21}: rank correlation {rank_correlation(values, identity):5.2f}")
@@ -238,12 +238,12 @@ for name, values in over.items():
 # %%
 def over_the_product(row):
     """A learning rate's cells: products, and identities."""
-    cells = [cell for place, cell in grid.cells.items() if place.learning_rate == row]
-    return [row * cell.place.steps for cell in cells], [c.qualities.identity for c in cells]
+    cells = [cell for place, cell in grid.trials.items() if place.learning_rate == row]
+    return [row * cell.point.steps for cell in cells], [c.qualities.identity for c in cells]
 
 
 plots.dotted(
-    {f"learning rate {in_words(row)}": over_the_product(row) for row in grid.learning_rates},
+    {f"learning rate {format_rate(row)}": over_the_product(row) for row in grid.learning_rates},
     title="Identity over the product: do the rows of the grid fall together?",
     xlabel="learning rate x steps",
     ylabel="identity",
@@ -259,8 +259,8 @@ And equal products are not equal cells. Here is what the two highest rates do at
 
 # %%
 for place in ((1e-3, 200), (3e-4, 700)):
-    cell = grid.cells[place]
-    print(f"{in_words(place[0])} x {place[1]} = {place[0] * place[1]:.2f}: {cell.qualities}")
+    cell = grid.trials[place]
+    print(f"{format_rate(place[0])} x {place[1]} = {place[0] * place[1]:.2f}: {cell.qualities}")
 
 # %% [markdown]
 r"""
@@ -284,7 +284,7 @@ def side_by_side(places, labels, title):
     )
 
 
-row = [place for place in grid.cells if place.learning_rate == 3e-4]
+row = [place for place in grid.trials if place.learning_rate == 3e-4]
 side_by_side(row, [f"{place.steps} steps" for place in row], "Learning rate 3e-4")
 
 # %% [markdown]
@@ -296,8 +296,8 @@ And the same at the largest number of steps, with higher and higher learning rat
 
 # %%
 most = max(grid.steps)
-column = [place for place in grid.cells if place.steps == most]
-side_by_side(column, [in_words(place.learning_rate) for place in column], f"{most} steps")
+column = [place for place in grid.trials if place.steps == most]
+side_by_side(column, [format_rate(place.learning_rate) for place in column], f"{most} steps")
 
 # %% [markdown]
 r"""
@@ -320,13 +320,13 @@ ways = {
     "plain mean": lambda cell: sum(cell.qualities.by_name().values()) / 3,
     "harmonic mean": lambda cell: cell.score,
 }
-winners = {way: max(grid.cells.values(), key=score) for way, score in ways.items()}
+winners = {way: max(grid.trials.values(), key=score) for way, score in ways.items()}
 for way, cell in winners.items():
-    rate, steps = cell.place
-    print(f"{way:15}: {in_words(rate)}, {steps:5} steps: {cell.qualities}")
+    rate, steps = cell.point
+    print(f"{way:15}: {format_rate(rate)}, {steps:5} steps: {cell.qualities}")
 
 # %%
-side_by_side([cell.place for cell in winners.values()], winners, "Three ways to choose a cell")
+side_by_side([cell.point for cell in winners.values()], winners, "Three ways to choose a cell")
 
 # %% [markdown]
 r"""
@@ -338,12 +338,12 @@ Each cell was measured on a limited number of pictures, and a share of so many i
 """
 
 # %%
-by_score = sorted(grid.cells.values(), key=lambda cell: cell.score, reverse=True)
+by_score = sorted(grid.trials.values(), key=lambda cell: cell.score, reverse=True)
 for cell in by_score[:5]:
-    (rate, steps), samples = cell.place, cell.metrics.samples
+    (rate, steps), samples = cell.point, cell.metrics.samples
     identity, prompt = samples["identity"], samples["prompt_accuracy"]
     print(
-        f"{in_words(rate)}, {steps:5} steps: together {cell.score:.2f}, "
+        f"{format_rate(rate)}, {steps:5} steps: together {cell.score:.2f}, "
         f"identity {identity.mean:.2f} ({identity.low:.2f} to {identity.high:.2f}), "
         f"prompt {prompt.mean:.2f} ({prompt.low:.2f} to {prompt.high:.2f})"
     )
@@ -383,7 +383,7 @@ The stored grid came from these two commands:
 """
 
 # %% tags=["nbval-check-output"]
-rates = ",".join(map(in_words, grid.learning_rates))
+rates = ",".join(map(format_rate, grid.learning_rates))
 counts = ",".join(map(str, grid.steps))
 print("tlab subject pip --out pip")
 print("tlab grid --subject-images pip --identifier zwx --class-noun robot --output grid \\")
@@ -392,10 +392,10 @@ print(f"    --{'' if text_learns else 'no-'}train-text-encoder --prior-weight {w
 
 # %% [markdown]
 r"""
-It leaves a table, a heat map and a page of pictures in the folder `grid`, and the pipeline of the best cell in `grid/best`. Behind it works **Optuna**, a library for searches. The whole grid is a *study*, each cell a *trial*, and every trial is written down as soon as its number is known, in a file beside the results. Three things follow:
+It leaves a table, a heat map and a page of pictures in the folder `grid`, and the pipeline of the best cell in `grid/best`. Every cell is a *trial*, and it is written down in `grid/grid.json` as soon as its numbers are known. Three things follow:
 
 - **Kill it when you like.** The same command with `--resume` goes on: cells that are known are not trained again, and a training that was cut short goes on from its last checkpoint.
-- **Many hands.** `--workers 2` starts two processes; or type the same command with `--resume` in another terminal, and it joins in. Machines that share the folder can share the search, and with `--storage postgresql://...` a database keeps the study.
+- **Many hands.** `--workers 2` starts two processes; or type the same command with `--resume` in another terminal, and it joins in. Machines that share the folder can share the search.
 - **Let it grow.** `--resume` with more learning rates or more steps fills only what is new.
 
 Here is a very small one, live: two learning rates, measured after 10 and after 20 steps. (That is far too few to learn anybody; a score above 0 is one lucky picture of nine. It is the machinery that we look at. `subject_images` is only a name here, for the pictures are handed over, and what is left out has its default.) After the first cell we pull the plug:
@@ -425,9 +425,9 @@ def new_cells(events):
     """The cells that a search measures, one by one."""
     for event in events:
         if isinstance(event, Measured):
-            place = event.cell.place
-            print(f"measured: {in_words(place.learning_rate)}, {place.steps} steps")
-            yield event.cell
+            place = event.trial.point
+            print(f"measured: {format_rate(place.learning_rate)}, {place.steps} steps")
+            yield event.trial
 
 
 events = search(config, pictures, **plan)
@@ -442,22 +442,16 @@ And on again. The cell that is known is not measured twice:
 # %% tags=["nbval-check-output"]
 rest = list(new_cells(search(config, pictures, **plan, resume=True)))
 print(f"{1 + len(rest)} cells, {len(rest)} of them after the power cut")
-print("none twice:", first.place not in [cell.place for cell in rest])
+print("none twice:", first.point not in [cell.point for cell in rest])
 
 # %% [markdown]
 r"""
-The study is Optuna's own, so all of its tools can read it:
+The record of the search is one JSON file. `load_grid` reads it, for your own tables too:
 """
 
 # %%
-import optuna
-
-from tlab_diffusion.dreambooth.grid.study import open_storage
-
-storage = open_storage(None, home / "grid")
-(name,) = optuna.get_all_study_names(storage)
-for trial in optuna.load_study(study_name=name, storage=storage).trials:
-    print(trial.number, trial.state.name, trial.params, f"score {trial.value:.2f}")
+for point, trial in load_grid(home / "grid").grid.trials.items():
+    print(f"{format_rate(point.learning_rate)}, {point.steps} steps: score {trial.score:.2f}")
 print("in the folder:", ", ".join(sorted(path.name for path in (home / "grid").iterdir())))
 
 # %% [markdown]

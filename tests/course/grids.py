@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tlab_diffusion.course.stored import StoredGrid
-from tlab_diffusion.dreambooth.grid.result import Grid, Place, new_cell, pictures_file
+from tlab_diffusion.dreambooth.grid.result import Grid, GridPoint, new_trial, pictures_file
 from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import Interval
@@ -58,18 +58,18 @@ SETTINGS = {
 }
 
 
-def new_grid(numbers=NUMBERS, rates=RATES, steps=STEPS, broken=None) -> Grid:
+def new_grid(numbers=NUMBERS, rates=RATES, steps=STEPS, failed=None) -> Grid:
     """A grid with these numbers, as its folder keeps it."""
-    places = [Place(*place) for place in numbers]
-    cells = {place: new_cell(place, metrics(*numbers[place]), ORIGINAL) for place in places}
-    return Grid("a", SETTINGS, tuple(rates), tuple(steps), ORIGINAL, cells, broken or {})
+    places = [GridPoint(*place) for place in numbers]
+    cells = {place: new_trial(place, metrics(*numbers[place]), ORIGINAL) for place in places}
+    return Grid(SETTINGS, tuple(rates), tuple(steps), ORIGINAL, cells, failed or {})
 
 
-def stored(without: tuple = (), broken: dict | None = None) -> StoredGrid:
+def stored(without: tuple = (), failed: dict | None = None) -> StoredGrid:
     """All cells and what they drew, but for one that is still to come."""
     numbers = {place: each for place, each in NUMBERS.items() if place != without}
-    grid = new_grid(numbers, broken=broken)
-    drawn = {each: pictures(each.steps + round(1e4 * each.learning_rate)) for each in grid.cells}
+    grid = new_grid(numbers, failed=failed)
+    drawn = {each: pictures(each.steps + round(1e4 * each.learning_rate)) for each in grid.trials}
     return StoredGrid(grid, drawn, pictures(0))
 
 

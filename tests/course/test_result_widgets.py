@@ -11,7 +11,7 @@ from tests.course import grids
 from tlab_diffusion.course.stored import StoredGrid
 from tlab_diffusion.course.widgets import before_after, results_browser, trade_off_explorer
 from tlab_diffusion.course.widgets.trade_off import one_row
-from tlab_diffusion.dreambooth.grid.result import Place
+from tlab_diffusion.dreambooth.grid.result import GridPoint
 from tlab_diffusion.dreambooth.measures.selection import Point
 from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.errors import InputError
@@ -134,7 +134,7 @@ def test_a_cells_words_and_pictures_are_its_own():
     widget = browser()
     made = grids.stored()
     for rate, steps in grids.NUMBERS:
-        qualities, pictures = made.grid.cells[rate, steps].qualities, made.pictures[rate, steps]
+        qualities, pictures = made.grid.trials[rate, steps].qualities, made.pictures[rate, steps]
         picture = widget.picture(learning_rate=rate, steps=steps, prompt=1)
         assert f"Learning rate {SHORT[rate]}, {steps} steps" in picture.title
         for name, value in qualities.by_name().items():
@@ -170,7 +170,9 @@ def test_a_cell_without_measures_is_blank_and_says_so():
 
 
 def test_where_a_training_broke_off_it_says_why():
-    stored = grids.stored(without=(3e-4, 1000), broken={Place(3e-4, 1000): "loss nan at step 437"})
+    stored = grids.stored(
+        without=(3e-4, 1000), failed={GridPoint(3e-4, 1000): "loss nan at step 437"}
+    )
     picture = results_browser(stored).picture(learning_rate=3e-4, steps=1000)
     assert picture.title.endswith("the training broke off, loss nan at step 437.")
 

@@ -20,14 +20,14 @@ def hashed_sample(pipeline, settings=None, after_each=lambda: None):
     def draw(texts, seed):
         for _ in texts:
             after_each()
-        numbers = [crc32(f"{digest} {text} {seed + i}".encode()) for i, text in enumerate(texts)]
-        return np.stack([picture(number) for number in numbers])
+        return np.stack([picture(f"{digest} {t} {seed + i}") for i, t in enumerate(texts)])
 
     return draw
 
 
-def picture(number):
-    return np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+def picture(text):
+    """Noise that follows from a text: (64, 64, 3) uint8."""
+    return np.random.default_rng(crc32(text.encode())).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
 def pixel_encoders(*_):
@@ -37,7 +37,7 @@ def pixel_encoders(*_):
         return torch.from_numpy(pictures[:, 0, :4].reshape(len(pictures), -1).astype(np.float32))
 
     def text(captions):
-        return torch.stack([torch.from_numpy(picture(crc32(c.encode()))[0, 0]) for c in captions])
+        return torch.stack([torch.from_numpy(picture(c)[0, 0]) for c in captions])
 
     def words(captions):
         return text(captions).float().repeat(1, 4)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, Place, pictures_file
+from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, GridPoint, pictures_file
 from tlab_diffusion.dreambooth.report.contact_sheet import apart, read_strip
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.result import Metrics
@@ -52,7 +52,7 @@ class StoredGrid(NamedTuple):
     """A grid, and what was drawn for the fixed prompts: (N, H, W, 3) uint8 each."""
 
     grid: Grid
-    pictures: dict[Place, np.ndarray]  # by each cell
+    pictures: dict[GridPoint, np.ndarray]  # by each cell
     original: np.ndarray  # by the model itself
 
 
@@ -115,7 +115,7 @@ def load_grid(folder: Path = RESULTS / "grid") -> StoredGrid:
     """
     with _recomputed_by(GRID_COMMAND, folder / "grid.json") as file:
         grid = Grid.from_dict(json.loads(file.read_text(encoding="utf-8")))
-    pictures = {place: _drawn(folder, place.name) for place in grid.cells}
+    pictures = {place: _drawn(folder, place.name) for place in grid.trials}
     return StoredGrid(grid, pictures, _drawn(folder, ORIGINAL))
 
 

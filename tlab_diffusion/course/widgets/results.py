@@ -8,7 +8,7 @@ import numpy as np
 
 from tlab_diffusion.course.stored import StoredGrid, load_grid
 from tlab_diffusion.course.widgets.base import LivePicture
-from tlab_diffusion.dreambooth.grid.result import Place, in_words
+from tlab_diffusion.dreambooth.grid.result import GridPoint, format_rate
 from tlab_diffusion.dreambooth.measures.selection import QUALITIES
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots.results_panels import ResultsPanels
@@ -24,7 +24,7 @@ class ResultsBrowser(LivePicture):
 
     def __init__(self, stored: StoredGrid, prompts: Sequence[str]):
         self._grid, self._pictures = stored.grid, stored.pictures
-        if not self._grid.cells:
+        if not self._grid.trials:
             raise InputError("grid", got="no cells", expected="1 or more that are measured")
         self._nothing = np.full_like(stored.original, 255)
         self._prompts = _checked_prompts(prompts, len(stored.original))
@@ -33,7 +33,7 @@ class ResultsBrowser(LivePicture):
 
     def new_figure(self) -> ResultsPanels:
         return ResultsPanels(
-            [in_words(rate) for rate in self._grid.learning_rates[::-1]],  # the highest on top
+            [format_rate(rate) for rate in self._grid.learning_rates[::-1]],  # the highest on top
             [str(steps) for steps in self._grid.steps],
             ("learning rate", "steps"),
             self._nothing,
@@ -42,38 +42,38 @@ class ResultsBrowser(LivePicture):
     def draw(self, figure: ResultsPanels, settings: dict, changed: set[str]) -> str:
         for name in settings:
             self._check(name, settings[name])
-        place = Place(settings["learning_rate"], settings["steps"])
+        place = GridPoint(settings["learning_rate"], settings["steps"])
         name, chosen = settings["quality"], settings["prompt"]
         if "quality" in changed:
-            highest = max(self._grid.cells.values(), key=lambda cell: cell.rank(SHOWN[name]))
+            highest = max(self._grid.trials.values(), key=lambda cell: cell.rank(SHOWN[name]))
             values = self._grid.table(SHOWN[name])[::-1]
-            figure.show_values(values, name, self._on_the_map(highest.place))
+            figure.show_values(values, name, self._on_the_map(highest.point))
         pictures = self._pictures.get(place, self._nothing)
         text = f"“{self._prompts[chosen]}”"
         figure.show_cell(self._on_the_map(place), pictures, chosen, text)
-        start = f"Learning rate {in_words(place.learning_rate)}, {place.steps} steps"
+        start = f"Learning rate {format_rate(place.learning_rate)}, {place.steps} steps"
         return f"{start}: {self._in_words(place, name)}."
 
-    def _in_words(self, place: Place, name: str) -> str:
+    def _in_words(self, place: GridPoint, name: str) -> str:
         """What there is at a place, and which number it is among all by what the map shows."""
-        cell = self._grid.cells.get(place)
+        cell = self._grid.trials.get(place)
         if cell is None:
             why = self._grid.broken.get(place)
             return "nothing was measured here" + (f"; the training broke off, {why}" if why else "")
-        values = [each.quality(SHOWN[name]) for each in self._grid.cells.values()]
+        values = [each.quality(SHOWN[name]) for each in self._grid.trials.values()]
         rank = 1 + sum(value > cell.quality(SHOWN[name]) for value in values)
         by = "" if name == TOGETHER else f" by {name}"
         numbers = f"{cell.qualities}; {TOGETHER} {cell.score:.2f}"
         return f"{numbers}, number {rank} of {len(values)} cells{by}"
 
-    def _on_the_map(self, place: Place) -> tuple[int, int]:
+    def _on_the_map(self, place: GridPoint) -> tuple[int, int]:
         """Row and column, from the top and from the left."""
         rates, steps = self._grid.learning_rates[::-1], self._grid.steps
         return rates.index(place.learning_rate), steps.index(place.steps)
 
     def _controls(self) -> dict[str, ipywidgets.ValueWidget]:
-        best = self._grid.best.place
-        rates = [(in_words(rate), rate) for rate in self._grid.learning_rates]
+        best = self._grid.best.point
+        rates = [(format_rate(rate), rate) for rate in self._grid.learning_rates]
         prompts = [(text, number) for number, text in enumerate(self._prompts)]
         return {
             "prompt": ipywidgets.Dropdown(options=prompts, description="prompt"),

@@ -118,12 +118,12 @@ def one_row(stored: StoredGrid, learning_rate: float) -> tuple[list[Point], Samp
         InputError: a learning rate that the grid does not have.
     """
     grid = stored.grid
-    row = [place for place in grid.cells if place.learning_rate == learning_rate]
+    row = [place for place in grid.trials if place.learning_rate == learning_rate]
     if not row:
         expected = "one of " + ", ".join(f"{rate:g}" for rate in grid.learning_rates)
         raise InputError("learning_rate", got=f"{learning_rate:g}", expected=expected)
     points = [Point(0, grid.original)]
-    points += [Point(place.steps, grid.cells[place].metrics) for place in row]
+    points += [Point(place.steps, grid.trials[place].metrics) for place in row]
     at = {0: stored.original} | {place.steps: stored.pictures[place] for place in row}
     return points, Samples(grid.settings["prompts"], at)
 

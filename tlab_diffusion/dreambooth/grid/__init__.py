@@ -1,10 +1,9 @@
-r"""Grid search: learning rate x steps, as an Optuna study that many workers share.
+r"""Grid search: learning rate x steps, by one worker or many that share a folder.
 
-record      the grid and its cells
-folder      what lies on the disk, and who may write it
-study       the trials
-worker      who trains and measures
+result      the grid and its trials
+store       the folder: what lies on the disk, and the locks of those who write it
+worker      trains and measures
 search      one worker, or several in processes of their own
-page        what there is to see: table, heat map, pictures
-progress    how far it is
+report      table, heat map and pictures
+console     progress in the terminal
 """

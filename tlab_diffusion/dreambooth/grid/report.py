@@ -1,17 +1,17 @@
-r"""What a grid shows when it is complete: `table.md`, `heat_map.png` and `pictures.png`."""
+r"""The report of a grid: `table.md`, `heat_map.png` and `pictures.png`."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, Place, in_words
-from tlab_diffusion.dreambooth.grid.store import GridFolder
+from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, GridPoint, format_rate
+from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.dreambooth.measures.selection import QUALITIES
 from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error, atomic_write
 
-# Of all that is measured, what stands beside the qualities.
+# The metrics that stand beside the qualities.
 COLUMNS = {
     "dino": "DINO",
     "clip_i": "CLIP-I",
@@ -23,16 +23,16 @@ COLUMNS = {
 NOTHING = "–"
 
 
-def write_page(grid: Grid, folder: GridFolder) -> None:
-    """Write all three, each whole; of calls that end together, one after the other."""
+def write_report(grid: Grid, store: GridStore) -> None:
+    """Write the three files, each whole or not at all."""
     files = {
         "table.md": f"{table(grid)}\n".encode(),
         "heat_map.png": _heat_map(grid),
-        "pictures.png": _pictures(grid, folder),
+        "pictures.png": _pictures(grid, store),
     }
-    with as_input_error(folder.path), folder.locked():
+    with as_input_error(store.path), store.locked():
         for name, content in files.items():
-            with atomic_write(folder.path / name) as draft:
+            with atomic_write(store.path / name) as draft:
                 draft.write_bytes(content)
 
 
@@ -40,57 +40,56 @@ def _heat_map(grid: Grid) -> bytes:
     """The PNG file."""
     from tlab_diffusion.plots import heat_maps
 
-    rates = [in_words(rate) for rate in grid.learning_rates]
+    rates = [format_rate(rate) for rate in grid.learning_rates]
     return heat_maps(
         rates[::-1],  # the highest on top
         [str(steps) for steps in grid.steps],
         {name: grid.table(name)[::-1] for name in ("score", *QUALITIES)},
         labels=("learning rate", "steps"),
-        best=_best_place(grid),
+        best=_best_point(grid),
         title=verdict(grid),
     ).png()
 
 
-def _pictures(grid: Grid, folder: GridFolder) -> bytes:
+def _pictures(grid: Grid, store: GridStore) -> bytes:
     """The PNG file."""
     from tlab_diffusion.plots import picture_page
 
     names = {"original model": ORIGINAL} | {
-        f"{in_words(p.learning_rate)}, {p.steps} steps": p.name
-        for p in grid.places
-        if p in grid.cells
+        f"{format_rate(p.learning_rate)}, {p.steps} steps": p.name
+        for p in grid.points
+        if p in grid.trials
     }
-    strips = [read_strip(folder.strip(name)) for name in names.values()]
+    strips = [read_strip(store.strip(name)) for name in names.values()]
     return picture_page(
         np.stack(strips),
         list(names),
         grid.settings["prompts"],
-        title="What each cell drew, all from the same noise",
+        title="What each trial drew, all from the same noise",
     ).png()
 
 
-def _best_place(grid: Grid) -> tuple[int, int] | None:
-    """Where the best cell stands, from the top and from the left."""
+def _best_point(grid: Grid) -> tuple[int, int] | None:
+    """The row and column of the best trial in the heat map."""
     if grid.best is None:
         return None
-    rate, steps = grid.best.place
+    rate, steps = grid.best.point
     return grid.learning_rates[::-1].index(rate), grid.steps.index(steps)
 
 
 def verdict(grid: Grid) -> str:
-    """The best cell in words, and whether a better one may lie outside."""
+    """The best trial in words, and whether it lies at the edge of the grid."""
     best = grid.best
     if best is None:
-        return "No training came as far as the first cell."
-    place = f"learning rate {in_words(best.place.learning_rate)}, {best.place.steps} steps"
-    said = (
-        f"The best of {len(grid.cells)} cells: {place}. Score {best.score:.2f} of {best.qualities}."
-    )
+        return "No trial was measured: every training failed before."
+    point = f"learning rate {format_rate(best.point.learning_rate)}, {best.point.steps} steps"
+    number = len(grid.trials)
+    said = f"The best of {number} trials: {point}. Score {best.score:.2f} of {best.qualities}."
     beyond = [
         words
         for value, values, lower, higher in (
-            (best.place.learning_rate, grid.learning_rates, "lower rates", "higher rates"),
-            (best.place.steps, grid.steps, "fewer steps", "more steps"),
+            (best.point.learning_rate, grid.learning_rates, "lower rates", "higher rates"),
+            (best.point.steps, grid.steps, "fewer steps", "more steps"),
         )
         for end, words in ((values[0], lower), (values[-1], higher))
         if value == end
@@ -104,48 +103,48 @@ def table(grid: Grid) -> str:
     parts = [
         f"# {settings['identifier']} {settings['class_noun']}: learning rate x steps",
         verdict(grid),
-        *_broken(grid),
+        *_failures(grid),
         "The score is the harmonic mean of identity, prompt and prior:",
         _scores(grid),
         f"Pictures of each prompt: {counts['per_prompt']}; of the class: {counts['per_class']}. "
         f"Encoders: {settings['encoders']}.",
-        _cells(grid),
+        _trials(grid),
     ]
     return "\n\n".join(parts)
 
 
-def _broken(grid: Grid) -> Iterator[str]:
-    """Where a training broke off, and why: a line for each learning rate."""
-    rows = {place.learning_rate: why for place, why in grid.broken.items()}
+def _failures(grid: Grid) -> Iterator[str]:
+    """A line for each training that failed."""
+    rows = {point.learning_rate: why for point, why in grid.failed.items()}
     for rate, why in sorted(rows.items()):
-        yield f"The training at {in_words(rate)} broke off: {why}."
+        yield f"The training at {format_rate(rate)} failed: {why}."
 
 
 def _scores(grid: Grid) -> str:
     rows = [
-        [in_words(rate), *[_score(grid, Place(rate, steps)) for steps in grid.steps]]
+        [format_rate(rate), *[_score(grid, GridPoint(rate, steps)) for steps in grid.steps]]
         for rate in reversed(grid.learning_rates)
     ]
     return markdown(["learning rate", *[f"{steps} steps" for steps in grid.steps]], rows)
 
 
-def _score(grid: Grid, place: Place) -> str:
-    if place not in grid.cells:
+def _score(grid: Grid, point: GridPoint) -> str:
+    if point not in grid.trials:
         return NOTHING
-    score = f"{grid.cells[place].score:.2f}"
-    return f"**{score}**" if place == grid.best.place else score
+    score = f"{grid.trials[point].score:.2f}"
+    return f"**{score}**" if point == grid.best.point else score
 
 
-def _cells(grid: Grid) -> str:
+def _trials(grid: Grid) -> str:
     rows = [["the original model", "", "", *[""] * len(QUALITIES), *_numbers(grid.original)]]
-    for place in grid.places:
-        cell = grid.cells.get(place)
-        row = [in_words(place.learning_rate), str(place.steps)]
-        if cell is None:
+    for point in grid.points:
+        trial = grid.trials.get(point)
+        row = [format_rate(point.learning_rate), str(point.steps)]
+        if trial is None:
             row += [NOTHING] * (1 + len(QUALITIES) + len(COLUMNS))
         else:
-            shares = (cell.score, *cell.qualities.by_name().values())
-            row += [f"{value:.2f}" for value in shares] + _numbers(cell.metrics)
+            shares = (trial.score, *trial.qualities.by_name().values())
+            row += [f"{value:.2f}" for value in shares] + _numbers(trial.metrics)
         rows.append(row)
     return markdown(["learning rate", "steps", "score", *QUALITIES, *COLUMNS.values()], rows)
 
@@ -156,7 +155,7 @@ def _numbers(metrics: Metrics) -> list[str]:
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose columns stand under each other, numbers to the right."""
+    """A Markdown table with aligned columns, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * (width - 1) + ":" for width in widths], *rows]
     return "\n".join(

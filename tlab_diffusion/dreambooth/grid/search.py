@@ -2,10 +2,10 @@ r"""The search of a grid, by one worker or by several at once.
 
     for event in search(config, pictures, learning_rates=[1e-4, 3e-4], steps=[200, 400]):
         if isinstance(event, Measured):
-            print(event.cell.place, event.cell.score)
+            print(event.trial.point, event.trial.score)
 
-Workers share nothing but the grid's folder and its study, so they may be started by several calls
-too, on machines that see one folder.
+Workers share nothing but the grid's folder. Several calls may start them, also on several machines
+that see the folder.
 """
 
 import math
@@ -22,10 +22,9 @@ import numpy as np
 import torch
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.grid.report import write_page
+from tlab_diffusion.dreambooth.grid.report import write_report
 from tlab_diffusion.dreambooth.grid.result import Grid
-from tlab_diffusion.dreambooth.grid.store import GridFolder
-from tlab_diffusion.dreambooth.grid.study import check_owner, check_storage, check_url
+from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.dreambooth.grid.worker import Measured, Search, Training, Worker
 from tlab_diffusion.dreambooth.preflight.checks import Preflight, Problems, Refused, preflight
 from tlab_diffusion.dreambooth.preflight.estimate import Estimate, gib
@@ -38,7 +37,7 @@ NEWS_EVERY = 0.5  # seconds
 
 
 class Complete(NamedTuple):
-    """All cells are known; what there is to see lies in the folder."""
+    """All trials are measured, and the report is in the folder."""
 
     grid: Grid
     folder: Path
@@ -51,7 +50,6 @@ def search(
     learning_rates: Sequence[float],
     steps: Sequence[int],
     counts: SampleCounts | None = None,
-    storage: str | None = None,
     workers: int = 1,
     resume: bool = False,
     cache: Path | None = None,
@@ -65,46 +63,41 @@ def search(
             output folder becomes the grid's.
         pictures: (N, R, R, 3) uint8, the subject's.
         learning_rates, steps: of the grid.
-        counts: how many pictures measure a cell; when left out, as many as `evaluate` draws.
-        storage: URL of a database for the Optuna study; a journal in the folder when left out.
+        counts: how many pictures measure a trial; when left out, as many as `evaluate` draws.
         workers: processes that share the work.
         resume: go on from an earlier grid in the folder, which may become larger. Without one
             there, start.
         cache: folder of what other runs can use again; the user's cache folder when left out.
 
     Returns:
-        An iterator of events: a `Training` before those of the trainer, `Measured` for each cell,
+        An iterator of events: a `Training` before those of the trainer, `Measured` for each trial,
         and `Complete`. Of several workers one hears only `Measured` and `Complete`.
 
     Raises:
-        InputError: wrong values, folder or storage. While iterating: a disk that is full, or
-            workers that all came to grief.
+        InputError: wrong values or folder. While iterating: a full disk, or all workers failed.
     """
     check_values(learning_rates, steps)
     _check_count("workers", workers)
-    folder = GridFolder(config.output)
+    folder = GridStore(config.output)
     folder.check_free(resume=resume)
-    check_storage(storage, folder.path)
     plan = Search(
         config=config,
         pictures=pictures,
         learning_rates=tuple(sorted(learning_rates)),
         steps=tuple(sorted(steps)),
         counts=counts or SampleCounts(),
-        storage=storage,
         cache=cache or cache_folder(),
     )
     folder.check_same(plan.settings, plan.learning_rates, plan.steps)
-    check_owner(storage, folder.path, plan.study_name, folder.id)
     folder.begin(plan.settings, plan.learning_rates, plan.steps)
     return _search(plan, workers)
 
 
 def _search(plan: Search, workers: int) -> Iterator[Event | Training | Measured | Complete]:
     yield from Worker(plan).work() if workers == 1 else _side_by_side(plan, workers)
-    grid = plan.folder.read()
-    write_page(grid, plan.folder)
-    yield Complete(grid, plan.folder.path)
+    grid = plan.store.read()
+    write_report(grid, plan.store)
+    yield Complete(grid, plan.store.path)
 
 
 def preflight_grid(
@@ -112,28 +105,24 @@ def preflight_grid(
     *,
     learning_rates: Sequence[float],
     steps: Sequence[int],
-    storage: str | None = None,
     workers: int = 1,
     resume: bool = False,
 ) -> Preflight:
-    r"""Look at all that a grid needs, before a model is loaded or anything is written.
+    r"""Check everything that a grid needs, before a model is loaded or anything is written.
 
     Raises:
         Refused: an `InputError` with a line for everything that is wrong.
     """
-    problems, folder = Problems(), GridFolder(config.output)
+    problems, folder = Problems(), GridStore(config.output)
     problems.collect(check_values, learning_rates, steps)
     problems.collect(_check_count, "workers", workers)
     problems.collect(lambda: folder.check_free(resume=resume))
     longest = {} if problems.list else {"max_steps": max(steps)}
-    problems.collect(check_url, storage)
-    # What lies in the folder has been looked at: a training there finds a place of its own.
+    # The folder itself is checked above; a training has an empty folder inside it.
     one = replace(config, output=folder.path / "training", **longest)
     found = problems.collect(preflight, one)
     if not problems.list:
         problems.collect(_check_memory, workers, found.estimate)
-    if not problems.list:  # last, for a database is made when it is opened
-        problems.collect(check_storage, storage, folder.path)
     if problems.list:
         raise Refused(problems.list)
     return replace(found, config=replace(found.config, output=config.output))
@@ -177,69 +166,71 @@ def _check_memory(workers: int, needs: Estimate | None) -> None:
 
 
 def _side_by_side(plan: Search, workers: int) -> Iterator[Measured]:
-    """Several workers, each in a process of its own."""
+    """Run several workers, each in its own process."""
     context, gpus = get_context("spawn"), _gpus() or [None]
-    said = context.SimpleQueue()
+    errors = context.SimpleQueue()
     threads = max(1, torch.get_num_threads() // workers)
-    team = [
-        context.Process(target=_alone, args=(plan, threads, gpus[number % len(gpus)], said))
+    processes = [
+        context.Process(
+            target=_worker_process, args=(plan, threads, gpus[number % len(gpus)], errors)
+        )
         for number in range(workers)
     ]
-    for each in team:
+    for each in processes:
         each.start()
     try:
-        yield from _news(plan.folder, team)
+        yield from _news(plan.store, processes)
     finally:
-        for each in team:
+        for each in processes:
             each.terminate()
             each.join()
-    if plan.folder.read().missing:
-        raise _reason(said)
+    if plan.store.read().missing:
+        raise _reason(errors)
 
 
-def _alone(plan: Search, threads: int, gpu: str | None, said: SimpleQueue) -> None:
-    """What a worker's process does."""
+def _worker_process(plan: Search, threads: int, gpu: str | None, errors: SimpleQueue) -> None:
+    """The main function of a worker's process."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # no device has been used yet
     torch.set_num_threads(threads)
     try:
         for _ in Worker(plan).work():
             if not parent_process().is_alive():
-                return  # killed: nobody would see what comes
+                return
     except InputError as error:
-        said.put((error.name, {"got": error.got, "expected": error.expected, "fix": error.fix}))
+        errors.put((error.name, {"got": error.got, "expected": error.expected, "fix": error.fix}))
     except KeyboardInterrupt:
-        pass  # which the first process reports
+        pass  # the first process reports it
 
 
-def _news(folder: GridFolder, team: list[Process]) -> Iterator[Measured]:
-    """Look into the folder for new cells, as long as anyone works."""
-    known = set(folder.read().cells)
-    while team:
-        wait([each.sentinel for each in team], timeout=NEWS_EVERY)
-        team = [each for each in team if each.is_alive()]
+def _news(folder: GridStore, processes: list[Process]) -> Iterator[Measured]:
+    """Look for new trials in the folder while any worker lives."""
+    known = set(folder.read().trials)
+    while processes:
+        wait([each.sentinel for each in processes], timeout=NEWS_EVERY)
+        processes = [each for each in processes if each.is_alive()]
         grid = folder.read()
         yield from [
-            Measured(cell, grid) for place, cell in grid.cells.items() if place not in known
+            Measured(trial, grid) for point, trial in grid.trials.items() if point not in known
         ]
-        known = set(grid.cells)
+        known = set(grid.trials)
 
 
-def _reason(said: SimpleQueue) -> InputError:
-    """Why workers ended before the grid was complete."""
-    if not said.empty():
-        name, words = said.get()
+def _reason(errors: SimpleQueue) -> InputError:
+    """Why all workers ended before the grid was complete."""
+    if not errors.empty():
+        name, words = errors.get()
         return InputError(name, **words)
     return InputError(
         "workers",
-        got="none that is left",
-        expected="one or more, until all cells are known",
-        fix="Their processes were ended from outside, or lacked memory. Go on with --resume.",
+        got="none: all of them ended early",
+        expected="one or more until all trials are measured",
+        fix="They were killed or lacked memory. Go on with --resume.",
     )
 
 
 def _gpus() -> list[str]:
-    """What CUDA calls the devices that this process may use."""
+    """CUDA's names of the devices that this process may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = [name for name in visible.split(",") if name]
     return names or [str(number) for number in range(torch.cuda.device_count())]

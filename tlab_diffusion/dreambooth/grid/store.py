@@ -1,16 +1,15 @@
-r"""The folder of a grid, which all of its workers share, in one process or on several machines.
+r"""The folder of a grid, which all workers share, in one process or on several machines.
 
-grid.json     the grid (see `record`), rewritten after each cell
-pictures/     a strip for each cell, and for the original model
-best/         the pipeline of the best cell so far
-trainings/    trainings that are not finished, each with its checkpoints
-locks/        held while something is written, and by who trains at a learning rate; the system lets
-              go of the locks of a process that has died, so that others can take over
+grid.json     the grid (see `result`), the only record; rewritten after each trial
+pictures/     one row of pictures for each trial, and for the original model
+best/         the pipeline of the best trial so far
+trainings/    unfinished trainings with their checkpoints
+locks/        one lock for grid.json, and one for each training. The system releases the locks of a
+              process that died, so that another worker takes its training over.
 """
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,9 +21,9 @@ from filelock import FileLock, Timeout
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline
 from tlab_diffusion.dreambooth.grid.result import (
     ORIGINAL,
-    Cell,
     Grid,
-    Place,
+    GridPoint,
+    Trial,
     pictures_file,
     row_name,
 )
@@ -33,12 +32,12 @@ from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import atomic_write
 
-BEFORE = ("locks", "grid.draft")  # what is there before the grid itself
+BEFORE = ("locks", "grid.draft")  # may lie in the folder before grid.json does
 PARTS = "gradient_accumulation_steps"
 
 
-class GridFolder:
-    r"""Everything that a grid leaves.
+class GridStore:
+    r"""A grid on the disk.
 
     Args:
         path: the folder.
@@ -47,19 +46,11 @@ class GridFolder:
     def __init__(self, path: Path):
         self.path, self.file = path, path / "grid.json"
 
-    @property
-    def id(self) -> str | None:
-        """The id of the grid that lies here; None if there is none yet."""
-        return self.read().id if self.file.is_file() else None
-
     def check_free(self, *, resume: bool) -> None:
-        r"""Refuse a folder that holds something; nothing is written.
+        r"""Refuse a folder that holds something else; nothing is written.
 
         Args:
             resume: whether an earlier grid may lie there.
-
-        Raises:
-            InputError: if something does.
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError("output", got=f"the file {self.path}", expected="a folder, or none")
@@ -76,29 +67,29 @@ class GridFolder:
             raise InputError("output", got=got, expected="an empty folder, or none yet")
 
     def check_same(self, settings: dict, rates: Sequence[float], steps: Sequence[int]) -> None:
-        r"""Refuse to go on from a grid with other settings, or with cells that are not wanted now.
+        r"""Refuse to go on from a grid with other settings, or to leave out some of its points.
 
         Raises:
-            InputError: with the first difference.
+            InputError: names the first difference.
         """
         if not self.file.is_file():
             return
         earlier = self.read()
-        # In how many parts a step is worked through, memory decided at the start.
+        # The number of parts of a step depends on the memory that was free at the start.
         same = {name: value for name, value in settings.items() if name != PARTS}
         refuse_change(earlier.settings, same, f"the earlier grid in {self.path}")
         _refuse_less("learning_rates", earlier.learning_rates, rates)
         _refuse_less("steps", earlier.steps, steps)
 
     def begin(self, settings: dict, rates: Sequence[float], steps: Sequence[int]) -> Grid:
-        """Start the grid that lies here, or extend it; its settings stay as they are.
+        """Start a grid, or extend the one that lies here; its settings stay as they are.
 
         Raises:
-            InputError: see `check_same`; another process may have begun a grid meanwhile.
+            InputError: see `check_same`; another process may have started a grid meanwhile.
         """
         with self.locked():
             self.check_same(settings, rates, steps)
-            grid = self.read() if self.file.is_file() else Grid(uuid.uuid4().hex, settings, (), ())
+            grid = self.read() if self.file.is_file() else Grid(settings, (), ())
             grid = replace(
                 grid,
                 learning_rates=tuple(sorted({*grid.learning_rates, *rates})),
@@ -108,62 +99,66 @@ class GridFolder:
         return grid
 
     def read(self) -> Grid:
-        """The grid as it stands."""
+        """The grid as it is now."""
         try:
             return Grid.from_dict(json.loads(self.file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             got = f"{self.file}, which is damaged"
             raise InputError("output", got=got, expected="what an earlier grid wrote") from error
 
-    def add_original(self, metrics: Metrics, strip: np.ndarray, facts: dict) -> None:
+    def add_original(self, metrics: Metrics, strip: np.ndarray, common: dict) -> None:
         r"""Keep what was measured on the original model.
 
         Args:
             metrics, strip: of it; the strip is (N, H, W, 3) uint8.
-            facts: what else all cells have in common, known once the model is loaded.
+            common: settings of all trials that are known once the model is loaded.
         """
         with self.locked():
             grid = self.read()
             if grid.original is None:
                 save_strip(self.strip(ORIGINAL), strip)
-                self._write(replace(grid, settings=grid.settings | facts, original=metrics))
+                self._write(replace(grid, settings=grid.settings | common, original=metrics))
 
-    def add(self, cell: Cell, strip: np.ndarray, pipeline, dtypes: dict) -> None:
-        r"""Keep a cell; the pipeline too, if it is the best so far.
+    def add(self, trial: Trial, strip: np.ndarray, pipeline, dtypes: dict) -> Grid:
+        r"""Keep a trial, and its pipeline if it is the best so far.
 
         Args:
-            cell: with its metrics.
+            trial: with its metrics.
             strip: (N, H, W, 3) uint8.
             pipeline, dtypes: see `export_pipeline`.
+
+        Returns:
+            The grid with the trial.
         """
         with self.locked():
-            grid = self.read()
-            # The cell comes last: a kill before that makes it once more, pictures and all.
-            if grid.with_cell(cell).best == cell:
+            grid = self.read().with_trial(trial)
+            # grid.json comes last: if a kill comes before, the trial is measured again.
+            if grid.best == trial:
                 export_pipeline(pipeline, self.path / "best", dtypes)
-            save_strip(self.strip(cell.place.name), strip)
-            self._write(grid.with_cell(cell))
+            save_strip(self.strip(trial.point.name), strip)
+            self._write(grid)
+        return grid
 
-    def add_broken(self, places: Sequence[Place], why: str) -> None:
-        """Note that a training did not get to these places."""
+    def add_failed(self, points: Sequence[GridPoint], why: str) -> None:
+        """Record that a training failed before it reached these points."""
         with self.locked():
             grid = self.read()
-            self._write(replace(grid, broken=grid.broken | dict.fromkeys(places, why)))
+            self._write(replace(grid, failed=grid.failed | dict.fromkeys(points, why)))
 
     def strip(self, name: str) -> Path:
-        """The file of a place's pictures, or of the `ORIGINAL` model's."""
+        """The file of a point's pictures, or of the `ORIGINAL` model's."""
         return self.path / pictures_file(name)
 
     def training(self, rate: float) -> Path:
-        """Where a training lies until it is finished."""
+        """The folder of an unfinished training."""
         return self.path / "trainings" / row_name(rate)
 
     def drop_training(self, rate: float) -> None:
-        """Make room: what a training has become lies in its cells."""
+        """Delete a training whose trials are all recorded."""
         shutil.rmtree(self.training(rate), ignore_errors=True)
 
     def drop_trainings(self) -> None:
-        """Leave nothing of them, when the grid is complete."""
+        """Delete the folder of trainings, when the grid is complete."""
         shutil.rmtree(self.path / "trainings", ignore_errors=True)
 
     def locked(self) -> FileLock:
@@ -172,7 +167,7 @@ class GridFolder:
 
     @contextmanager
     def taken(self, rate: float) -> Iterator[bool]:
-        """Take the training at a learning rate; False where another worker is at it."""
+        """Take the training at a learning rate; False if another worker has it."""
         lock = self._lock(row_name(rate))
         try:
             lock.acquire(blocking=False)

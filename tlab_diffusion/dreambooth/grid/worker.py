@@ -1,13 +1,13 @@
-r"""Who fills a grid: one training for each learning rate, measured at every step count.
+r"""A worker of a grid: one training for each learning rate, measured at every number of steps.
 
-The learning rate is constant. So a training of 1000 steps is, after 200 of them, a training of 200
-steps, and a row of the grid costs no more than its last cell. All cells are drawn from the same
-noise for the same prompts: they differ in nothing but what is searched.
+The learning rate is constant, so a training of 1000 steps is, after 200 of them, a training of 200
+steps, and a row of the grid costs no more than its last trial. All trials are sampled from the same
+noise for the same prompts: they differ only in what is searched.
 """
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,8 @@ from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import stored_dtypes
 from tlab_diffusion.dreambooth.checkpoint.run_record import is_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.grid.result import Cell, Grid, Place, new_cell
-from tlab_diffusion.dreambooth.grid.store import PARTS, GridFolder
-from tlab_diffusion.dreambooth.grid.study import GridStudy, open_storage
+from tlab_diffusion.dreambooth.grid.result import Grid, GridPoint, Trial, new_trial
+from tlab_diffusion.dreambooth.grid.store import PARTS, GridStore
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator, evaluator_of
 from tlab_diffusion.dreambooth.presets import native_resolution
 from tlab_diffusion.dreambooth.training.step import Diverged
@@ -34,36 +33,36 @@ from tlab_diffusion.training import fingerprint
 from tlab_diffusion.training.hardware import run_device
 from tlab_diffusion.training.precision import choose_precision
 
-PATIENCE = 1.0  # seconds, where all that is left is in other hands
-# What differs from training to training, or may change while a grid grows. The parts of a step may
-# not: all workers take those with which the grid began.
+POLL_EVERY = 1.0  # seconds, while other workers have all trainings that are left
+# Settings that differ between trainings, or may change while a grid grows. The number of parts of a
+# step may not: all workers take the one with which the grid began.
 FREE = {*checkpoint.FREE, "learning_rate"} - {PARTS}
 
 
 class Training(NamedTuple):
-    """A training begins, or goes on."""
+    """A training begins or resumes."""
 
     learning_rate: float
-    steps: int  # of its end
+    steps: int  # the last one
 
 
 class Measured(NamedTuple):
-    """A cell is known."""
+    """A trial is measured and recorded."""
 
-    cell: Cell
+    trial: Trial
     grid: Grid  # with it
 
 
 @dataclass(frozen=True)
 class Search:
-    r"""What is searched, and how; each worker has one.
+    r"""What is searched, and how; each worker has a copy.
 
     Args:
-        config: of all trainings; its learning rate, steps and output are the grid's.
+        config: of all trainings; its output is the grid's folder, its learning rate and steps are
+            ignored.
         pictures: (N, R, R, 3) uint8, the subject's.
         learning_rates, steps: of the grid.
-        counts: how many pictures measure a cell.
-        storage: URL of a database for the study, or None.
+        counts: how many pictures measure a trial.
         cache: folder of what other runs can use again.
     """
 
@@ -72,17 +71,16 @@ class Search:
     learning_rates: tuple[float, ...]
     steps: tuple[int, ...]
     counts: SampleCounts
-    storage: str | None
     cache: Path
 
     @property
-    def folder(self) -> GridFolder:
-        """Where all that is found lies."""
-        return GridFolder(self.config.output)
+    def store(self) -> GridStore:
+        """The grid on the disk."""
+        return GridStore(self.config.output)
 
     @property
     def settings(self) -> dict:
-        """What all cells have in common."""
+        """What all trials have in common."""
         settings = {n: v for n, v in self.config.as_dict().items() if n not in FREE}
         return settings | {
             "pictures": fingerprint.content_key(self.pictures),
@@ -93,84 +91,63 @@ class Search:
             ).guidance_scale,
         }
 
-    @property
-    def study_name(self) -> str:
-        """The study's name, of these settings, learning rates and steps."""
-        settings = self.settings | {PARTS: None}  # which memory decides
-        name = fingerprint.content_key(settings, self.learning_rates, self.steps)[:12]
-        return f"{self.config.identifier} {self.config.class_noun} {name}"
-
     def training(self, rate: float, steps: int) -> DreamBoothConfig:
         """The settings of one training."""
-        output = self.folder.training(rate)
+        output = self.store.training(rate)
         return replace(self.config, learning_rate=rate, max_steps=steps, output=output)
 
 
 class Worker:
-    """One of those who fill a grid."""
+    """Trains and measures until no trial is missing."""
 
     def __init__(self, search: Search):
-        self.folder = search.folder
-        grid = self.folder.begin(search.settings, search.learning_rates, search.steps)
+        self.store = search.store
+        grid = self.store.begin(search.settings, search.learning_rates, search.steps)
         parts = grid.settings[PARTS]
         config = replace(search.config, gradient_accumulation_steps=parts)
         self.search = replace(search, config=config)
-        storage = open_storage(search.storage, self.folder.path)
-        self.study = GridStudy(storage, search.study_name, grid, self.folder.locked())
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """How all cells are measured."""
+        """How all trials are measured."""
         return evaluator_of(self.search.config, self.search.pictures, counts=self.search.counts)
 
     def work(self) -> Iterator[Event | Training | Measured]:
-        """Ask for cells and see to them, until all are known."""
-        while True:
-            place = self.study.ask()
-            missing = [each.learning_rate for each in self.folder.read().missing]
-            rates = sorted(set(missing)) if place is None else [place.learning_rate]
-            worked = yield from self._train_one_of(rates)
-            grid = self.folder.read()
-            self.study.tell(grid)
-            if place is None and not grid.missing:
-                self.folder.drop_trainings()
-                return
-            if place is None and not worked:
-                time.sleep(PATIENCE)
-
-    def _train_one_of(self, rates: Sequence[float]) -> Iterator:
-        """Train at the first of these learning rates that is free; whether one was."""
-        for rate in rates:
-            with self.folder.taken(rate) as free:
-                if free:
-                    yield from self._train(rate)
-                    return True
-        return False
+        """Take trainings that no other worker has, until the grid is complete."""
+        while missing := self.store.read().missing:
+            for rate in sorted({point.learning_rate for point in missing}):
+                with self.store.taken(rate) as free:
+                    if free:
+                        yield from self._train(rate)
+                        break
+            else:  # others have all that is left; one of them may still die
+                time.sleep(POLL_EVERY)
+        self.store.drop_trainings()
 
     def _train(self, rate: float) -> Iterator[Event | Training | Measured]:
-        """See to all that is missing at a learning rate."""
+        """Measure what is missing at a learning rate."""
         todo = self._missing(rate)
         if not todo:
             return
         config = self.search.training(rate, todo[-1].steps)
         done = checkpoint.steps_done(config.output)
-        if not is_run(config.output) or done >= todo[0].steps:
-            self.folder.drop_training(rate)  # it did not begin, or is beyond what is missing
+        if not is_run(config.output) or done > todo[0].steps:
+            self.store.drop_training(rate)  # it did not begin, or is past what is missing
         yield Training(rate, config.max_steps)
         try:
-            yield from self._watch(config, {place.steps: place for place in todo})
+            yield from self._watch(config, {point.steps: point for point in todo})
         except Diverged as error:
-            self.folder.add_broken(self._missing(rate), f"{error.name} {error.got}")
+            self.store.add_failed(self._missing(rate), f"{error.name} {error.got}")
         # In half precision accelerate ties a model into a circle with its own `forward`: it would
         # stay in memory beside the next one, or beside another worker's on the same GPU.
         gc.collect()
-        self.folder.drop_training(rate)
+        self.store.drop_training(rate)
 
-    def _missing(self, rate: float) -> list[Place]:
-        return [place for place in self.folder.read().missing if place.learning_rate == rate]
+    def _missing(self, rate: float) -> list[GridPoint]:
+        return [point for point in self.store.read().missing if point.learning_rate == rate]
 
     def _watch(
-        self, config: DreamBoothConfig, todo: dict[int, Place]
+        self, config: DreamBoothConfig, todo: dict[int, GridPoint]
     ) -> Iterator[Event | Measured]:
         """Train, and measure on the way."""
         dtypes = {}
@@ -182,28 +159,27 @@ class Worker:
             elif isinstance(event, TrainStep) and event.step in todo:
                 yield self._measure(todo[event.step], event.pipeline, dtypes)
                 if event.step == config.max_steps:
-                    return  # nobody goes on from here
+                    return  # nothing needs the trained pipeline
 
     def _measure_original(self, loaded: Loaded) -> None:
-        evaluator, grid = self.evaluator, self.folder.read()
-        facts = {
+        evaluator, grid = self.evaluator, self.store.read()
+        common = {
             "weights": loaded.weights,
             "encoders": evaluator.encoders.name,
             "prompts": evaluator.fixed_texts,
         }
-        refuse_change(grid.settings, facts, f"the earlier grid in {self.folder.path}")
+        refuse_change(grid.settings, common, f"the earlier grid in {self.store.path}")
         if grid.original is None:
             sample = evaluator.sampler(loaded.pipeline)
-            with as_input_error(self.folder.path):
+            with as_input_error(self.store.path):
                 metrics = evaluator.measure_original(
                     sample, loaded.weights, self.search.cache, loaded.pipeline.device
                 )
-                self.folder.add_original(metrics, evaluator.strip(sample), facts)
+                self.store.add_original(metrics, evaluator.strip(sample), common)
 
-    def _measure(self, place: Place, pipeline, dtypes: dict) -> Measured:
+    def _measure(self, point: GridPoint, pipeline, dtypes: dict) -> Measured:
         sample = self.evaluator.sampler(pipeline)
         metrics, strip = self.evaluator.measure(sample), self.evaluator.strip(sample)
-        cell = new_cell(place, metrics, self.folder.read().original)
-        with as_input_error(self.folder.path):
-            self.folder.add(cell, strip, pipeline, dtypes)
-        return Measured(cell, self.folder.read())
+        trial = new_trial(point, metrics, self.store.read().original)
+        with as_input_error(self.store.path):
+            return Measured(trial, self.store.add(trial, strip, pipeline, dtypes))

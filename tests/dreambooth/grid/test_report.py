@@ -10,9 +10,9 @@ from PIL import Image
 from tests.course.grids import BEST, NUMBERS, PROMPTS, new_grid, pictures
 from tests.dreambooth.test_checkpoint import full_disk
 from tlab_diffusion.dreambooth.grid.console import line_of
-from tlab_diffusion.dreambooth.grid.report import markdown, table, verdict, write_page
-from tlab_diffusion.dreambooth.grid.result import Grid, Place, in_words, row_name
-from tlab_diffusion.dreambooth.grid.store import GridFolder
+from tlab_diffusion.dreambooth.grid.report import markdown, table, verdict, write_report
+from tlab_diffusion.dreambooth.grid.result import Grid, GridPoint, format_rate, row_name
+from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.plots import heat_maps, picture_page
@@ -20,10 +20,10 @@ from tlab_diffusion.plots import heat_maps, picture_page
 
 def test_the_best_cell_in_words():
     assert verdict(new_grid()) == (
-        "The best of 6 cells: learning rate 3e-4, 400 steps. Score 0.78 of identity 0.80, "
+        "The best of 6 trials: learning rate 3e-4, 400 steps. Score 0.78 of identity 0.80, "
         "prompt 0.80, prior 0.75. It lies at the edge: higher rates may be better."
     )
-    assert new_grid().best.place == BEST
+    assert new_grid().best.point == BEST
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_a_best_cell_at_the_edge_asks_for_a_larger_grid(best, said):
 def test_of_equals_the_one_that_took_least_is_best():
     places = [(3e-4, 400), (1e-4, 400), (3e-4, 100), (1e-4, 100)]
     for order in (places, places[::-1]):
-        assert new_grid(dict.fromkeys(order, (0.5, 0.5, 0.5))).best.place == (1e-4, 100)
+        assert new_grid(dict.fromkeys(order, (0.5, 0.5, 0.5))).best.point == (1e-4, 100)
 
 
 def test_where_every_score_is_0_the_cell_with_the_higher_sum_is_best():
     numbers = {(1e-4, 100): (0.0, 0.3, 0.8), (3e-4, 400): (0.0, 0.8, 0.8)}
-    assert new_grid(numbers).best.place == (3e-4, 400)
+    assert new_grid(numbers).best.point == (3e-4, 400)
 
 
 def test_the_table_has_every_cell_and_the_original():
@@ -76,12 +76,12 @@ def test_the_table_has_every_cell_and_the_original():
 
 def test_a_training_that_broke_off_has_dashes_and_a_reason():
     numbers = {place: NUMBERS[place] for place in NUMBERS if place != (3e-4, 1000)}
-    broken = {Place(3e-4, 1000): "loss nan at step 437"}
-    text = table(new_grid(numbers, broken=broken))
-    assert "The training at 3e-4 broke off: loss nan at step 437." in text
+    broken = {GridPoint(3e-4, 1000): "loss nan at step 437"}
+    text = table(new_grid(numbers, failed=broken))
+    assert "The training at 3e-4 failed: loss nan at step 437." in text
     assert text.splitlines()[-1].count("–") == 10
-    nothing = new_grid({}, [1e-4], [5], broken={Place(1e-4, 5): "loss nan"})
-    assert "No training came as far as the first cell." in table(nothing)
+    nothing = new_grid({}, [1e-4], [5], failed={GridPoint(1e-4, 5): "loss nan"})
+    assert "No trial was measured" in table(nothing)
 
 
 def test_the_columns_of_a_table_stand_under_each_other():
@@ -93,33 +93,33 @@ def test_the_columns_of_a_table_stand_under_each_other():
 
 
 def test_a_cell_in_one_line():
-    cell = new_grid().cells[Place(1e-4, 400)]
+    cell = new_grid().cells[GridPoint(1e-4, 400)]
     assert line_of(cell) == "1e-4, 400 steps: score 0.65 of identity 0.40, prompt 0.90, prior 1.00"
 
 
 def test_learning_rates_keep_their_names_apart():
-    assert Place(3e-4, 1000).name == "lr3e-04-step01000"
-    assert in_words(3e-4) == "3e-4" and in_words(1.5e-4) == "1.5e-4"
-    assert in_words(10**-2.5) == "3.16e-3"  # on a grid's axis there is no room for all digits
+    assert GridPoint(3e-4, 1000).name == "lr3e-04-step01000"
+    assert format_rate(3e-4) == "3e-4" and format_rate(1.5e-4) == "1.5e-4"
+    assert format_rate(10**-2.5) == "3.16e-3"  # on a grid's axis there is no room for all digits
     rates = [1e-4, 1.45e-4, 1.46e-4, 2e-4, 1e-3, 0.00010000000000000002]
     assert len({row_name(rate) for rate in rates}) == len(rates)
 
 
 def test_a_grid_comes_back_from_json():
-    grid = new_grid(broken={Place(3e-4, 400): "loss nan"})
+    grid = new_grid(failed={GridPoint(3e-4, 400): "loss nan"})
     assert Grid.from_dict(grid.as_dict()) == grid
 
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = GridFolder(tmp_path)
-    for number, name in enumerate(["original", *[Place(*place).name for place in NUMBERS]]):
+    folder = GridStore(tmp_path)
+    for number, name in enumerate(["original", *[GridPoint(*place).name for place in NUMBERS]]):
         save_strip(folder.strip(name), pictures(number))
     return folder
 
 
 def test_the_page_is_three_files(folder):
-    write_page(new_grid(), folder)
+    write_report(new_grid(), folder)
     assert (folder.path / "table.md").read_text() == table(new_grid()) + "\n"
     for name in ("heat_map.png", "pictures.png"):
         with Image.open(folder.path / name) as image:
@@ -128,7 +128,7 @@ def test_the_page_is_three_files(folder):
 
 @pytest.mark.parametrize("name", ["table.md", "heat_map.png", "pictures.png"])
 def test_a_kill_while_the_page_is_written_leaves_the_old_file(folder, monkeypatch, name):
-    write_page(new_grid(), folder)
+    write_report(new_grid(), folder)
     before = (folder.path / name).read_bytes()
     write = Path.write_bytes
 
@@ -141,9 +141,9 @@ def test_a_kill_while_the_page_is_written_leaves_the_old_file(folder, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", killed)
         with pytest.raises(KeyboardInterrupt):
-            write_page(grid, folder)
+            write_report(grid, folder)
     assert (folder.path / name).read_bytes() == before
-    write_page(grid, folder)
+    write_report(grid, folder)
     assert (folder.path / name).read_bytes() != before
     assert not list(folder.path.glob("*.draft"))
 
@@ -158,7 +158,7 @@ def test_the_page_is_written_while_nobody_else_writes(folder, monkeypatch):
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", noted)
-    write_page(new_grid(), folder)
+    write_report(new_grid(), folder)
     assert written == ["table", "heat_map", "pictures"]
     folder.locked().acquire(timeout=0)  # and then anybody may
 
@@ -168,13 +168,13 @@ def test_no_room_for_the_page_is_one_line(folder):
         full_disk(1000),
         pytest.raises(InputError, match="could not be written.*--resume") as error,
     ):
-        write_page(new_grid(), folder)
+        write_report(new_grid(), folder)
     assert "\n" not in str(error.value)
 
 
 def test_a_grid_without_a_cell_has_a_page_too(folder):
-    grid = new_grid({}, [1e-4], [5], broken={Place(1e-4, 5): "loss nan"})
-    write_page(grid, folder)
+    grid = new_grid({}, [1e-4], [5], failed={GridPoint(1e-4, 5): "loss nan"})
+    write_report(grid, folder)
     assert (folder.path / "heat_map.png").is_file()
 
 

@@ -10,7 +10,7 @@ from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
 from tlab_diffusion.dreambooth.grid import search as grid_search
 from tlab_diffusion.dreambooth.grid.search import _gpus, preflight_grid
-from tlab_diffusion.dreambooth.grid.store import GridFolder
+from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
 
@@ -41,15 +41,15 @@ def run(subject, tmp_path, monkeypatch):
 def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, capfd):
     assert run("--workers", "2") == 0
     said = capfd.readouterr()
-    assert "grid: 4 cells by 2 trainings of 2 steps" in said.out
-    assert "4 of 4 cells" in said.err and "step/s" in said.err
+    assert "grid: 4 trials by 2 trainings of 2 steps" in said.out
+    assert "4 of 4 trials" in said.err and "step/s" in said.err
     lines = said.out.splitlines()
     assert lines[-1] == str(tmp_path / "grid")
     assert len([line for line in lines if ": score " in line]) == 4
     assert (tmp_path / "grid/table.md").read_text().strip() in said.out
     left = {path.name for path in (tmp_path / "grid").iterdir()}
     assert left == {
-        *("grid.json", "study.journal", "table.md", "heat_map.png", "pictures.png"),
+        *("grid.json", "table.md", "heat_map.png", "pictures.png"),
         *("pictures", "best", "locks"),
     }
     pipeline = DiffusionPipeline.from_pretrained(tmp_path / "grid/best")
@@ -79,8 +79,6 @@ def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, ca
         ({"steps": "1.5"}, "--steps: got '1.5', expected whole numbers, with commas"),
         ({"options": ("--num", "0")}, "per_prompt: got 0"),
         ({"options": ("--workers", "0")}, "workers: got 0"),
-        ({"options": ("--storage", "sqlite:////no/such/folder/x.db")}, "storage: got sqlite:"),
-        ({"options": ("--storage", "mysql://u:p@host:port/x")}, "storage: got mysql:"),
         ({"options": ("--seed", "-1")}, "seed: got -1"),
     ],
 )
@@ -96,17 +94,15 @@ def test_everything_wrong_is_said_at_once(run, subject, tmp_path, capsys):
     (subject / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "grid").mkdir()
     (tmp_path / "grid/notes.txt").write_text("mine")
-    assert run("--storage", "nonsense", steps="0") == 2
+    assert run(steps="0") == 2
     lines = capsys.readouterr().err.splitlines()
-    words = ["steps: got 0", "which holds other files", "storage: got nonsense", "broken.png"]
-    assert len(lines) == 4 and all(w in line for w, line in zip(words, lines, strict=True))
+    words = ["steps: got 0", "which holds other files", "broken.png"]
+    assert len(lines) == 3 and all(w in line for w, line in zip(words, lines, strict=True))
     assert [path.name for path in (tmp_path / "grid").iterdir()] == ["notes.txt"]
-    assert run("--storage", f"sqlite:///{tmp_path}/new.db", steps="0") == 2
-    assert not (tmp_path / "new.db").exists()  # a database is made last
 
 
 def test_an_earlier_grid_with_another_setting_is_refused_by_name(run, tmp_path, capsys):
-    GridFolder(tmp_path / "grid").begin({"seed": 0}, [1e-4], [1])
+    GridStore(tmp_path / "grid").begin({"seed": 0}, [1e-4], [1])
     before = (tmp_path / "grid/grid.json").read_bytes()
     assert run("--seed", "1") == 2
     (line,) = capsys.readouterr().err.splitlines()
