@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.dreambooth.report.test_html import without_encoders
 from tests.dreambooth.standin import hashed_sample, pixel_encoders, point
 from tests.dreambooth.test_checkpoint import full_disk
-from tests.dreambooth.test_report import without_encoders
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.dreambooth import run as runs
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint

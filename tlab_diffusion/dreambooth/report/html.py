@@ -1,27 +1,29 @@
-r"""The report of a run: `report.html`, one page with everything in it, for any browser.
+r"""The report of a run: `report.html`, one page that needs no network, no script, no other file.
 
-It needs no network, no script and no other file, so it can be kept or sent as it is.
+`report.html.j2` is its template. Every value is escaped there.
 """
 
+import base64
 import shlex
-from importlib.resources import files
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, read_run
+from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
-from tlab_diffusion.dreambooth.measures.selection import Point, TradeOff
+from tlab_diffusion.dreambooth.measures.selection import TradeOff
 from tlab_diffusion.dreambooth.report.log import RunLog, step_of
-from tlab_diffusion.dreambooth.report.markup import Html, element, image, table
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.evaluation.statistics import Interval
 from tlab_diffusion.files import atomic_write
+from tlab_diffusion.pipelines.sampler_settings import SamplerSettings
 
 REPORT = "report.html"
-# What a reader looks at first; the rest is in metrics.jsonl.
+# The metrics that are shown; metrics.jsonl has the others.
 METRICS = {
     "identity": "pictures that show the subject and copy no reference",
     "prompt_accuracy": "pictures that show everything the prompt asks for",
@@ -32,12 +34,8 @@ METRICS = {
     "pres": "likeness of the bare class to the references: high where the class was lost",
     "class_div": "variety of the bare class",
 }
-CONTROLS = (
-    "What others would get: the references among themselves, one who copies them, strangers of the "
-    "class, and the subject itself, as far as the picture book can draw these."
-)
-# Nothing is loaded from anywhere: a browser is told to refuse what would be.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# The same solvers in diffusers.
+SCHEDULERS = {"ddim": "DDIMScheduler", "dpm-solver++": "DPMSolverMultistepScheduler"}
 
 
 def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chosen: int) -> Path:
@@ -46,92 +44,65 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
     Args:
         folder: the run's output.
         pictures: (N, R, R, 3) uint8, the subject's.
-        evaluator: measured the run, or drew for it.
-        chosen: the step whose weights the folder has.
+        evaluator: measured the run, or drew its samples.
+        chosen: the step whose weights are in the folder.
 
     Returns:
         The file.
     """
     record, log = read_run(folder), RunLog(folder)
-    settings = record.settings
-    points, trade_off = log.points(), log.trade_off()
-    sections = [
-        _head(settings, chosen, trade_off),
-        _subject(pictures),
-        _samples(log.strips(), evaluator.fixed_texts, chosen),
-        _curves(log.lines(), trade_off),
-        _measured(points, chosen, log.encoders or evaluator.encoders.name) if points else "",
-        _loading(folder, evaluator.fixed_texts[0], evaluator.settings.guidance_scale),
-        _settings(record),
-    ]
+    settings, trade_off = record.settings, log.trade_off()
+    verdict = f"The folder holds the weights of step {chosen}."
+    texts, sampler = evaluator.fixed_texts, evaluator.settings
+    page = _template().render(
+        css=_css(),
+        title=f"{settings['identifier']}, the {settings['class_noun']}",
+        settings=settings,
+        chosen=chosen,
+        verdict=verdict if trade_off is None else f"{trade_off.why} {verdict}",
+        pictures=[_data(_png(picture)) for picture in pictures],
+        texts=texts,
+        strips=[
+            (step_name(step_of(path)), step_of(path), _data(path.read_bytes()))
+            for path in log.strips()
+        ],
+        figures=[(each.title, _data(each.png())) for each in _figures(log.lines(), trade_off)],
+        **_tables(log, evaluator),
+        meanings=METRICS,
+        sampler=sampler,
+        python=_python(folder, texts[0], sampler),
+        shell=f"tlab sample {shlex.quote(texts[0])} --model {shlex.quote(str(folder))}",
+        libraries=_libraries(folder),
+        record=[(n, v) for n, v in (settings | record.machine).items() if v is not None],
+    )
     path = folder / REPORT
     with atomic_write(path) as draft:
-        draft.write_text(_page(_title(settings), sections), encoding="utf-8")
+        draft.write_text(page, encoding="utf-8")
     return path
 
 
-def _page(title: str, sections: list[Html]) -> str:
-    style = (
-        files("tlab_diffusion.dreambooth.report").joinpath("report.css").read_text(encoding="utf-8")
-    )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("style", Html(style)),
-    )
-    body = element("body", element("main", *sections))
-    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+def step_name(step: int) -> str:
+    """A step in words; step 0 is the original model."""
+    return "original" if step == 0 else f"step {step}"
 
 
-def _title(settings: dict) -> str:
-    return f"{settings['identifier']}, the {settings['class_noun']}"
+@cache
+def _environment() -> Environment:
+    # Escaping is on for every template, whatever its name.
+    loader = PackageLoader("tlab_diffusion.dreambooth", "report")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
 
 
-def _head(settings: dict, chosen: int, trade_off: TradeOff | None) -> Html:
-    what = (
-        f"{settings['method']} on {settings['model']}, {settings['max_steps']} steps "
-        f"at a learning rate of {settings['learning_rate']:g}"
-    )
-    verdict = f"The folder holds the weights of step {chosen}."
-    if trade_off is not None:
-        verdict = f"{trade_off.why} {verdict}"
-    return element(
-        "header",
-        element("h1", _title(settings)),
-        element("p", what, class_="what"),
-        element("p", verdict, class_="verdict"),
-    )
+def _template():
+    return _environment().get_template("report.html.j2")
 
 
-def _subject(pictures: np.ndarray) -> Html:
-    shown = [
-        image(_png(picture), f"picture {number} of the subject")
-        for number, picture in enumerate(pictures, start=1)
-    ]
-    return _section("The pictures it learnt from", element("div", *shown, class_="pictures"))
+def _css() -> str:
+    source, _, _ = _environment().loader.get_source(_environment(), "report.css")
+    return source
 
 
-def _samples(strips: list[Path], texts: list[str], chosen: int) -> Html:
-    rows = [element("div", *[element("span", text) for text in texts], class_="texts")]
-    for path in strips:
-        step = step_of(path)
-        words = f"{_name(step)}: " + "; ".join(texts)
-        rows.append(
-            element(
-                "div",
-                element("span", _name(step), class_="step"),
-                image(path.read_bytes(), words),
-                class_="strip chosen" if step == chosen else "strip",
-            )
-        )
-    note = "Every row starts from the same noise; only the weights differ."
-    return _section("What it drew", element("p", note), element("div", *rows, class_="strips"))
-
-
-def _curves(lines: list[dict], trade_off: TradeOff | None) -> Html:
+def _figures(lines: list[dict], trade_off: TradeOff | None) -> list:
     from tlab_diffusion.plots import loss_figure, trade_off_figure
 
     losses = [line for line in lines if "subject_loss" in line]
@@ -142,86 +113,53 @@ def _curves(lines: list[dict], trade_off: TradeOff | None) -> Html:
     if trade_off is not None:
         steps = list(trade_off.curve)
         figures.append(trade_off_figure(steps, trade_off.curves("balance"), trade_off.best))
-    drawn = [element("figure", image(each.png(), each.title)) for each in figures]
-    return _section("How it went", element("div", *drawn, class_="figures"))
+    return figures
 
 
-def _measured(points: list[Point], chosen: int, encoders: str) -> Html:
-    points = sorted(points, key=lambda point: point.step)
+def _tables(log: RunLog, evaluator: Evaluator) -> dict:
+    """The rows of both tables of metrics, (title, step, intervals) each."""
+    points = sorted(log.points(), key=lambda point: point.step)
+    if not points:
+        return {"rows": [], "controls": [], "names": [], "counts": {}, "encoders": ""}
     names = [name for name in METRICS if any(name in p.metrics.numbers() for p in points)]
-    steps = [point.step for point in points]
-    rows = [[_name(step), *_cells(metrics, names)] for step, metrics in points]
     last = points[-1].metrics
-    controls = [
-        [name, *[_cell(scores.get(each)) for each in names]]
-        for name, scores in last.controls.items()
-    ]
-    note = (
-        f"Of each of {last.counts['prompts']} prompts {last.counts['per_prompt']}, and of the bare "
-        f"class {last.counts['per_class']} pictures at each step, computed by {encoders}. "
-        "Small numbers: 95 % intervals over prompts, of the bare class over its pictures."
-    )
-    words = [part for name in names for part in (element("dt", name), element("dd", METRICS[name]))]
-    return _section(
-        "Metrics",
-        element("p", note),
-        table(["", *names], rows, steps.index(chosen) if chosen in steps else None),
-        element("dl", *words),
-        element("h3", "Controls"),
-        element("p", CONTROLS),
-        table(["", *names], controls),
-    )
+    return {
+        "names": names,
+        "rows": [(step_name(step), step, _intervals(each, names)) for step, each in points],
+        "controls": [
+            (title, None, [intervals.get(name) for name in names])
+            for title, intervals in last.controls.items()
+        ],
+        "counts": last.counts,
+        "encoders": log.encoders or evaluator.encoders.name,
+    }
 
 
-def _name(step: int) -> str:
-    return "original" if step == 0 else f"step {step}"
+def _intervals(metrics: Metrics, names: list[str]) -> list[Interval | None]:
+    intervals = metrics.samples | metrics.class_samples
+    return [intervals.get(name) for name in names]
 
 
-def _cells(metrics: Metrics, names: list[str]) -> list[Html]:
-    scores = metrics.samples | metrics.class_samples
-    return [_cell(scores.get(name)) for name in names]
-
-
-def _cell(score: Interval | None) -> Html:
-    if score is None:
-        return Html("–")
-    mean = element("span", f"{score.mean:.2f}")
-    if score.low is None:
-        return mean
-    return Html(mean + element("small", f"{score.low:.2f} to {score.high:.2f}"))
-
-
-def _loading(folder: Path, prompt: str, guidance_scale: float) -> Html:
-    python = (
-        "from diffusers import DiffusionPipeline\n\n"
+def _python(folder: Path, prompt: str, sampler: SamplerSettings) -> str:
+    scheduler = SCHEDULERS[sampler.solver]
+    return (
+        f"from diffusers import DiffusionPipeline, {scheduler}\n\n"
         f"pipeline = DiffusionPipeline.from_pretrained({str(folder)!r})\n"
-        f"pipeline({prompt!r}, guidance_scale={guidance_scale:g}).images[0]"
-    )
-    shell = (
-        f"tlab sample {shlex.quote(prompt)} --model {shlex.quote(str(folder))} "
-        f"--guidance-scale {guidance_scale:g}"
-    )
-    return _section(
-        "How to use it",
-        element("pre", element("code", python)),
-        element("p", "Or in a terminal:"),
-        element("pre", element("code", shell)),
+        f"pipeline.scheduler = {scheduler}.from_config(pipeline.scheduler.config)\n"
+        f"options = dict(num_inference_steps={sampler.steps}, "
+        f"guidance_scale={sampler.guidance_scale:g})\n"
+        f"pipeline({prompt!r}, **options).images[0]"
     )
 
 
-def _settings(record: RunRecord) -> Html:
-    shown = record.settings | record.machine
-    words = [
-        part
-        for name, value in shown.items()
-        if value is not None
-        for part in (element("dt", name.replace("_", " ")), element("dd", value))
-    ]
-    return _section("Settings and machine", element("dl", *words))
+def _libraries(folder: Path) -> list[str]:
+    """The oldest libraries that read the folder, as `export_pipeline` recorded them."""
+    file = folder / "requirements.txt"
+    return file.read_text(encoding="utf-8").split() if file.is_file() else []
 
 
-def _section(title: str, *content: Html | str) -> Html:
-    return element("section", element("h2", title), *content)
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _png(picture: np.ndarray) -> bytes:

@@ -6,14 +6,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-import pytest
 
 from tests.dreambooth.standin import pixel_encoders, point
 from tests.dreambooth.tiny import PICTURES
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
 from tlab_diffusion.dreambooth.report.html import write_report
 from tlab_diffusion.dreambooth.report.log import RunLog
-from tlab_diffusion.dreambooth.report.markup import Html, element
 from tlab_diffusion.evaluation.statistics import Interval
 
 HOSTILE = '"><script>alert(1)</script><img src="http://evil.example/x.png" onerror=a()>&amp;\'<b>'
@@ -88,6 +86,8 @@ def test_it_shows_all_of_a_run(tmp_path):
     assert page.text.count("picturebook") >= 2 and "0.0003" in page.text
     assert "snr gamma" not in page.text  # was not set
     assert str(tmp_path) in page.text and "from_pretrained" in page.text
+    assert "num_inference_steps=15, guidance_scale=10" in page.text
+    assert "dpm-solver++, 15 steps, guidance scale 10" in page.text
     words = [picture["alt"] for picture in page.of("img")]
     assert len(words) == 3 + 3 + 2 and all(words)
     assert "Loss over 20 steps: subject ends at 0.050, prior ends at 0.050." in words
@@ -157,9 +157,8 @@ def test_the_same_run_has_the_same_report(tmp_path):
     assert (tmp_path / "report.html").read_bytes() == first
 
 
-@pytest.mark.parametrize("text", ["<b>", '"', "'", "&", "</p>"])
-def test_an_element_escapes_its_text_and_attributes(text):
-    page = Page(element("p", text, element("i", "x"), Html("<b>y</b>"), title=text))
-    assert [tag for tag, _ in page.elements] == ["p", "i", "b"]
-    assert page.elements[0][1]["title"] == text
-    assert page.text == f"{text}xy"
+def test_it_names_the_libraries_that_read_the_folder(tmp_path):
+    new_run(tmp_path)
+    assert "oldest libraries" not in report(tmp_path).text
+    (tmp_path / "requirements.txt").write_text("diffusers>=0.35\ntransformers>=4.57\n")
+    assert "read the folder: diffusers>=0.35, transformers>=4.57." in report(tmp_path).text
