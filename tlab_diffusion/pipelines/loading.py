@@ -1,30 +1,28 @@
 """From a model's name to a pipeline, or to one line that says why not."""
 
-import json
+import difflib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines import checks
 from tlab_diffusion.pipelines.sampler_settings import read_sampler_settings
 from tlab_diffusion.training.hardware import best_device
 
 PICTUREBOOK = Path(__file__).with_name("picturebook")
-PARTS = ("vae", "text_encoder", "unet")
-CONFIGS = {  # of parts whose settings are not in config.json
-    "tokenizer": "tokenizer_config.json",
-    "scheduler": "scheduler_config.json",
-    "feature_extractor": "preprocessor_config.json",
-}
+EXPECTED = '"picturebook", a pipeline folder, a .safetensors file or a hub id such as "owner/name"'
 OFFLINE = 'Without a network use the course\'s own model: "picturebook".'
+FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
 def load(model: str | Path = "picturebook", device=None, dtype=None):
     r"""Load a Stable Diffusion pipeline.
 
     Args:
-        model: "picturebook", a pipeline folder, or a hub id such as
-            "stable-diffusion-v1-5/stable-diffusion-v1-5".
+        model: "picturebook", a pipeline folder, one .safetensors file of Stable Diffusion 1.x, or
+            a hub id such as "stable-diffusion-v1-5/stable-diffusion-v1-5".
         device: where it runs; the best that is there when left out.
         dtype: torch's, of all weights; float32 when left out.
 
@@ -33,54 +31,76 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
         the folder records, or None.
 
     Raises:
-        InputError: no pipeline there; a weight file that is missing, damaged or pickled; a hub id
-            that cannot be had. What lies in a folder is checked before anything is loaded.
+        InputError: no pipeline there; a weight file that is missing, damaged or pickled; parts that
+            do not fit; a hub id that cannot be had. All that a folder's JSON files and headers
+            tell is checked before anything is loaded.
     """
     source = check_model(model)
     import torch
 
     with quiet():
         from diffusers import StableDiffusionPipeline
-    if not Path(source).exists():
-        source = _download(source)
-    with quiet():
+
+        folder = local_folder(source) if Path(source).exists() else _download(source)
+        scheduler = checks.new_scheduler(folder)
+        own = type(scheduler).__name__ in checks.read_config(folder)["scheduler"]
         try:
             # Pickled weights could run any code: safetensors or nothing.
             pipeline = StableDiffusionPipeline.from_pretrained(
-                source, dtype=dtype or torch.float32, use_safetensors=True
+                folder,
+                dtype=dtype or torch.float32,
+                use_safetensors=True,
+                variant=checks.variant(folder),
+                **({} if own else {"scheduler": None}),
             )
-            # Weights that no file had are nowhere yet, and cannot move.
+            if not own:  # its class needs a library that is not installed
+                pipeline.register_modules(scheduler=scheduler)
+            # Weights that no file had are on the meta device, and cannot move.
             pipeline = pipeline.to(device or best_device())
-        except Exception as error:  # whatever damage makes the libraries stumble over
-            raise _not_had(str(model), error) from error
-    _check_words(pipeline.text_encoder, Path(source) / "text_encoder")
+        except Exception as error:  # whatever damage makes the libraries fail
+            got = f"{model} ({_reason(error)})"
+            raise InputError("model", got=got, expected="a whole pipeline folder") from error
+    _check_text_encoder(pipeline.text_encoder, folder / "text_encoder")
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.sampler_settings = read_sampler_settings(Path(source))
+    pipeline.sampler_settings = read_sampler_settings(folder)
     return pipeline
 
 
 def check_model(model: str | Path) -> str:
-    """Say where a model is loaded from, and refuse what cannot be one, reading headers only."""
+    """Say where a model is loaded from, and refuse what cannot be one, reading headers only.
+
+    Raises:
+        InputError: as `load`, before anything is loaded. A single file is converted to a folder in
+            the user's cache, once.
+    """
     if str(model) == "picturebook":
         model = PICTUREBOOK
-    folder = Path(model)
-    if folder.exists():
-        _check_folder(folder)
-    elif not _is_hub_id(str(model)):
-        raise InputError(
-            "model",
-            got=f"{model}, which is not there",
-            expected='"picturebook", a pipeline folder or a hub id such as "owner/name"',
-        )
+    path = Path(model)
+    if path.is_file():
+        from tlab_diffusion.pipelines.single_file import unpacked
+
+        with quiet():
+            unpacked(path)
+    elif path.exists():
+        checks.check_folder(path)
+    elif local_folder(model) is None:
+        _check_name(str(model))
     return str(model)
 
 
 def local_folder(model: str | Path) -> Path | None:
-    """A pipeline's folder on this machine, in the hub's cache maybe; None if there is none."""
+    """A pipeline's folder on this machine, in a cache maybe; None if there is none."""
     if str(model) == "picturebook":
         return PICTUREBOOK
     if Path(model).is_dir():
         return Path(model)
+    if Path(model).is_file():
+        from tlab_diffusion.pipelines.single_file import unpacked
+
+        try:
+            return unpacked(Path(model))
+        except InputError:  # which `check_model` raises
+            return None
     if not _is_hub_id(str(model)):
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -92,101 +112,64 @@ def local_folder(model: str | Path) -> Path | None:
     return Path(index).parent if isinstance(index, str) else None
 
 
-def _download(name: str) -> str:
-    """Have a hub model lie in the cache, its class known before its weights come; its folder."""
+def _check_name(name: str) -> None:
+    """Refuse a name that is neither here nor on the hub; a typo in a path never asks the hub."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    path = Path(name)
+    parent = next(each for each in path.parents if each.exists())
+    if parent == Path() and _is_hub_id(name):
+        if HF_HUB_OFFLINE:
+            raise _not_on_hub(name, "HF_HUB_OFFLINE is set")
+        return
+    got, choices = f"{name}, which is not there", ["picturebook"]
+    if parent.is_dir():
+        beside = [str(each) for each in parent.iterdir() if each.is_dir() or each.suffix in FILES]
+        choices += beside
+        if parent.name:  # neither the current folder nor the root
+            missing = path.relative_to(parent).parts[0]
+            got = f"{name}, but {parent}/ is a folder here and has no {missing}"
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.75)
+    fix = f"Did you mean {close[0]}?" if close else ""
+    raise InputError("model", got=got, expected=EXPECTED, fix=fix)
+
+
+def _is_hub_id(name: str) -> bool:
+    owner, slash, repository = name.partition("/")
+    plain = "/" not in repository and name[0] not in "./~"
+    return bool(owner and slash and repository) and plain and Path(name).suffix not in FILES
+
+
+def _download(name: str) -> Path:
+    """Fetch a hub model into the cache, after its class is checked; its folder."""
     from diffusers import StableDiffusionPipeline
 
     try:
         kind = StableDiffusionPipeline.load_config(name).get("_class_name")
         if kind == "StableDiffusionPipeline":
-            folder = StableDiffusionPipeline.download(name, use_safetensors=True)
+            folder = Path(StableDiffusionPipeline.download(name, use_safetensors=True))
     except (OSError, ValueError) as error:
-        raise _not_had(name, error) from error
-    _check_kind(kind)
-    _check_folder(Path(folder))
-    return str(folder)
+        raise _not_on_hub(name, _reason(error)) from error
+    checks.check_class(kind)
+    checks.check_folder(folder)
+    return folder
 
 
-def _check_folder(folder: Path) -> None:
-    parts = _settings(folder / "model_index.json")
-    _check_kind(parts.get("_class_name"))
-    listed = [name for name, kind in parts.items() if isinstance(kind, list) and any(kind)]
-    for part in dict.fromkeys((*PARTS, "tokenizer", "scheduler", *listed)):
-        if not (folder / part).is_dir():
-            got = f"{folder}, which has no {part}"
-            raise InputError("model", got=got, expected="a whole pipeline folder")
-        _settings(folder / part / CONFIGS.get(part, "config.json"))
-    _check_vocabulary(folder / "tokenizer")
-    for part in (*PARTS, "safety_checker") if "safety_checker" in listed else PARTS:
-        _check_weights(folder / part)
+def _not_on_hub(name: str, reason: str) -> InputError:
+    return InputError(
+        "model",
+        got=f"{name}, which cannot be had from the hub ({reason})",
+        expected="a model that is there, with safetensors weights",
+        fix=OFFLINE,
+    )
 
 
-def _settings(file: Path) -> dict:
-    """What a JSON file of a pipeline holds."""
-    if not file.is_file():
-        raise InputError(
-            "model",
-            got=f"{file.parent}, which has no {file.name}",
-            expected="a pipeline folder, as save_pretrained writes it",
-        )
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        settings = None
-    if not isinstance(settings, dict):
-        got = f"{file}, which is damaged"
-        raise InputError("model", got=got, expected="a JSON object", fix=_fix(file))
-    return settings
-
-
-def _check_vocabulary(tokenizer: Path) -> None:
-    """The vocabulary is there: in one file, or in two as older models have it."""
-    if (tokenizer / "tokenizer.json").is_file():
-        _settings(tokenizer / "tokenizer.json")
-    elif (tokenizer / "merges.txt").is_file() and (tokenizer / "vocab.json").is_file():
-        _settings(tokenizer / "vocab.json")
-    else:
-        raise InputError(
-            "model",
-            got=f"no vocabulary in {tokenizer}",
-            expected="tokenizer.json, or vocab.json and merges.txt",
-            fix=_fix(tokenizer),
-        )
-
-
-def _check_kind(kind: object) -> None:
-    if kind != "StableDiffusionPipeline":
-        raise InputError("model", got=f"a {kind}", expected="a StableDiffusionPipeline")
-
-
-def _check_weights(part: Path) -> None:
-    """Every weight file can be opened, and is as long as its header says."""
-    from safetensors import SafetensorError, safe_open
-
-    files = sorted(part.glob("*.safetensors"))
-    if not files:
-        pickled = [*part.glob("*.bin"), *part.glob("*.ckpt"), *part.glob("*.pt")]
-        got = f"only the pickle {pickled[0]}" if pickled else f"no weights in {part}"
-        raise InputError("model", got=got, expected="a .safetensors file", fix=_fix(part))
-    for file in files:
-        try:
-            with safe_open(file, framework="np"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                "model",
-                got=f"{file}, which is damaged ({error})",
-                expected="a whole .safetensors file",
-                fix=_fix(part),
-            ) from error
-
-
-def _check_words(text_encoder, part: Path) -> None:
-    """Every weight came from a file: transformers fills up with random ones, and says nothing."""
+def _check_text_encoder(text_encoder, part: Path) -> None:
+    """Every weight came from a file: transformers fills missing ones with random numbers."""
     from safetensors import safe_open
 
     names = set()
-    for file in part.glob("*.safetensors"):
+    for file in checks.weight_files(part):
         with safe_open(file, framework="np") as opened:
             names |= {name.removeprefix("text_model.") for name in opened.keys()}  # noqa: SIM118
     weights = (name.removeprefix("text_model.") for name, _ in text_encoder.named_parameters())
@@ -194,35 +177,16 @@ def _check_words(text_encoder, part: Path) -> None:
     if missing:
         got = f"{part}, which lacks {missing[0]}"
         expected = "all weights of the text encoder"
-        raise InputError("model", got=got, expected=expected, fix=_fix(part))
+        raise InputError("model", got=got, expected=expected, fix=checks.FIX)
 
 
-def _fix(part: Path) -> str:
-    if PICTUREBOOK in part.parents:
-        return "Install the package again."
-    return "Save or download the model again, with safetensors."
-
-
-def _is_hub_id(name: str) -> bool:
-    owner, slash, repository = name.partition("/")
-    return bool(owner and slash and repository) and "/" not in repository and name[0] not in "./~"
-
-
-def _not_had(model: str, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if Path(model).exists() or model == "picturebook":
-        return InputError("model", got=f"{model} ({reason})", expected="a whole pipeline folder")
-    return InputError(
-        "model",
-        got=f"{model}, which cannot be had from the hub ({reason})",
-        expected="a model that is there, with safetensors weights",
-        fix=OFFLINE,
-    )
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep loading bars and notes on optional packages from the reader's screen."""
+    """Silence loading bars, notes on optional packages, and warnings of deprecated settings."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -232,7 +196,10 @@ def quiet() -> Iterator[None]:
         log.set_verbosity_error()
         log.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            # diffusers prints the whole config of a scheduler with other settings than today's.
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         for log, level, bars in before:
             log.set_verbosity(level)
