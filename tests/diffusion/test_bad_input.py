@@ -104,7 +104,7 @@ CASES = {
     ),
     "score without noise": (
         lambda: parameterization.score_from_eps(X, T, torch.ones(10)),
-        "needs some noise",
+        "neither eps nor the score",
     ),
     "points of another dtype": (
         lambda: mixture().log_prob(torch.zeros(3, 1, dtype=torch.float64)),

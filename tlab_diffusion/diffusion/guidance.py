@@ -1,4 +1,4 @@
-r"""Classifier-free guidance: one model, asked with and without its condition."""
+r"""Classifier-free guidance: one model, evaluated with and without its condition."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,13 +14,13 @@ def cfg(eps_uncond: Tensor, eps_cond: Tensor, guidance_scale: float | Tensor) ->
     r"""`eps = eps_uncond + guidance_scale (eps_cond - eps_uncond)`.
 
     Eq. 6 of arXiv:2207.12598 with `guidance_scale = 1 + w`: 1 is the conditional model alone,
-    0 the unconditional one, more than 1 exaggerates what the condition changes.
+    0 the unconditional one, more than 1 extrapolates beyond the conditional one.
 
     Args:
         eps_uncond: (B, ...), prediction without the condition.
         eps_cond: prediction with it, shaped like `eps_uncond`.
-        guidance_scale: any number, or one a sample, (B, 1, ..., 1); Stable Diffusion's custom
-            is 7.5.
+        guidance_scale: any number, or one a sample, (B, 1, ..., 1); 7.5 is common for Stable
+            Diffusion.
 
     Returns:
         The guided prediction, shaped like `eps_cond`.
@@ -37,15 +37,20 @@ def guided(
 ) -> Denoiser:
     r"""Wrap a conditional model `model(x_t, t, condition)` into a guided denoiser `model(x_t, t)`.
 
-    Both questions go through the model in one batch, the unconditional half first.
+    Both predictions are made in one batch, the unconditional half first.
 
     Args:
         model: predicts epsilon (or v: guidance is linear in either).
-        condition: (B, ...), one a sample.
-        null_condition: the condition "nothing", shaped like `condition`.
+        condition: (B, ...), one a sample: embeddings, or labels as integers.
+        null_condition: what stands for no condition, shaped like `condition`.
         guidance_scale: see `cfg`.
     """
-    check_same_shape("null_condition", null_condition, "condition", condition)
+    if null_condition.shape != condition.shape:  # integers, where the condition is a label
+        raise InputError(
+            "null_condition",
+            got=f"shape {tuple(null_condition.shape)}",
+            expected=f"{tuple(condition.shape)}, as condition",
+        )
     conditions = torch.cat([null_condition, condition])
 
     def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
@@ -57,13 +62,13 @@ def guided(
 
 
 def drop_captions(captions: Sequence[str], p: float, generator: torch.Generator) -> list[str]:
-    r"""Replace each caption by "" with probability p, one draw a caption (Algorithm 1,
-    arXiv:2207.12598): so the model also learns to answer without a condition.
+    r"""Replace each caption by "" with probability p, independently (Algorithm 1,
+    arXiv:2207.12598), so that the model also learns to predict without a condition.
 
     Args:
         captions: B captions.
         p: probability in [0, 1]; 0.1 is common.
-        generator: source of the draws.
+        generator: source of the random numbers, on the CPU.
 
     Returns:
         B captions.

@@ -1,7 +1,7 @@
-r"""Latent diffusion: into the latents of an autoencoder, through a guided model, and along walks.
+r"""Latent diffusion: sampling latents, guided sampling, image-to-image, and interpolation.
 
-Pictures are (B, 3, H, W) in [-1, 1], latents (B, C, h, w) of standard deviation about 1. Nothing
-here knows an autoencoder or a U-Net: their numbers come in as tensors, a model as a callable.
+Pictures are (B, 3, H, W) in [-1, 1], latents (B, C, h, w) of standard deviation about 1. The
+autoencoder's outputs come in as tensors, the denoiser as a callable.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +13,15 @@ from tlab_diffusion.diffusion._check import check_count, check_float, check_same
 from tlab_diffusion.diffusion.guidance import guided
 from tlab_diffusion.diffusion.process import append_dims, q_sample
 from tlab_diffusion.diffusion.samplers import ddim
+from tlab_diffusion.diffusion.schedules import as_float64
 from tlab_diffusion.errors import InputError
 
 PEAK = 2.0  # from black, -1, to white, 1
-PARALLEL = 1e-4  # radians: closer directions, or opposite ones, span no arc
+PARALLEL = 1e-4  # radians; closer or opposite directions define no arc
 
 
 def sample_posterior(mean: Tensor, logvar: Tensor, noise: Tensor, scaling_factor: float) -> Tensor:
-    r"""Draw latents from what an encoder says, and bring them to standard deviation 1.
+    r"""Sample latents from an encoder's distribution, and scale them to standard deviation 1.
 
     `z = scaling_factor (mean + exp(logvar / 2) noise)` (Section 3.1 and Appendix G,
     arXiv:2112.10752).
@@ -29,7 +30,7 @@ def sample_posterior(mean: Tensor, logvar: Tensor, noise: Tensor, scaling_factor
         mean: (B, ...), of the latents of each picture.
         logvar: logarithm of their variance, shaped like `mean`.
         noise: standard normal, shaped like `mean`.
-        scaling_factor: one over the latents' standard deviation, measured once for all.
+        scaling_factor: one over the latents' standard deviation, a constant of the autoencoder.
 
     Returns:
         Latents, shaped like `mean`.
@@ -61,38 +62,41 @@ def sample_guided(
     timesteps: Sequence[int],
     alphas_cumprod: Tensor,
     guidance_scale: float,
+    *,
+    grad: bool = False,
 ) -> Tensor:
     r"""From noise to clean latents: DDIM without noise, with classifier-free guidance.
 
     Args:
         model: `model(x_t, t, embeddings)` predicts the noise; t is (B,).
         x_T: (B, ...), standard normal.
-        text: (B, ...), embeddings of what is wanted.
+        text: (B, ...), embeddings of the prompts.
         no_text: embeddings of the empty caption, shaped like `text`.
-        timesteps: falling integers; the move after the last one leads to the clean sample.
+        timesteps: falling integers; the last move leads to the clean sample.
         alphas_cumprod: (T,).
         guidance_scale: see `guidance.cfg`.
+        grad: keep the autograd graph.
 
     Returns:
         The clean sample, shaped like `x_T`.
     """
     denoiser = guided(model, text, no_text, guidance_scale)
-    *_, last = ddim(denoiser, x_T, alphas_cumprod, timesteps)
+    *_, last = ddim(denoiser, x_T, alphas_cumprod, timesteps, grad=grad)
     return last.x
 
 
 def img2img_start(
     x0: Tensor, noise: Tensor, strength: float, timesteps: Sequence[int], alphas_cumprod: Tensor
 ) -> tuple[Tensor, int]:
-    r"""Where to begin when a picture is to be redrawn, not drawn (SDEdit, arXiv:2108.01073).
+    r"""The start of image-to-image sampling (SDEdit, arXiv:2108.01073).
 
-    Of N timesteps the last `int(strength N)` are left to do; the sample is noised to the first of
+    Of N timesteps the last `int(strength N)` are done; the picture is noised to the first of
     those.
 
     Args:
         x0: (B, ...), clean.
         noise: standard normal, shaped like `x0`.
-        strength: share of the steps to do, above 0 and at most 1.
+        strength: fraction of the steps to do, above 0 and at most 1.
         timesteps: N falling integers.
         alphas_cumprod: (T,).
 
@@ -111,11 +115,12 @@ def img2img_start(
 
 
 def slerp(a: Tensor, b: Tensor, weight: float) -> Tensor:
-    r"""Walk from `a` to `b` on the arc between them, each sample on its own.
+    r"""Spherical interpolation from `a` to `b`, for each sample.
 
     `(sin((1 - weight) angle) a + sin(weight angle) b) / sin(angle)`, the angle being the one
     between the two samples as vectors (Shoemake 1985). Normal noise in many dimensions lies near a
-    sphere; the arc stays on it, a straight line cuts through.
+    sphere; the arc stays on it, a straight line does not. The angle is computed in float64 on the
+    CPU. Gradients flow through `a` and `b`.
 
     Args:
         a: (B, ...).
@@ -123,28 +128,29 @@ def slerp(a: Tensor, b: Tensor, weight: float) -> Tensor:
         weight: 0 gives `a`, 1 gives `b`.
 
     Returns:
-        Shaped like `a`. Where the two are parallel there is no arc, and the line is taken.
+        Shaped like `a`; linear interpolation where the two are parallel.
     """
     check_same_shape("b", b, "a", a)
-    cosine = torch.cosine_similarity(a.flatten(1).double(), b.flatten(1).double(), dim=1)
+    flat_a, flat_b = (as_float64(x.flatten(1)) for x in (a, b))
+    cosine = torch.cosine_similarity(flat_a, flat_b, dim=1)
     angle = cosine.clamp(-1, 1).arccos()  # (B,)
     straight = angle.sin() < PARALLEL
     angle = angle.where(~straight, torch.ones_like(angle))
-    first, second = (
-        torch.where(straight, share, (share * angle).sin() / angle.sin())
-        for share in (1 - weight, weight)
+    a_weight, b_weight = (
+        torch.where(straight, fraction, (fraction * angle).sin() / angle.sin())
+        for fraction in (1 - weight, weight)
     )
-    return append_dims(first, a) * a + append_dims(second, a) * b
+    return append_dims(a_weight, a) * a + append_dims(b_weight, a) * b
 
 
 def lerp(a: Tensor, b: Tensor, weight: float) -> Tensor:
-    r"""Walk from `a` to `b` on the straight line: `(1 - weight) a + weight b`."""
+    r"""Linear interpolation: `(1 - weight) a + weight b`."""
     check_same_shape("b", b, "a", a)
     return (1 - weight) * a + weight * b
 
 
 def interpolation_weights(num: int) -> list[float]:
-    """`num` weights from 0 to 1, evenly spaced: the stations of a walk."""
+    """`num` evenly spaced weights from 0 to 1, for `slerp` and `lerp`."""
     check_count("num", num)
     if num < 2:
         raise InputError("num", got=str(num), expected="at least 2, one for each end")

@@ -1,7 +1,7 @@
 r"""The training loss and its weightings.
 
 Every weighting is a (T,) tensor: the loss of a sample at timestep t is multiplied by its value
-there. `elbo_weights` belongs to epsilon-prediction; `min_snr_weights` knows all three.
+there. `elbo_weights` is for epsilon-prediction; `min_snr_weights` is for all three types.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from tlab_diffusion.diffusion._check import (
 )
 from tlab_diffusion.diffusion.parameterization import PREDICTION_TYPES, training_target
 from tlab_diffusion.diffusion.process import extract, posterior_std, q_sample
+from tlab_diffusion.diffusion.schedules import as_float64, cast_like
 from tlab_diffusion.errors import InputError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -101,17 +102,17 @@ def elbo_weights(betas: Tensor) -> Tensor:
         raise InputError(
             "betas", got="beta_t = 1", expected="below 1", fix="Zero terminal SNR has no ELBO."
         )
-    beta = betas.double()
+    beta = as_float64(betas)
     variance = torch.cat([beta[:1], posterior_std(beta)[1:].square()])
     alpha_bar = schedules.alphas_cumprod(beta)
     weights = beta.square() / (2 * variance * (1 - beta) * (1 - alpha_bar))
-    return weights.to(betas.dtype)
+    return cast_like(weights, betas)
 
 
 def min_snr_weights(
     alphas_cumprod: Tensor, *, gamma: float = 5.0, prediction_type: str = "epsilon"
 ) -> Tensor:
-    r"""Weights that stop easy timesteps from ruling the gradient (Section 3.4, arXiv:2303.09556).
+    r"""Weights so that easy timesteps do not dominate the gradient (Sec. 3.4, arXiv:2303.09556).
 
     `min(SNR, gamma)` in units of the x0 loss; divided by SNR for epsilon and by SNR + 1 for v,
     because `||eps error||^2 = SNR ||x0 error||^2` and `||v error||^2 = (SNR + 1) ||x0 error||^2`.

@@ -1,4 +1,4 @@
-r"""A Gaussian mixture and its exact denoiser: the ground truth that a network only approximates.
+r"""A Gaussian mixture and its exact denoiser, which tests and lessons compare networks with.
 
 Noising keeps a mixture a mixture: each component's mean shrinks by `sqrt(alpha_bar_t)` and its
 covariance becomes `alpha_bar_t C + (1 - alpha_bar_t) I`. So q(x_t), the posterior q(x0 | x_t),
@@ -24,7 +24,7 @@ from tlab_diffusion.diffusion.parameterization import (
     eps_from_x0,
     training_target,
 )
-from tlab_diffusion.diffusion.process import check_noisy_batch, extract
+from tlab_diffusion.diffusion.process import check_noisy_batch, extract, noise_like
 from tlab_diffusion.errors import InputError
 
 
@@ -57,7 +57,9 @@ class GaussianMixture:
         _check_mixture(weights, means, covariances)
         self.weights, self.means, self.covariances = weights, means, covariances
         # C_k = Q_k diag(l_k) Q_k^T: in the axes Q_k, noising acts on each coordinate alone.
-        self._variances, self._axes = torch.linalg.eigh(covariances)
+        # Decomposed on the CPU, because not every device can.
+        variances, axes = torch.linalg.eigh(covariances.cpu())
+        self._variances, self._axes = variances.to(means.device), axes.to(means.device)
         if not bool((self._variances > 0).all()):
             raise InputError(
                 "covariances",
@@ -66,12 +68,15 @@ class GaussianMixture:
             )
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw clean samples, shape (num_samples, D)."""
+        r"""Draw clean samples, (num_samples, D), in the mixture's dtype and on its device.
+
+        The random numbers are drawn on the generator's device.
+        """
         check_count("num_samples", num_samples)
-        component = torch.multinomial(self.weights, num_samples, True, generator=generator)
-        noise = torch.randn(
-            num_samples, self.means.shape[1], generator=generator, dtype=self.means.dtype
-        )
+        weights = self.weights if generator is None else self.weights.to(generator.device)
+        component = torch.multinomial(weights, num_samples, True, generator=generator)
+        component = component.to(self.means.device)
+        noise = noise_like(self.means[component], generator)
         scaled = self._variances[component].sqrt() * noise
         return self.means[component] + torch.einsum("bde,be->bd", self._axes[component], scaled)
 
@@ -79,14 +84,14 @@ class GaussianMixture:
         r"""The mixture q(x_t) at a given `alpha_bar_t` in [0, 1]."""
         if not 0 <= alpha_bar <= 1:
             raise InputError("alpha_bar", got=f"{alpha_bar:g}", expected="a number in [0, 1]")
-        identity = torch.eye(self.means.shape[1], dtype=self.means.dtype)
+        identity = torch.eye(self.means.shape[1]).to(self.means)
         covariances = alpha_bar * self.covariances + (1 - alpha_bar) * identity
         return GaussianMixture(self.weights, math.sqrt(alpha_bar) * self.means, covariances)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x) of points (B, D), shape (B,)."""
         self._check_points(x)
-        joint, _, _ = self._components(x, torch.ones(len(x), dtype=x.dtype))
+        joint, _, _ = self._components(x, torch.ones_like(x[:, 0]))
         return joint.logsumexp(dim=1)
 
     def clean_posterior(self, x_t: Tensor, alpha_bar_t: Tensor) -> CleanPosterior:
@@ -160,7 +165,7 @@ class GaussianMixture:
 def denoiser_of(
     x0_mean: Callable, alphas_cumprod: Tensor, prediction_type: str = "epsilon"
 ) -> Denoiser:
-    r"""The model that says what `x0_mean(x_t, t, alphas_cumprod)` implies, in other units."""
+    r"""The model that predicts what `x0_mean(x_t, t, alphas_cumprod)` implies."""
     check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
 
     def model(x_t: Tensor, t: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-r"""What a model may predict: epsilon, x0, v or the score; each says the same in other units.
+r"""What a model may predict: epsilon, x0, v or the score, and how to convert between them.
 
 All follow from one equation, `x_t = a x0 + b eps` with `a = sqrt(alpha_bar_t)` and
 `b = sqrt(1 - alpha_bar_t)`: given x_t, any one of them gives the others.
@@ -22,14 +22,14 @@ def x0_from_eps(x_t: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor) -> 
             terminal SNR), for there eps says nothing about x0.
     """
     a, b = _coefficients(x_t, t, alphas_cumprod, "eps", eps)
-    _refuse_zero(a, "alpha_bar_t is 0", "Predict v or x0 at zero terminal SNR.")
+    check_prediction_type("epsilon", a, b)
     return (x_t - b * eps) / a
 
 
 def eps_from_x0(x_t: Tensor, t: Tensor, x0: Tensor, alphas_cumprod: Tensor) -> Tensor:
     r"""`eps = (x_t - sqrt(alpha_bar_t) x0) / sqrt(1 - alpha_bar_t)` (Eq. 4 solved for eps)."""
     a, b = _coefficients(x_t, t, alphas_cumprod, "x0", x0)
-    _refuse_zero(b, "1 - alpha_bar_t is 0", "There is no noise to find at this timestep.")
+    check_prediction_type("sample", a, b)
     return (x_t - a * x0) / b
 
 
@@ -53,8 +53,8 @@ def eps_from_v(x_t: Tensor, t: Tensor, v: Tensor, alphas_cumprod: Tensor) -> Ten
 
 def score_from_eps(eps: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
     r"""`grad log q(x_t) = -E[eps | x_t] / sqrt(1 - alpha_bar_t)` (Eq. 11, arXiv:2105.05233)."""
-    _, b = _coefficients(eps, t, alphas_cumprod, "eps", eps)
-    _refuse_zero(b, "1 - alpha_bar_t is 0", "The score needs some noise.")
+    a, b = _coefficients(eps, t, alphas_cumprod, "eps", eps)
+    check_prediction_type("sample", a, b)
     return -eps / b
 
 
@@ -80,18 +80,26 @@ def to_x0_eps(
         x0 and eps, each shaped like `x_t`.
     """
     check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
+    a, b = _coefficients(x_t, t, alphas_cumprod, "prediction", prediction)
+    check_prediction_type(prediction_type, a, b)
+    return solve_x0_eps(prediction, x_t, a, b, prediction_type)
+
+
+def solve_x0_eps(
+    prediction: Tensor, x_t: Tensor, a: Tensor, b: Tensor, prediction_type: str
+) -> tuple[Tensor, Tensor]:
+    r"""The equations of `to_x0_eps` without its checks: `x_t = a x0 + b eps`, solved."""
     if prediction_type == "epsilon":
-        return x0_from_eps(x_t, t, prediction, alphas_cumprod), prediction
+        return (x_t - b * prediction) / a, prediction
     if prediction_type == "sample":
-        return prediction, eps_from_x0(x_t, t, prediction, alphas_cumprod)
-    x0 = x0_from_v(x_t, t, prediction, alphas_cumprod)
-    return x0, eps_from_v(x_t, t, prediction, alphas_cumprod)
+        return prediction, (x_t - a * prediction) / b
+    return a * x_t - b * prediction, b * x_t + a * prediction
 
 
 def training_target(
     x0: Tensor, eps: Tensor, t: Tensor, alphas_cumprod: Tensor, prediction_type: str
 ) -> Tensor:
-    r"""What a model of this prediction type should have said, shaped like `x0`."""
+    r"""The target of a model of this prediction type, shaped like `x0`."""
     check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
     if prediction_type == "epsilon":
         return eps
@@ -107,6 +115,19 @@ def _coefficients(x: Tensor, t: Tensor, alphas_cumprod: Tensor, name: str, other
     return alpha_sigma(alphas_cumprod, t, x)
 
 
-def _refuse_zero(coefficient: Tensor, got: str, fix: str) -> None:
-    if bool((coefficient == 0).any()):
-        raise InputError("t", got=f"a timestep where {got}", expected="a number above 0", fix=fix)
+def check_prediction_type(prediction_type: str, a: Tensor, b: Tensor) -> None:
+    """Refuse to solve `x_t = a x0 + b eps` where that would divide by 0."""
+    if prediction_type == "epsilon" and bool((a == 0).any()):
+        raise InputError(
+            "prediction_type",
+            got="'epsilon' at a timestep where alpha_bar_t is 0",
+            expected="'v_prediction' or 'sample' there",
+            fix="Predict v or x0 at zero terminal SNR.",
+        )
+    if prediction_type == "sample" and bool((b == 0).any()):
+        raise InputError(
+            "alphas_cumprod",
+            got="alpha_bar_t = 1 at a timestep",
+            expected="below 1",
+            fix="Without noise neither eps nor the score is defined.",
+        )

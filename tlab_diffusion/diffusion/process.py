@@ -1,11 +1,11 @@
-r"""The forward process and its exact reverse: how noise goes in, and how it would come out.
+r"""The forward process and its exact reverse step, given x0. Nothing here is learned.
 
-Everything here is a closed form; nothing is learned. Samples `x` have any shape (B, ...), and a
-batch may mix timesteps: `t` is (B,), one integer a sample, counted from 0. Index -1, before the
-first step, is the clean sample, where alpha_bar is 1.
+Samples `x` have any shape (B, ...), and a batch may mix timesteps: `t` is (B,), one integer a
+sample, counted from 0. Index -1, before the first step, is the clean sample, where alpha_bar is 1.
 
-Coefficients are computed from the schedule in float64 and cast to the sample's dtype at the end:
-in half precision `1 - alpha_bar` would vanish at the first steps.
+Coefficients are computed in float64 on the CPU and cast to the dtype and device of the sample at
+the end: in half precision `1 - alpha_bar` would vanish at the first steps. Gradients flow through
+the samples, not through the coefficients.
 """
 
 import torch
@@ -19,12 +19,13 @@ from tlab_diffusion.diffusion._check import (
     check_same_shape,
     check_timesteps,
 )
+from tlab_diffusion.diffusion.schedules import as_float64, cast_like
 from tlab_diffusion.errors import InputError
 
 
 def append_dims(values: Tensor, x: Tensor) -> Tensor:
     r"""Give one value a sample the shape (B, 1, ..., 1), dtype and device of `x` (B, ...)."""
-    return values.to(x).reshape(-1, *[1] * (x.ndim - 1))
+    return cast_like(values, x).reshape(-1, *[1] * (x.ndim - 1))
 
 
 def extract(schedule: Tensor, t: Tensor, x: Tensor) -> Tensor:
@@ -41,10 +42,26 @@ def extract(schedule: Tensor, t: Tensor, x: Tensor) -> Tensor:
     return append_dims(schedule[t.to(schedule.device).long()], x)
 
 
+def extract_float64(schedule: Tensor, t: Tensor) -> Tensor:
+    r"""The schedule's value at each sample's timestep, (B,), in float64 on the CPU."""
+    return as_float64(schedule[t.to(schedule.device).long()])
+
+
 def alpha_sigma(alphas_cumprod: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     r"""`sqrt(alpha_bar_t)` and `sqrt(1 - alpha_bar_t)`, each shaped to multiply `x`."""
-    alpha_bar = alphas_cumprod.double()
-    return extract(alpha_bar.sqrt(), t, x), extract((1 - alpha_bar).sqrt(), t, x)
+    alpha_bar = extract_float64(alphas_cumprod, t)
+    return append_dims(alpha_bar.sqrt(), x), append_dims((1 - alpha_bar).sqrt(), x)
+
+
+def noise_like(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    r"""Standard normal noise with the shape, dtype and device of `x`.
+
+    It is drawn on the generator's device: a CPU generator gives the same noise for every device.
+    """
+    device = x.device if generator is None else generator.device
+    # randn, not randn_like: the noise must not depend on the memory layout of x.
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=device)
+    return noise.to(x.device)
 
 
 def q_step(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
@@ -69,9 +86,9 @@ def q_step(x_prev: Tensor, beta_t: Tensor, noise: Tensor) -> Tensor:
         raise InputError(
             "beta_t", got=f"shape {tuple(beta_t.shape)}", expected=f"{tuple(x_prev.shape[:1])}"
         )
-    beta_t = beta_t.double()
-    kept, added = (append_dims(share.sqrt(), x_prev) for share in (1 - beta_t, beta_t))
-    return kept * x_prev + added * noise
+    beta_t = as_float64(beta_t)
+    a, b = append_dims((1 - beta_t).sqrt(), x_prev), append_dims(beta_t.sqrt(), x_prev)
+    return a * x_prev + b * noise
 
 
 def q_sample(x0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
@@ -121,7 +138,7 @@ def posterior(x0: Tensor, x_t: Tensor, t: Tensor, betas: Tensor) -> tuple[Tensor
     check_same_shape("x_t", x_t, "x0", x0)
     check_betas(betas)
     check_timesteps(t, x0, len(betas))
-    betas = betas.double()
+    betas = as_float64(betas)
     alpha_bar = schedules.alphas_cumprod(betas)
     x0_weight = _before(alpha_bar).sqrt() * betas / (1 - alpha_bar)
     x_t_weight = (1 - betas).sqrt() * (1 - _before(alpha_bar)) / (1 - alpha_bar)
@@ -136,12 +153,12 @@ def posterior_std(betas: Tensor) -> Tensor:
         betas: (T,), each in (0, 1].
 
     Returns:
-        (T,) of the dtype of `betas`, 0 at index 0.
+        (T,) of the dtype and device of `betas`, 0 at index 0.
     """
     check_betas(betas)
-    alpha_bar = schedules.alphas_cumprod(betas.double())
-    variance = (1 - _before(alpha_bar)) / (1 - alpha_bar) * betas
-    return variance.sqrt().to(betas.dtype)
+    alpha_bar = schedules.alphas_cumprod(as_float64(betas))
+    variance = (1 - _before(alpha_bar)) / (1 - alpha_bar) * as_float64(betas)
+    return cast_like(variance.sqrt(), betas)
 
 
 def check_noisy_batch(x_t: Tensor, t: Tensor, alphas_cumprod: Tensor) -> None:

@@ -2,10 +2,15 @@ r"""Samplers: from noise to a sample, step by step, with any denoiser.
 
 Each sampler is a generator: it yields a `Step` after every move, and the caller draws, logs or
 stops. The denoiser is any callable `model(x_t, t)`: a network, the exact one of a mixture, or a
-guided one. The step functions (`ddpm_step`, `ddim_step`) are the equations alone.
+guided one. The public functions check their arguments, once; the functions whose names begin with
+an underscore are the equations alone.
+
+No sampler builds an autograd graph unless it is called with `grad=True`; then gradients flow from
+every sample back to `x_T` and to the model's weights, and memory grows with the steps.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,8 +28,19 @@ from tlab_diffusion.diffusion._check import (
     check_timesteps,
 )
 from tlab_diffusion.diffusion.losses import Denoiser
-from tlab_diffusion.diffusion.parameterization import to_x0_eps, x0_from_eps
-from tlab_diffusion.diffusion.process import append_dims, extract, posterior_std
+from tlab_diffusion.diffusion.parameterization import (
+    PREDICTION_TYPES,
+    check_prediction_type,
+    solve_x0_eps,
+    x0_from_eps,
+)
+from tlab_diffusion.diffusion.process import (
+    append_dims,
+    extract_float64,
+    noise_like,
+    posterior_std,
+)
+from tlab_diffusion.diffusion.schedules import as_float64
 from tlab_diffusion.errors import InputError
 
 SPACINGS = ("trailing", "leading")
@@ -101,7 +117,7 @@ def ddpm_step(
         noise: standard normal, shaped like `x_t`.
 
     Returns:
-        x_{t-1}, shaped like `x_t`.
+        x_{t-1}, shaped like `x_t`. Gradients flow through `x_t`, `eps_pred` and `noise`.
 
     Raises:
         InputError: on a wrong shape, dtype or timestep, or where alpha_t is 0.
@@ -111,18 +127,21 @@ def ddpm_step(
     check_betas(betas)
     check_timesteps(t, x_t, len(betas))
     check_per_timestep("step_std", step_std, len(betas))
-    if bool((extract(betas, t, x_t) == 1).any()):
-        raise InputError(
-            "betas",
-            got="beta_t = 1",
-            expected="below 1",
-            fix="At zero terminal SNR sample with ddim and v-prediction.",
-        )
-    betas = betas.double()
-    eps_weight = betas / (1 - schedules.alphas_cumprod(betas)).sqrt()
-    growth = 1 / (1 - betas).sqrt()
-    mean = extract(growth, t, x_t) * (x_t - extract(eps_weight, t, x_t) * eps_pred)
-    return mean + append_dims(t > 0, x_t) * extract(step_std, t, x_t) * noise
+    beta, alpha_bar, std = (
+        extract_float64(values, t)
+        for values in (betas, schedules.alphas_cumprod(as_float64(betas)), step_std)
+    )
+    _check_below_1(beta)
+    return _ddpm_step(x_t, eps_pred, noise, beta, alpha_bar, std * (t > 0).cpu())
+
+
+def _ddpm_step(x_t, eps, noise, beta, alpha_bar, std) -> Tensor:
+    """Algorithm 2 of arXiv:2006.11239; beta, alpha_bar and std are (B,) or (1,), in float64."""
+    growth, eps_weight, std = (
+        append_dims(values, x_t)
+        for values in (1 / (1 - beta).sqrt(), beta / (1 - alpha_bar).sqrt(), std)
+    )
+    return growth * (x_t - eps_weight * eps) + std * noise
 
 
 def ddim_step(
@@ -152,10 +171,28 @@ def ddim_step(
         noise: standard normal, shaped like `x_t`.
 
     Returns:
-        The sample at `t_prev`, shaped like `x_t`.
+        The sample at `t_prev`, shaped like `x_t`. Gradients flow through `x_t`, `eps_pred` and
+        `noise`.
     """
     x0 = x0_from_eps(x_t, t, eps_pred, alphas_cumprod)
-    return _ddim_move(x0, eps_pred, t, t_prev, alphas_cumprod, eta, noise)
+    _check_eta(eta)
+    check_same_shape("noise", noise, "x_t", x_t)
+    check_timesteps(t_prev, x_t, len(alphas_cumprod), lowest=-1, name="t_prev")
+    if bool((t_prev >= t).any()):
+        raise InputError("t_prev", got="a timestep not below t", expected="t_prev < t")
+    alpha_bar = _with_clean_end(alphas_cumprod)
+    now, before = extract_float64(alpha_bar, t), extract_float64(alpha_bar, t_prev)
+    return _ddim_step(x0, eps_pred, noise, now, before, eta)
+
+
+def _ddim_step(x0, eps, noise, alpha_bar, alpha_bar_prev, eta) -> Tensor:
+    """Eq. 12 of arXiv:2010.02502; alpha_bar and alpha_bar_prev are (B,) or (1,), in float64."""
+    variance = eta**2 * (1 - alpha_bar_prev) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_prev)
+    direction = (1 - alpha_bar_prev - variance).clamp(min=0)  # rounding may go below 0
+    x0_weight, eps_weight, sigma = (
+        append_dims(square.sqrt(), x0) for square in (alpha_bar_prev, direction, variance)
+    )
+    return x0_weight * x0 + eps_weight * eps + sigma * noise
 
 
 def ddpm(
@@ -167,6 +204,7 @@ def ddpm(
     sigma: str = "small",
     prediction_type: str = "epsilon",
     generator: torch.Generator | None = None,
+    grad: bool = False,
 ) -> Iterator[Step]:
     r"""Ancestral sampling (Algorithm 2, arXiv:2006.11239), over all T steps or some.
 
@@ -179,23 +217,35 @@ def ddpm(
         timesteps: falling integers, as from `spaced_timesteps`; all T when left out.
         sigma: "small" or "large", see `ancestral_std`.
         prediction_type: "epsilon", "sample" or "v_prediction".
-        generator: source of the noise.
+        generator: source of the noise; the noise is drawn on its device.
+        grad: keep the autograd graph.
 
     Yields:
         One step a timestep; the last one's `x` is the sample.
+
+    Raises:
+        InputError: when it is called, on bad arguments; at a step, on a prediction of another
+            shape.
     """
     alphas_cumprod, chain = schedules.alphas_cumprod(betas), betas
     if timesteps is None:
         timesteps = list(reversed(range(len(betas))))
     else:
         chain = schedules.respaced_betas(betas, timesteps)
-    _check_path(x_T, alphas_cumprod, timesteps)
-    step_std = ancestral_std(chain, sigma)
-    x = x_T
-    for index, t in zip(reversed(range(len(chain))), timesteps, strict=True):
-        x0, eps, t_batch = _predict(model, x, t, alphas_cumprod, prediction_type)
-        noise = _noise_like(x, generator)
-        x = ddpm_step(x, torch.full_like(t_batch, index), eps, chain, step_std, noise)
+    predict = _checked_predictor(model, x_T, alphas_cumprod, timesteps, prediction_type)
+    step_std = as_float64(ancestral_std(chain, sigma))
+    chain = as_float64(chain)
+    _check_below_1(chain)
+    return _start(_ddpm, grad, predict, x_T, timesteps, chain, step_std, generator)
+
+
+def _ddpm(predict, x, timesteps, betas, step_std, generator) -> Iterator[Step]:
+    alpha_bar = schedules.alphas_cumprod(betas)
+    step_std = torch.cat([torch.zeros_like(step_std[:1]), step_std[1:]])  # no noise at the end
+    for index, t in zip(reversed(range(len(betas))), timesteps, strict=True):
+        x0, eps = predict(x, t)
+        noise, i = noise_like(x, generator), [index]
+        x = _ddpm_step(x, eps, noise, betas[i], alpha_bar[i], step_std[i])
         yield Step(t, x, x0)
 
 
@@ -208,28 +258,38 @@ def ddim(
     eta: float = 0.0,
     prediction_type: str = "epsilon",
     generator: torch.Generator | None = None,
+    grad: bool = False,
 ) -> Iterator[Step]:
     r"""DDIM over chosen timesteps (arXiv:2010.02502): deterministic when eta is 0.
 
     Args:
         model: `model(x_t, t)`, predicting what `prediction_type` says.
         x_T: (B, ...), standard normal.
-        alphas_cumprod: (T,).
+        alphas_cumprod: (T,), on any device.
         timesteps: falling integers, as from `spaced_timesteps`.
         eta: from 0 (no noise) to 1 (as much as ancestral sampling).
         prediction_type: "epsilon", "sample" or "v_prediction".
-        generator: source of the noise, when eta > 0.
+        generator: source of the noise, when eta > 0; the noise is drawn on its device.
+        grad: keep the autograd graph.
 
     Yields:
         One step a timestep; the last one's `x` is the sample.
+
+    Raises:
+        InputError: when it is called, on bad arguments; at a step, on a prediction of another
+            shape.
     """
-    _check_path(x_T, alphas_cumprod, timesteps)
-    x = x_T
-    for t, t_prev in zip(timesteps, [*timesteps[1:], -1], strict=True):
-        x0, eps, t_batch = _predict(model, x, t, alphas_cumprod, prediction_type)
-        noise = _noise_like(x, generator) if eta > 0 else torch.zeros_like(x)
-        t_prev_batch = torch.full_like(t_batch, t_prev)
-        x = _ddim_move(x0, eps, t_batch, t_prev_batch, alphas_cumprod, eta, noise)
+    predict = _checked_predictor(model, x_T, alphas_cumprod, timesteps, prediction_type)
+    _check_eta(eta)
+    return _start(_ddim, grad, predict, x_T, timesteps, alphas_cumprod, eta, generator)
+
+
+def _ddim(predict, x, timesteps, alphas_cumprod, eta, generator) -> Iterator[Step]:
+    alpha_bar = as_float64(_with_clean_end(alphas_cumprod))
+    for t, t_prev in _moves(timesteps):
+        x0, eps = predict(x, t)
+        noise = noise_like(x, generator) if eta > 0 else torch.zeros_like(x)
+        x = _ddim_step(x0, eps, noise, alpha_bar[[t]], alpha_bar[[t_prev]], eta)
         yield Step(t, x, x0)
 
 
@@ -240,6 +300,7 @@ def dpm_solver_pp_2m(
     timesteps: Sequence[int],
     *,
     prediction_type: str = "epsilon",
+    grad: bool = False,
 ) -> Iterator[Step]:
     r"""DPM-Solver++(2M): a second-order solver for few steps (Algorithm 2, arXiv:2211.01095).
 
@@ -249,61 +310,81 @@ def dpm_solver_pp_2m(
     prediction and the one before. The first and last steps are of first order (D = x0), so the
     last one lands on x0.
 
-    Arguments and yields as `ddim`, without noise.
+    Arguments, yields and errors as `ddim`, without noise.
     """
-    _check_path(x_T, alphas_cumprod, timesteps)
-    x, x0_before, h_before = x_T, None, None
-    for t, t_prev in zip(timesteps, [*timesteps[1:], -1], strict=True):
-        x0, _, t_batch = _predict(model, x, t, alphas_cumprod, prediction_type)
+    predict = _checked_predictor(model, x_T, alphas_cumprod, timesteps, prediction_type)
+    return _start(_dpm_solver_pp_2m, grad, predict, x_T, timesteps, alphas_cumprod)
+
+
+def _dpm_solver_pp_2m(predict, x, timesteps, alphas_cumprod) -> Iterator[Step]:
+    alpha_bar = as_float64(alphas_cumprod)
+    a, b = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    log_snr_half = a.log() - b.log()
+    x0_before, h_before = None, None
+    for t, t_prev in _moves(timesteps):
+        x0, _ = predict(x, t)
         if t_prev < 0:
             x = x0
         else:
-            now, end = alphas_cumprod[t].double(), alphas_cumprod[t_prev].double()
-            h = _half_log_snr(end) - _half_log_snr(now)
-            slope = 0 if x0_before is None else (x0 - x0_before) * (h / h_before).item()
-            ratio, pull = ((1 - end) / (1 - now)).sqrt().item(), end.sqrt() * torch.expm1(-h)
-            x = ratio * x - pull.item() * (x0 + slope / 2)
+            h = (log_snr_half[t_prev] - log_snr_half[t]).item()
+            slope = 0 if x0_before is None else (x0 - x0_before) * (h / h_before)
+            ratio, pull = (b[t_prev] / b[t]).item(), a[t_prev].item() * math.expm1(-h)
+            x = ratio * x - pull * (x0 + slope / 2)
             x0_before, h_before = x0, h
         yield Step(t, x, x0)
 
 
-def _predict(model: Denoiser, x: Tensor, t: int, alphas_cumprod: Tensor, prediction_type: str):
-    """Ask the model at one timestep; return (x0, eps, t as a batch)."""
-    t_batch = torch.full((len(x),), t, dtype=torch.long, device=x.device)
-    prediction = model(x, t_batch)
-    return *to_x0_eps(prediction, x, t_batch, alphas_cumprod, prediction_type), t_batch
+def _start(loop: Callable[..., Iterator[Step]], grad: bool, *arguments) -> Iterator[Step]:
+    """Begin a sampling loop; torch's decorator restores the caller's grad mode at each yield."""
+    return (loop if grad else torch.no_grad()(loop))(*arguments)
 
 
-def _ddim_move(x0, eps, t, t_prev, alphas_cumprod, eta, noise) -> Tensor:
-    """Eq. 12 of arXiv:2010.02502, given both x0 and eps."""
+def _moves(timesteps: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs (t, t_prev); the last move leads to index -1, the clean sample."""
+    return list(zip(timesteps, [*timesteps[1:], -1], strict=True))
+
+
+def _with_clean_end(alphas_cumprod: Tensor) -> Tensor:
+    """(T + 1,): alpha_bar with a 1 at the end, which is where index -1 points."""
+    return torch.cat([alphas_cumprod, torch.ones_like(alphas_cumprod[:1])])
+
+
+def _checked_predictor(
+    model: Denoiser,
+    x_T: Tensor,
+    alphas_cumprod: Tensor,
+    timesteps: Sequence[int],
+    prediction_type: str,
+) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
+    """Check a sampler's arguments; return `predict(x, t)`, which gives (x0, eps)."""
+    _check_path(x_T, alphas_cumprod, timesteps)
+    check_choice("prediction_type", prediction_type, PREDICTION_TYPES)
+    alpha_bar = as_float64(alphas_cumprod)
+    a, b = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    check_prediction_type(prediction_type, a[list(timesteps)], b[list(timesteps)])
+
+    def predict(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        prediction = model(x, torch.full((len(x),), t, dtype=torch.long, device=x.device))
+        check_same_shape("model output", prediction, "x_t", x)
+        a_t, b_t = append_dims(a[[t]], x), append_dims(b[[t]], x)
+        return solve_x0_eps(prediction, x, a_t, b_t, prediction_type)
+
+    return predict
+
+
+def _check_eta(eta: float) -> None:
     if not 0 <= eta <= 1:
         raise InputError("eta", got=f"{eta:g}", expected="a number from 0 to 1")
-    check_same_shape("noise", noise, "x_t", x0)
-    check_timesteps(t_prev, x0, len(alphas_cumprod), lowest=-1, name="t_prev")
-    if bool((t_prev >= t).any()):
-        raise InputError("t_prev", got="a timestep not below t", expected="t_prev < t")
-    now, before = _alpha_bar(alphas_cumprod, t), _alpha_bar(alphas_cumprod, t_prev)
-    variance = eta**2 * (1 - before) / (1 - now) * (1 - now / before)
-    direction = (1 - before - variance).clamp(min=0).sqrt()  # rounding may go below 0
-    x0_weight, direction, sigma = (
-        append_dims(w, x0) for w in (before.sqrt(), direction, variance.sqrt())
-    )
-    return x0_weight * x0 + direction * eps + sigma * noise
 
 
-def _alpha_bar(alphas_cumprod: Tensor, t: Tensor) -> Tensor:
-    """alpha_bar at timesteps (B,), in float64; 1 where t is -1."""
-    padded = torch.cat([alphas_cumprod.double(), torch.ones_like(alphas_cumprod[:1].double())])
-    return padded[t.to(padded.device).long()]  # index -1 is the 1 at the end
-
-
-def _half_log_snr(alpha_bar: Tensor) -> Tensor:
-    return 0.5 * (alpha_bar.log() - (1 - alpha_bar).log())
-
-
-def _noise_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    # randn, not randn_like: the draws must not depend on the memory layout of x.
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+def _check_below_1(betas: Tensor) -> None:
+    if bool((betas == 1).any()):
+        raise InputError(
+            "betas",
+            got="beta_t = 1",
+            expected="below 1",
+            fix="At zero terminal SNR sample with ddim and v-prediction.",
+        )
 
 
 def _check_path(x_T: Tensor, alphas_cumprod: Tensor, timesteps: Sequence[int]) -> None:

@@ -4,6 +4,9 @@ A schedule is its betas, `beta_t = 1 - alpha_t`, the variance of the noise that 
 All else follows from them: `alpha_bar_t`, the product of the alphas up to t, is the share of
 the picture's variance that is left, and the signal-to-noise ratio compares it with the noise.
 Timesteps are counted from 0: `betas[0]` belongs to the first step.
+
+Products and differences are computed in float64 on the CPU, because some devices have no float64
+(Apple GPUs); results come back in the dtype and on the device of the input.
 """
 
 import math
@@ -103,21 +106,23 @@ def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
         betas: (T,), each in (0, 1], T at least 2.
 
     Returns:
-        (T,) of the dtype of `betas`.
+        (T,) of the dtype and device of `betas`.
 
     Raises:
-        InputError: if `betas` is no schedule, or has fewer than two steps.
+        InputError: if `betas` is not a schedule, or has fewer than two steps.
     """
     check_betas(betas)
     if len(betas) < 2:
-        raise InputError("betas", got="T = 1", expected="T >= 2", fix="One step has no shape.")
+        raise InputError(
+            "betas", got="T = 1", expected="T >= 2", fix="Rescaling needs at least two steps."
+        )
     if bool((betas[:-1] == 1).any()):
         raise InputError("betas", got="1 before the last step", expected="1 at the last one only")
-    roots = alphas_cumprod(betas.double()).sqrt()
+    roots = alphas_cumprod(as_float64(betas)).sqrt()
     first, last = roots[0], roots[-1]
     alpha_bar = ((roots - last) * first / (first - last)).square()
     alphas = torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
-    return (1 - alphas).to(betas.dtype)
+    return cast_like(1 - alphas, betas)
 
 
 def alphas_cumprod(betas: Tensor) -> Tensor:
@@ -129,13 +134,13 @@ def alphas_cumprod(betas: Tensor) -> Tensor:
         betas: (T,), each in (0, 1].
 
     Returns:
-        (T,) of the dtype of `betas`, falling from nearly 1 towards 0.
+        (T,) of the dtype and device of `betas`, falling from nearly 1 towards 0.
 
     Raises:
-        InputError: if `betas` is no schedule.
+        InputError: if `betas` is not a schedule.
     """
     check_betas(betas)
-    return torch.cumprod(1 - betas.double(), dim=0).to(betas.dtype)
+    return cast_like(torch.cumprod(1 - as_float64(betas), dim=0), betas)
 
 
 def respaced_betas(betas: Tensor, timesteps: Sequence[int]) -> Tensor:
@@ -148,10 +153,10 @@ def respaced_betas(betas: Tensor, timesteps: Sequence[int]) -> Tensor:
         timesteps: n different integers from 0 to T - 1, in any order.
 
     Returns:
-        (n,) of the dtype of `betas`: index i belongs to the i-th smallest timestep.
+        (n,) of the dtype and device of `betas`: index i belongs to the i-th smallest timestep.
 
     Raises:
-        InputError: if `betas` is no schedule, or on timesteps that are twice there or out of range.
+        InputError: if `betas` is not a schedule, or on repeated or out-of-range timesteps.
     """
     check_betas(betas)
     chosen = sorted(timesteps)
@@ -161,9 +166,9 @@ def respaced_betas(betas: Tensor, timesteps: Sequence[int]) -> Tensor:
             got=str(list(timesteps)),
             expected=f"different integers from 0 to {len(betas) - 1}",
         )
-    alpha_bar = alphas_cumprod(betas.double())[chosen]
+    alpha_bar = alphas_cumprod(as_float64(betas))[chosen]
     before = torch.cat([torch.ones_like(alpha_bar[:1]), alpha_bar[:-1]])
-    return (1 - alpha_bar / before).to(betas.dtype)
+    return cast_like(1 - alpha_bar / before, betas)
 
 
 def snr(alphas_cumprod: Tensor) -> Tensor:
@@ -178,10 +183,20 @@ def snr(alphas_cumprod: Tensor) -> Tensor:
         (T,), positive; 0 where alpha_bar is 0, infinite where it is 1.
 
     Raises:
-        InputError: if `alphas_cumprod` is no schedule.
+        InputError: if `alphas_cumprod` is not a schedule.
     """
     check_alpha_bar("alphas_cumprod", alphas_cumprod)
     return alphas_cumprod / (1 - alphas_cumprod)
+
+
+def as_float64(values: Tensor) -> Tensor:
+    r"""The same values in float64 on the CPU."""
+    return values.cpu().double()
+
+
+def cast_like(values: Tensor, x: Tensor) -> Tensor:
+    r"""The values in the dtype of `x`, and then on its device, which may have no float64."""
+    return values.to(x.dtype).to(x.device)
 
 
 def _check_ends(num_train_timesteps: int, beta_start: float, beta_end: float) -> None:

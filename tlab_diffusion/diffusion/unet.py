@@ -1,7 +1,7 @@
-r"""A small U-Net, written to be read: the network that predicts the noise.
+r"""A small conditional U-Net: the network that predicts the noise.
 
-Pictures go down a ladder of resolutions, meet attention at the bottom, and climb back; at each
-rung the way up sees what the way down saw (the skips). Every block is told the timestep.
+The picture is halved several times, passes attention at the coarsest resolution, and is doubled
+back, with skip connections. Every block receives the timestep and the condition, if there is one.
 """
 
 import math
@@ -16,26 +16,28 @@ GROUPS = 8  # of every group norm; channel counts are multiples of it
 
 
 def timestep_embedding(t: Tensor, size: int) -> Tensor:
-    r"""Turn timesteps into waves of many frequencies (Section 3.5, arXiv:1706.03762).
+    r"""Sinusoidal embedding of timesteps (Section 3.5, arXiv:1706.03762).
 
-    `[cos(t w_i), sin(t w_i)]` with `w_i = 10000^(-2 i / size)`: near timesteps look alike, far
-    ones do not.
+    `[cos(t w_i), sin(t w_i)]` with `w_i = 10000^(-i / half)`, i from 0 to half - 1 and
+    `half = size // 2`. An odd size ends in a column of zeros.
 
     Args:
         t: (B,) integers.
-        size: an even number, the length of the embedding.
+        size: the length of the embedding, at least 2.
 
     Returns:
-        (B, size) float32.
+        (B, size) float32, on the device of `t`.
     """
+    if size < 2:
+        raise InputError("size", got=str(size), expected="at least 2")
     half = size // 2
     rates = torch.exp(-math.log(10000) * torch.arange(half, device=t.device) / half)
     angles = t.float()[:, None] * rates
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
+    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, size % 2))
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around the timestep, added to a copy of the input."""
+    """Two convolutions with the timestep in between, added to the input."""
 
     def __init__(self, in_channels: int, out_channels: int, time_size: int):
         super().__init__()
@@ -55,7 +57,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every place of the picture looks at every other one."""
+    """Single-head self-attention over the pixels."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -75,17 +77,29 @@ class UNet(nn.Module):
 
     Args:
         in_channels: channels of the picture, 3 for colour.
-        channels: width at each resolution, finest first, multiples of 8; each rung after the
+        channels: width at each resolution, finest first, multiples of 8; each one after the
             first halves the picture's sides, so they must divide by 2^(len(channels) - 1).
+        num_classes: of labels as a condition; label `num_classes` means "no class".
+        condition_size: length of embeddings as a condition; zeros mean "no condition".
 
     Shape:
-        `x_t` (B, in_channels, H, W) and `t` (B,) give (B, in_channels, H, W).
+        `x_t` (B, in_channels, H, W), `t` (B,) and `condition` (B,) integers or (B, condition_size)
+        give (B, in_channels, H, W). Leaving `condition` out means "no class" or "no condition".
     """
 
-    def __init__(self, in_channels: int = 3, channels: tuple[int, ...] = (32, 64, 128)):
+    def __init__(
+        self,
+        in_channels: int = 3,
+        channels: tuple[int, ...] = (32, 64, 128),
+        *,
+        num_classes: int | None = None,
+        condition_size: int | None = None,
+    ):
         super().__init__()
         if not channels or any(width < GROUPS or width % GROUPS for width in channels):
             raise InputError("channels", got=str(channels), expected=f"multiples of {GROUPS}")
+        if None not in (num_classes, condition_size):
+            raise InputError("condition_size", got="num_classes too", expected="one of the two")
         self.downsample_factor = 2 ** (len(channels) - 1)
         self.embedding_size = channels[0]
         time_size = 4 * channels[0]
@@ -106,21 +120,25 @@ class UNet(nn.Module):
             self.up_blocks.append(ResidualBlock(2 * fine, fine, time_size))
         self.norm_out = nn.GroupNorm(GROUPS, channels[0])
         self.conv_out = nn.Conv2d(channels[0], in_channels, 3, padding=1)
-        # Starting at "no noise here" makes the first losses calm: about 1, the noise's variance.
+        # The first prediction is 0, so the first loss is about 1, the variance of the noise.
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
+        self.condition = None
+        if num_classes is not None:  # the row of "no class" is 0 and stays 0
+            self.condition = nn.Embedding(num_classes + 1, time_size, padding_idx=num_classes)
+        if condition_size is not None:
+            self.condition = nn.Linear(condition_size, time_size, bias=False)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        height, width = x_t.shape[-2:]
-        if height % self.downsample_factor or width % self.downsample_factor:
-            raise InputError(
-                "x_t",
-                got=f"{height} x {width}",
-                expected=f"sides that divide by {self.downsample_factor}",
-            )
+    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        if any(side % self.downsample_factor for side in x_t.shape[-2:]):
+            expected = f"sides that divide by {self.downsample_factor}"
+            raise InputError("x_t", got=f"shape {tuple(x_t.shape)}", expected=expected)
+        if condition is not None and self.condition is None:
+            raise InputError("condition", got="a tensor", expected="None: the network takes none")
         time = self.time(timestep_embedding(t, self.embedding_size))
-        h = self.conv_in(x_t)
-        skips = []
+        if condition is not None:
+            time = time + self.condition(condition)
+        h, skips = self.conv_in(x_t), []
         for block, downsample in zip(self.down_blocks, self.downsamples, strict=True):
             h = block(h, time)
             skips.append(h)
