@@ -23,7 +23,7 @@ from tlab_diffusion.dreambooth.measures.selection import trade_off
 from tlab_diffusion.dreambooth.report import log as run_log
 from tlab_diffusion.dreambooth.report.log import RunLog, best
 from tlab_diffusion.dreambooth.run import Evaluated, run, usual_evaluations
-from tlab_diffusion.dreambooth.training.trainer import Finished, TrainStep
+from tlab_diffusion.dreambooth.training.trainer import Finished, Loaded, PriorImages, TrainStep
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import world
 from tlab_diffusion.pipelines.sampler_settings import MEASURING_SMALL, read_sampler_settings
@@ -162,8 +162,8 @@ def test_a_kill_between_events_costs_nothing(straight, kill_after):
         (RunLog, "add_metrics", 4),
         (RunLog, "add_metrics", 5),
         (RunLog, "drop_worse", 4),
-        (runs.checkpoint, "save", 2),
-        (runs.checkpoint, "save", 3),
+        (checkpoint, "save", 2),
+        (checkpoint, "save", 3),
         (RunLog, "use_best", 1),
         (runs, "write_report", 1),
     ],
@@ -208,7 +208,7 @@ def test_the_last_step_is_safe_before_it_is_looked_at(straight, monkeypatch, nam
     assert checkpoint.steps_done(folder / "out") == 7
     assert not any((folder / "out" / each).exists() for each in ("model_index.json", "report.html"))
     again = events_of(folder, resume=True)
-    assert not any(isinstance(event, TrainStep) for event in again)
+    assert [event.step for event in again if isinstance(event, TrainStep)] == [7]
     assert again[-2] == straight[1][-2] and isinstance(again[-1], Finished)
     assert left_by(folder) == left_by(straight[0])
 
@@ -231,7 +231,7 @@ def test_a_complete_run_is_not_looked_at_again(straight, monkeypatch):
     monkeypatch.setattr(Evaluator, "strip", lambda *_: pytest.fail("drawn again"))
     monkeypatch.setattr(Evaluator, "measure", lambda *_: pytest.fail("measured again"))
     again = events_of(folder, resume=True)
-    assert not any(isinstance(event, TrainStep | Evaluated) for event in again)
+    assert [type(event) for event in again] == [Loaded, PriorImages, TrainStep, Finished]
     assert left_by(folder) == left_by(straight[0])
 
 

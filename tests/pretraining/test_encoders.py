@@ -17,7 +17,7 @@ from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.evaluation.shipped_encoders import Identity, ImageText
 from tlab_diffusion.picturebook import SUBJECTS, caption
 from tlab_diffusion.pipelines.latents import to_tensor
-from tlab_diffusion.pretraining import characters, encoders, loop, text
+from tlab_diffusion.pretraining import characters, encoders, stage, text
 from tlab_diffusion.pretraining.networks import new_vae
 from tlab_diffusion.training import checkpoints
 
@@ -66,8 +66,8 @@ def test_pictures_come_with_their_own_captions(world):
     pictures, scenes = world
     words = encoders.wordings(scenes, 2)
     assert words.shape == (24, 2, measuring.MAX_WORDS)
-    x, numbers = encoders.draw_captioned(pictures, words, IMAGE_TEXT)(generator())
-    again = encoders.draw_captioned(pictures, words, IMAGE_TEXT)(generator())
+    x, numbers = encoders.captioned_batches(pictures, words, IMAGE_TEXT)(generator())
+    again = encoders.captioned_batches(pictures, words, IMAGE_TEXT)(generator())
     assert torch.equal(x, again[0]) and torch.equal(numbers, again[1])
     clean = to_tensor(pictures)
     for picture, row in zip(x, numbers, strict=True):
@@ -80,7 +80,7 @@ def test_pictures_come_with_their_own_captions(world):
 def test_pairs_are_one_character_in_two_scenes(world):
     pictures, _ = world
     clean = to_tensor(pictures)
-    draw = encoders.draw_characters(pictures, IDENTITY)
+    draw = encoders.character_batches(pictures, IDENTITY)
     for seed in range(5):
         a, b = draw(generator(seed))
         assert a.shape == b.shape == (4, 3, 64, 64)
@@ -101,7 +101,7 @@ def test_the_first_characters_are_also_seen_as_the_autoencoder_keeps_them(world)
     both = to_tensor(np.concatenate([pictures, soft]))
     for share, expected in (0.0, 0), (1.0, 2 * EACH):
         config = dataclasses.replace(IDENTITY, reconstruction_share=share)
-        draw, shown = encoders.draw_characters(pictures, config, soft), set()
+        draw, shown = encoders.character_batches(pictures, config, soft), set()
         for seed in range(40):
             halves = [
                 [(both - picture).abs().mean(dim=(1, 2, 3)).argmin().item() for picture in half]
@@ -124,17 +124,17 @@ def test_training_lowers_the_loss_and_resumes_exactly(which, world, tmp_path):
         torch.manual_seed(0)
         if which == "identity":
             model = encoders.IdentityLoss(Identity())
-            draw = encoders.draw_characters(pictures, config)
+            draw = encoders.character_batches(pictures, config)
         else:
             model = encoders.ImageTextLoss(ImageText())
-            draw = encoders.draw_captioned(pictures, encoders.wordings(scenes, 2), config)
-        steps = itertools.islice(loop.train(model, draw, config, tmp_path / name), steps)
+            draw = encoders.captioned_batches(pictures, encoders.wordings(scenes, 2), config)
+        steps = itertools.islice(stage.train(model, draw, config, tmp_path / name), steps)
         return [step.loss for step in steps]
 
     config = IDENTITY if which == "identity" else IMAGE_TEXT
     run("straight", config, 4)
     run("killed", config, 2)
-    run("killed", config, 3)  # the second step too, at which it was killed
+    run("killed", config, 3)  # the second step once more, then 3 and 4
     straight, killed = (checkpoints.load(tmp_path / name) for name in ("straight", "killed"))
     assert straight.keys() == killed.keys()
     assert all(torch.equal(straight[name], killed[name]) for name in straight)

@@ -14,7 +14,7 @@ from tlab_diffusion.evaluation.networks import load_weights
 from tlab_diffusion.evaluation.recognisers import ANSWERS, NOTHING, Recogniser, split_heads
 from tlab_diffusion.picturebook import random_scene
 from tlab_diffusion.pipelines.latents import to_tensor
-from tlab_diffusion.pretraining import augment, characters, loop, pictures, recognisers
+from tlab_diffusion.pretraining import augment, characters, pictures, recognisers, stage
 from tlab_diffusion.pretraining.networks import new_vae
 from tlab_diffusion.training import checkpoints
 
@@ -69,8 +69,8 @@ def test_training_teaches_every_factor(tmp_path):
     truth = [random_scene(seed) for seed in range(24)]
     config = dataclasses.replace(CONFIG, steps=60, batch_size=24, warm_up_steps=5, save_every_s=1e9)
     model = recognisers.RecogniserLoss(Recogniser())
-    draw = recognisers.draw_labelled(x, recognisers.labels_for(truth), config)
-    *_, last = loop.train(model, draw, config, tmp_path / "state")
+    draw = recognisers.labelled_batches(x, recognisers.labels_for(truth), config)
+    *_, last = stage.train(model, draw, config, tmp_path / "state")
     shares = recognisers.shares(last.ema_model.network, x, truth)
     assert shares.keys() == ANSWERS.keys()
     assert min(shares.values()) > 0.7
@@ -79,7 +79,7 @@ def test_training_teaches_every_factor(tmp_path):
 def test_batches_follow_from_the_generator_and_keep_their_labels():
     x, labels = scenes(), torch.arange(6)[:, None].repeat(1, 8)
     soft = np.full((2, 64, 64, 3), 77, np.uint8)
-    draw = recognisers.draw_labelled(x, labels, CONFIG, soft)
+    draw = recognisers.labelled_batches(x, labels, CONFIG, soft)
     first, again, other = draw(generator()), draw(generator()), draw(generator(1))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
@@ -98,12 +98,12 @@ def test_a_killed_run_goes_on_exactly(tmp_path):
         torch.manual_seed(0)
         model = recognisers.RecogniserLoss(Recogniser())
         labels = recognisers.labels_for(random_scene(seed) for seed in range(6))
-        draw = recognisers.draw_labelled(scenes(), labels, CONFIG)
-        list(itertools.islice(loop.train(model, draw, CONFIG, tmp_path / name), steps))
+        draw = recognisers.labelled_batches(scenes(), labels, CONFIG)
+        list(itertools.islice(stage.train(model, draw, CONFIG, tmp_path / name), steps))
 
     run("straight", 4)
     run("killed", 2)
-    run("killed", 3)  # the second step too, at which it was killed
+    run("killed", 3)  # the second step once more, then 3 and 4
     straight, killed = (checkpoints.load(tmp_path / name) for name in ("straight", "killed"))
     assert straight.keys() == killed.keys()
     assert all(torch.equal(straight[name], killed[name]) for name in straight)

@@ -21,8 +21,8 @@ from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining.networks import text_config
 from tlab_diffusion.pretraining.text import (
     ClipPair,
-    draw_pairs,
     forget_identifiers,
+    pair_batches,
     tell_apart,
     training_captions,
 )
@@ -93,7 +93,7 @@ def test_padding_does_not_change_a_caption():
 def test_pairs_are_pictures_with_their_own_captions():
     x = scenes()
     captions = torch.arange(6 * 2 * 4).view(6, 2, 4).to(torch.int16)
-    pictures, ids = draw_pairs(x, captions, RECIPE.text)(torch.Generator().manual_seed(0))
+    pictures, ids = pair_batches(x, captions, RECIPE.text)(torch.Generator().manual_seed(0))
     for picture, row in zip(pictures, ids, strict=True):
         torch.testing.assert_close(picture, to_tensor(x)[row[0] // 8])
 

@@ -15,8 +15,8 @@ from tlab_diffusion.pretraining.networks import new_unet, text_config
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 from tlab_diffusion.pretraining.unet import (
     TextToImage,
-    draw_latents,
     emphasis_of,
+    latent_batches,
 )
 
 TOKENIZER = new_tokenizer()
@@ -81,7 +81,7 @@ def test_a_batch_is_drawn_from_the_latents_with_some_captions_dropped():
     captions = torch.arange(6).view(6, 1, 1).expand(6, 2, 3).to(torch.int16)
     no_caption = torch.full((3,), 99)
     counts = torch.arange(6.0).view(6, 1, 1, 1)
-    draw = draw_latents(moments, captions, no_caption, counts, config)
+    draw = latent_batches(moments, captions, no_caption, counts, config)
     x0, t, noise, ids, drawn_counts = draw(torch.Generator().manual_seed(0))
     assert torch.equal(drawn_counts.flatten(), x0.mean(dim=(1, 2, 3)).round())  # of its picture
     dropped = ids[:, 0] == 99

@@ -12,9 +12,9 @@ from tests.pretraining.tiny import RECIPE, scenes
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.picturebook import random_scene, render
 from tlab_diffusion.pipelines.latents import to_tensor
-from tlab_diffusion.pretraining import loop, pictures
+from tlab_diffusion.pretraining import pictures, stage
 from tlab_diffusion.pretraining.networks import new_vae
-from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures
+from tlab_diffusion.pretraining.vae import VaeLoss, picture_batches
 
 TINY = RECIPE.vae
 
@@ -29,8 +29,8 @@ def test_training_lowers_the_error(vae, tmp_path):
     x = scenes()
     before = reconstruction_psnr(vae, x)
     config = dataclasses.replace(TINY, steps=200, save_every_s=1e9, learning_rate=5e-3)
-    draw = draw_pictures(x, x[:2], config)
-    steps = loop.train(VaeLoss(vae, config), draw, config, tmp_path / "state")
+    draw = picture_batches(x, x[:2], config)
+    steps = stage.train(VaeLoss(vae, config), draw, config, tmp_path / "state")
     *_, last = steps
     assert reconstruction_psnr(last.ema_model.vae, x) > before + 3
 
@@ -83,8 +83,8 @@ def test_from_a_base_on_scenes_stay_nearer_to_its_latents(vae, tmp_path):
             TINY, steps=30, learning_rate=5e-3, latent_weight=latent_weight
         )
         model = VaeLoss(copy.deepcopy(vae), config, base)
-        draw = draw_pictures(x, x[:2], config)
-        list(loop.train(model, draw, config, tmp_path / f"state-{latent_weight}"))
+        draw = picture_batches(x, x[:2], config)
+        list(stage.train(model, draw, config, tmp_path / f"state-{latent_weight}"))
         return (model.vae.encode(to_tensor(x)).latent_dist.mean - latents).square().mean().item()
 
     assert moved(100.0) < 0.2 * moved(0.0)
@@ -100,7 +100,7 @@ def test_scenes_are_drawn_once(tmp_path, monkeypatch):
 
 def test_half_of_a_batch_are_scenes_and_half_have_oddities():
     x = scenes()
-    draw = draw_pictures(x[:3], x[3:], dataclasses.replace(TINY, batch_size=7))
+    draw = picture_batches(x[:3], x[3:], dataclasses.replace(TINY, batch_size=7))
     for seed in range(5):
         batch, _, is_scene = draw(torch.Generator().manual_seed(seed))
         assert is_scene.tolist() == [True] * 4 + [False] * 3
@@ -112,7 +112,7 @@ def test_half_of_a_batch_are_scenes_and_half_have_oddities():
 
 def test_batches_are_pictures_mirrored_and_recoloured_with_their_own_noise():
     x = to_tensor(scenes())
-    draw = draw_pictures(scenes(), scenes(), dataclasses.replace(TINY, batch_size=64))
+    draw = picture_batches(scenes(), scenes(), dataclasses.replace(TINY, batch_size=64))
     batch, noise, is_scene = draw(torch.Generator().manual_seed(1))
 
     def kinds(pictures):

@@ -51,8 +51,8 @@ def run(
 
     The output folder also gets `metrics.jsonl`, with the mean losses of every ten steps and all
     metrics; `samples/`, with what was drawn for four fixed prompts; and, when all else is there,
-    `report.html`. The last step is drawn and measured when its checkpoint is on the disk: a run
-    that is killed meanwhile goes on from there.
+    `report.html`. A step is sampled and measured when its checkpoint is on the disk: a run that is
+    killed meanwhile resumes there, and measures what is missing.
 
     Args:
         config: the settings.
@@ -76,10 +76,25 @@ def run(
         expected = "an integer from 0 up, or None"
         raise InputError("evaluate_every", got=repr(evaluate_every), expected=expected)
     cache = cache or cache_folder()
-    events = train(config, pictures, resume=resume, names=names, cache=cache, write=False)
+    log = RunLog(config.output)
+
+    def log_losses(step: int, losses: tuple[float, float]) -> None:
+        # A line before each checkpoint: a resumed run lacks no step's losses.
+        with as_input_error(config.output):
+            log.add_losses(step, losses, config.learning_rate, config.saves_at(step))
+
+    events = train(
+        config,
+        pictures,
+        resume=resume,
+        names=names,
+        cache=cache,
+        write=False,
+        log_losses=log_losses,
+    )
     if not PartialState().is_main_process:
         return events
-    return _Watch(config, pictures, evaluate_every, cache).watch(events)
+    return _Watch(config, pictures, evaluate_every, cache, log).watch(events)
 
 
 def usual_evaluations(config: DreamBoothConfig) -> int | None:
@@ -91,18 +106,15 @@ def usual_evaluations(config: DreamBoothConfig) -> int | None:
 class _Watch:
     """The log and the metrics of one run."""
 
-    def __init__(self, config, pictures, evaluate_every, cache):
+    def __init__(self, config, pictures, evaluate_every, cache, log):
         self.config, self.pictures, self.cache = config, pictures, cache
         self.evaluate_every = evaluate_every
-        self.log = RunLog(config.output)
+        self.log = log
         self.evaluator = evaluator_of(config, pictures)
 
     def watch(self, events: Iterator[Event]) -> Iterator[Event | Evaluated]:
         for event in events:
-            if isinstance(event, TrainStep):
-                self._note(event)
-            elif isinstance(event, Finished):
-                yield from self._look(event)
+            if isinstance(event, Finished):
                 self._leave(event)
             yield event
             if isinstance(event, Loaded):
@@ -133,19 +145,12 @@ class _Watch:
             now = {"encoders": self.evaluator.encoders.name}
             refuse_change({"encoders": earlier}, now, where)
 
-    def _note(self, event: TrainStep) -> None:
-        # A line before each checkpoint: a run that goes on from there lacks no step's losses.
-        due = self.config.saves_at(event.step)
-        losses = event.subject_loss, event.prior_loss
-        with as_input_error(self.config.output):
-            self.log.add_losses(event.step, losses, self.config.learning_rate, due)
-
     def _looks_at(self, step: int) -> bool:
-        """Whether a step is looked at before its checkpoint; the last one is when that is safe."""
-        last = step == self.config.max_steps
-        return bool(self.evaluate_every) and step % self.evaluate_every == 0 and not last
+        """Whether samples of a step are drawn and, if asked for, measured."""
+        due = bool(self.evaluate_every) and step % self.evaluate_every == 0
+        return due or step == self.config.max_steps
 
-    def _look(self, event: TrainStep | Finished) -> Iterator[Evaluated]:
+    def _look(self, event: TrainStep) -> Iterator[Evaluated]:
         """Draw and measure what the log lacks of a step."""
         sample = self.evaluator.sampler(event.pipeline)
         if not self.log.has_strip(event.step):

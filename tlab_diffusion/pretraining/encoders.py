@@ -39,10 +39,9 @@ from tlab_diffusion.pretraining.characters import (
     character_scenes,
     draw,
 )
-from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.recognisers import FILE as RECOGNISERS
 from tlab_diffusion.pretraining.recognisers import cached_reconstructions
-from tlab_diffusion.pretraining.stage import check_state, run_stage
+from tlab_diffusion.pretraining.stage import NewBatch, StageConfig, check_state, run_stage
 from tlab_diffusion.pretraining.text import matching_loss
 
 NUM_TEST = 256  # captions among which a picture's own should be the nearest
@@ -112,25 +111,25 @@ def wordings(scenes: list[Scene], per_scene: int) -> Tensor:
     return shipped_encoders.word_numbers(texts).view(len(scenes), per_scene, -1).byte()
 
 
-def draw_captioned(pictures: np.ndarray, words: Tensor, config: ImageTextConfig) -> Draw:
+def captioned_batches(pictures: np.ndarray, words: Tensor, config: ImageTextConfig) -> NewBatch:
     r"""Batches of pictures (N, 64, 64, 3) uint8, each with one of its captions (N, K, L).
 
     Nothing is blurred: these features also tell sharp pictures from soft ones.
     """
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def new_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(pictures), (config.batch_size,), generator=generator)
         wording = torch.randint(words.shape[1], (config.batch_size,), generator=generator)
         x = augment.shifted(pictures, chosen, 4, generator)
         x = augment.cut_out(augment.recoloured(x, 0.08, generator), 0.3, 12, generator)
         return x, words[chosen, wording].long()
 
-    return draw
+    return new_batch
 
 
-def draw_characters(
+def character_batches(
     pictures: np.ndarray, config: IdentityConfig, reconstructions: np.ndarray | None = None
-) -> Draw:
+) -> NewBatch:
     r"""Batches of two pictures of each character, from `character_scenes`.
 
     Characters come in groups of `config.members` of the same class and colour, so that only
@@ -146,7 +145,7 @@ def draw_characters(
     num_soft = 0 if reconstructions is None else len(reconstructions)
     shown = pictures if reconstructions is None else np.concatenate([pictures, reconstructions])
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def new_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         kinds = torch.randperm(len(KINDS), generator=generator)[:groups]
         members = []
         for kind in kinds.tolist():
@@ -163,7 +162,7 @@ def draw_characters(
         a, b = augment.cut_out(x, 0.2, 8, generator).chunk(2)
         return a, b
 
-    return draw
+    return new_batch
 
 
 def pretrain_encoders(
@@ -197,7 +196,7 @@ def pretrain_image_text(folder: Path, config: ImageTextConfig, *, resume: bool, 
     _start_from_recognisers(network.trunk, out)
     pictures = cached_characters(folder / "characters", config.num_characters)
     scenes = character_scenes(0, config.num_characters)
-    batches = draw_captioned(pictures, wordings(scenes, config.captions_per_scene), config)
+    batches = captioned_batches(pictures, wordings(scenes, config.captions_per_scene), config)
     file = out / shipped_encoders.IMAGE_TEXT_FILE.name
     unseen = [random_scene(FIRST_TEST_SEED + i, held_out=None) for i in range(NUM_TEST)]
     test = draw(unseen, progress=False), [caption(scene) for scene in unseen]
@@ -240,7 +239,7 @@ def pretrain_identity(
             record["known_when_reconstructed"] = known_subjects(shipped, through)["subjects_known"]
         return record
 
-    batches = draw_characters(pictures, config, reconstructions)
+    batches = character_batches(pictures, config, reconstructions)
     run_stage("identity", folder, IdentityLoss(network), batches, config, measure)
 
 

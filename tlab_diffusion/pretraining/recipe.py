@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pretraining.encoders import IdentityConfig, ImageTextConfig
-from tlab_diffusion.pretraining.loop import StageConfig
 from tlab_diffusion.pretraining.recognisers import RecogniserConfig
+from tlab_diffusion.pretraining.stage import StageConfig
 from tlab_diffusion.pretraining.text import TextConfig
 from tlab_diffusion.pretraining.unet import UnetConfig
 from tlab_diffusion.pretraining.vae import VaeConfig

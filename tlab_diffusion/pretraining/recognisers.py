@@ -27,9 +27,8 @@ from tlab_diffusion.evaluation.reconstruction import reconstruct
 from tlab_diffusion.picturebook import Scene, random_scene
 from tlab_diffusion.pretraining import augment
 from tlab_diffusion.pretraining.characters import cached_characters, character_scenes, draw
-from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.pictures import cached_scenes
-from tlab_diffusion.pretraining.stage import check_state, run_stage
+from tlab_diffusion.pretraining.stage import NewBatch, StageConfig, check_state, run_stage
 from tlab_diffusion.training.precision import autocast
 
 NUM_TEST = 1000
@@ -69,12 +68,12 @@ def labels_for(scenes: Iterable[Scene]) -> Tensor:
     return torch.tensor([labels_of(scene.visible_factors()) for scene in scenes])
 
 
-def draw_labelled(
+def labelled_batches(
     pictures: np.ndarray,
     labels: Tensor,
     config: RecogniserConfig,
     reconstructions: np.ndarray | None = None,
-) -> Draw:
+) -> NewBatch:
     r"""Batches of pictures with their labels.
 
     Args:
@@ -87,7 +86,7 @@ def draw_labelled(
     if reconstructions is not None:
         num_soft = round(config.reconstruction_share * config.batch_size)
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def new_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(pictures), (config.batch_size - num_soft,), generator=generator)
         x = augment.shifted(pictures, chosen, 3, generator)
         x = augment.softened(x, 0.4, generator)
@@ -98,7 +97,7 @@ def draw_labelled(
             x, chosen = torch.cat([x, soft]), torch.cat([chosen, also])
         return x, labels[chosen]
 
-    return draw
+    return new_batch
 
 
 def pretrain_recognisers(
@@ -132,7 +131,7 @@ def pretrain_recognisers(
         return {name: shares(shipped, x, scenes) for name, (x, scenes) in tests.items()}
 
     model = RecogniserLoss(Recogniser())
-    batches = draw_labelled(pictures, labels, config, reconstructions)
+    batches = labelled_batches(pictures, labels, config, reconstructions)
     run_stage("recognisers", folder, model, batches, config, measure)
 
 

@@ -39,8 +39,8 @@ from tlab_diffusion.pretraining.recipe import Recipe
 from tlab_diffusion.pretraining.stage import check_state, run_stage, state_file
 from tlab_diffusion.pretraining.text import (
     ClipPair,
-    draw_pairs,
     forget_identifiers,
+    pair_batches,
     tell_apart,
     training_captions,
 )
@@ -48,10 +48,10 @@ from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 from tlab_diffusion.pretraining.unet import (
     TextToImage,
     UnetConfig,
-    draw_latents,
     emphasis_of,
+    latent_batches,
 )
-from tlab_diffusion.pretraining.vae import VaeLoss, draw_pictures
+from tlab_diffusion.pretraining.vae import VaeLoss, picture_batches
 from tlab_diffusion.training import checkpoints
 from tlab_diffusion.training.hardware import run_device, set_attention
 from tlab_diffusion.training.precision import autocast
@@ -95,7 +95,7 @@ def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | Non
         }
 
     model = VaeLoss(vae, config, held)
-    run_stage("vae", folder, model, draw_pictures(scenes, oddities, config), config, measure)
+    run_stage("vae", folder, model, picture_batches(scenes, oddities, config), config, measure)
 
 
 def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | None = None) -> None:
@@ -125,7 +125,7 @@ def pretrain_text(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
         right = (similarity.argmax(dim=1) == own).float().mean().item()
         return {f"own_caption_first_of_{len(ids)}": round(right, 3)}
 
-    draw = draw_pairs(pictures, captions, config)
+    draw = pair_batches(pictures, captions, config)
     run_stage("text", folder, ClipPair(text_encoder), draw, config, measure)
 
 
@@ -161,7 +161,7 @@ def pretrain_unet(folder: Path, recipe: Recipe, *, resume: bool, base: Path | No
     counts = emphasis_of(
         map(random_scene, range(config.num_scenes)), unet.config.sample_size, config
     )
-    draw = draw_latents(moments, captions, no_caption, counts, config)
+    draw = latent_batches(moments, captions, no_caption, counts, config)
     run_stage("unet", folder, model, draw, config, measure)
 
 

@@ -29,7 +29,7 @@ from tlab_diffusion.picturebook import (
 from tlab_diffusion.picturebook.factors import IDENTIFIERS
 from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pipelines.prompts import tokenise
-from tlab_diffusion.pretraining.loop import Draw, StageConfig
+from tlab_diffusion.pretraining.stage import NewBatch, StageConfig
 
 GREATEST_SCALE = 100.0  # of the cosines, as in the paper
 # How far words are moved apart (colours lie as far), and what teaches an encoder to do it.
@@ -162,12 +162,12 @@ def tell_apart(
         optimizer.step()
 
 
-def draw_pairs(pictures: np.ndarray, captions: Tensor, config: TextConfig) -> Draw:
+def pair_batches(pictures: np.ndarray, captions: Tensor, config: TextConfig) -> NewBatch:
     r"""Batches of pictures (N, 64, 64, 3) uint8, each with one of its captions (N, K, L)."""
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def new_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(pictures), (config.batch_size,), generator=generator)
         wording = torch.randint(captions.shape[1], (config.batch_size,), generator=generator)
         return to_tensor(pictures[chosen.numpy()]), captions[chosen, wording].long()
 
-    return draw
+    return new_batch

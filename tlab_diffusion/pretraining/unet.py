@@ -21,8 +21,8 @@ from tlab_diffusion.diffusion.losses import min_snr_weights
 from tlab_diffusion.diffusion.process import extract, q_sample
 from tlab_diffusion.picturebook import Scene
 from tlab_diffusion.picturebook.render import face_circle
-from tlab_diffusion.pretraining.loop import Draw, StageConfig
 from tlab_diffusion.pretraining.networks import new_scheduler
+from tlab_diffusion.pretraining.stage import NewBatch, StageConfig
 
 # Timesteps at which details of a few latents can be seen, but not yet told for sure.
 MIDDLE = (250, 700)
@@ -87,9 +87,9 @@ def emphasis_of(scenes: Iterable[Scene], side: int, config: UnetConfig) -> Tenso
     return torch.stack(maps)[:, None]
 
 
-def draw_latents(
+def latent_batches(
     moments: Tensor, captions: Tensor, no_caption: Tensor, emphasis: Tensor, config: UnetConfig
-) -> Draw:
+) -> NewBatch:
     r"""Batches of latents, timesteps, noise, token ids and emphasis.
 
     Args:
@@ -101,7 +101,7 @@ def draw_latents(
     """
     size = config.batch_size
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
+    def new_batch(generator: torch.Generator) -> tuple[Tensor, ...]:
         chosen = torch.randint(len(moments), (size,), generator=generator)
         wording = torch.randint(captions.shape[1], (size,), generator=generator)
         ids = captions[chosen, wording].long()
@@ -116,7 +116,7 @@ def draw_latents(
         noise = torch.randn(mean.shape, generator=generator)
         return x0, t, noise, ids, emphasis[chosen].float()
 
-    return draw
+    return new_batch
 
 
 def _spread(num: int, first: int, end: int, generator: torch.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from tlab_diffusion.pipelines.latents import to_tensor
-from tlab_diffusion.pretraining.loop import Draw, StageConfig
+from tlab_diffusion.pretraining.stage import NewBatch, StageConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class VaeLoss(nn.Module):
         return moved.square().sum() / mean.numel()
 
 
-def draw_pictures(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -> Draw:
+def picture_batches(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -> NewBatch:
     r"""Batches of pictures, the noise of their latents, and which are scenes.
 
     Half of them are mirrored, and half of those with oddities have their colour channels swapped
@@ -86,7 +86,7 @@ def draw_pictures(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -
     """
     side, size = scenes.shape[1] // 2 ** (len(config.channels) - 1), config.batch_size
 
-    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def new_batch(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         parts = []
         for pictures, num in (scenes, size - size // 2), (oddities, size // 2):
             chosen = torch.randint(len(pictures), (num,), generator=generator)
@@ -95,7 +95,7 @@ def draw_pictures(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig) -
         is_scene = torch.arange(size) < len(parts[0])
         return _vary(to_tensor(np.concatenate(parts)), is_scene, generator), noise, is_scene
 
-    return draw
+    return new_batch
 
 
 def _vary(x: Tensor, is_scene: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,19 +1,20 @@
 """What a training run saves: plain tensors in one safetensors file, written whole or not at all."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import atomic_write, file_lock
 
 NUMBERS = "recipe"  # their name in a file's header
+NUMBER_DTYPES = {int: torch.int64, float: torch.float64, bool: torch.bool}
 
 
 def save(path: Path, tensors: dict[str, Tensor], numbers: dict | None = None) -> None:
@@ -25,8 +26,14 @@ def save(path: Path, tensors: dict[str, Tensor], numbers: dict | None = None) ->
         numbers: of the recipe that they come from, which `numbers_of` reads.
     """
     about = None if numbers is None else {NUMBERS: json.dumps(numbers)}
+    plain, storages = {}, set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().contiguous()
+        storage = tensor.untyped_storage().data_ptr()
+        # The format has no shared memory, which some optimizers' states have.
+        plain[name] = tensor.clone() if storage in storages else tensor
+        storages.add(storage)
     with atomic_write(path) as draft:
-        plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
         save_file(plain, draft, about)
 
 
@@ -67,48 +74,39 @@ def numbers_of(path: Path) -> dict:
         return json.loads((file.metadata() or {}).get(NUMBERS, "{}"))
 
 
-def training_state(
-    model: nn.Module, ema: nn.Module | None, optimizer: torch.optim.Optimizer, step: int
-) -> dict[str, Tensor]:
-    """Everything that a step changes, as named tensors; `ema` is None where none is kept."""
-    state = {"step": torch.tensor(step)}
-    state |= {f"model.{name}": value for name, value in model.state_dict().items()}
-    if ema is not None:
-        state |= {f"ema.{name}": value for name, value in ema.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-    return state
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, Tensor]:
+    r"""Nested dicts of tensors and numbers, as tensors with dotted names; None is left out.
 
-
-def restore(
-    state: dict[str, Tensor],
-    model: nn.Module,
-    ema: nn.Module | None,
-    optimizer: torch.optim.Optimizer,
-) -> int:
-    """Put a `training_state` back, and return the step it was saved at.
-
-    Raises:
-        InputError: if it is another model's.
+    A Python number becomes a 0-dimensional tensor of int64, float64 or bool.
     """
-    try:
-        model.load_state_dict(_under("model.", state))
-        if ema is not None:
-            ema.load_state_dict(_under("ema.", state))
-        step = int(state["step"])
-    except (RuntimeError, KeyError) as error:
-        raise InputError(
-            "checkpoint",
-            got="the state of another model",
-            expected="one of a run with these numbers",
-            fix="Go on with the settings that it began with, or begin anew in another folder.",
-        ) from error
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under("optimizer.", state).items():
-        index, key = name.split(".")
-        moments.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-    return step
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, Tensor):
+            flat[f"{prefix}{key}"] = value
+        elif value is not None:
+            flat[f"{prefix}{key}"] = torch.tensor(value, dtype=NUMBER_DTYPES[type(value)])
+    return flat
+
+
+def unflatten(flat: Mapping[str, Tensor], prefix: str) -> dict:
+    r"""The nested dicts that `flatten` took apart, of the names that start with `prefix`.
+
+    Keys of digits become integers, as in the state of torch's optimizers.
+    """
+    tree = {}
+    for name, value in flat.items():
+        if name.startswith(prefix):
+            path = [
+                int(key) if key.isdigit() else key for key in name.removeprefix(prefix).split(".")
+            ]
+            branch = tree
+            for key in path[:-1]:
+                branch = branch.setdefault(key, {})
+            number = value.ndim == 0 and value.dtype in NUMBER_DTYPES.values()
+            branch[path[-1]] = value.item() if number else value
+    return tree
 
 
 @contextmanager
@@ -126,7 +124,3 @@ def _opened(path: Path) -> Iterator[safe_open]:
             expected="a whole safetensors file",
             fix="Delete it, and start again or from an older copy.",
         ) from error
-
-
-def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -27,11 +27,20 @@ def ema_update(ema: Sequence[Tensor], params: Sequence[Tensor], decay: float) ->
     return [decay * old + (1 - decay) * new.detach() for old, new in zip(ema, params, strict=True)]
 
 
+def decay_at(step: int, ema_decay: float) -> float:
+    r"""The decay at a step, from 1: low at first, so that the average forgets the start."""
+    return min(ema_decay, step / (step + 10))
+
+
 def average_into(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged model's parameters one `ema_update` towards the model's, in place."""
+    r"""Move the averaged model's parameters one `ema_update` towards the model's, in place.
+
+    Buffers are copied. Parameters that both models share stay as they are.
+    """
     check_decay(decay)
     for average, parameter in zip(ema_model.parameters(), model.parameters(), strict=True):
-        average.lerp_(parameter.detach(), 1 - decay)  # the same sum, in one pass over memory
+        if average is not parameter:
+            average.lerp_(parameter.detach(), 1 - decay)  # the same sum, in one pass over memory
     for buffer, current in zip(ema_model.buffers(), model.buffers(), strict=True):
         buffer.copy_(current)
 

@@ -1,27 +1,23 @@
-r"""The training loop, as a generator: the caller draws curves, samples, saves or stops."""
+r"""The training loop of the lessons, as a generator: the caller plots, samples, saves or stops."""
 
-import copy
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from tlab_diffusion.diffusion._check import (
-    check_alphas_cumprod,
-    check_float,
-)
+from tlab_diffusion.diffusion._check import check_alphas_cumprod, check_float
 from tlab_diffusion.diffusion.losses import diffusion_loss
-from tlab_diffusion.errors import InputError
-from tlab_diffusion.training.ema import average_into, check_decay
+from tlab_diffusion.training.trainer import Trainer
 
 
 class TrainStep(NamedTuple):
-    """What one step of training leaves behind."""
+    """The result of one training step."""
 
     step: int  # counted from 1
     loss: float
-    ema_model: nn.Module  # the averaged model: sample with this one
+    ema_model: nn.Module  # the averaged model, in eval mode: sample with this one
 
 
 def train(
@@ -41,43 +37,38 @@ def train(
     model down the gradient of the loss.
 
     Args:
-        model: `model(x_t, t)`, trained in place.
-        batches: clean samples (B, ...), one tensor a step; training ends when they do.
+        model: `model(x_t, t)`, trained in place. It is in train mode during a step, in eval mode
+            between steps, and afterwards in the mode that it came in.
+        batches: clean samples (B, ...), one tensor a step, moved to the model's device; training
+            ends when they do.
         alphas_cumprod: (T,).
         learning_rate: of AdamW.
-        ema_decay: of the averaged model; it starts low and rises, so that early averages
-            forget the random start.
+        ema_decay: of the averaged model, see `ema.decay_at`.
         prediction_type: "epsilon", "sample" or "v_prediction".
         weights: (T,) weight of each timestep, see `losses`; all ones when left out.
-        generator: source of timesteps and noise.
+        generator: source of timesteps and noise, on the CPU.
 
     Yields:
         A `TrainStep` after each step.
 
     Raises:
-        InputError: on a bad argument or batch, or if the loss is not a finite number, with the
-            step at which it happened.
+        InputError: on a bad argument or batch, or if the loss is NaN or infinite, with the step at
+            which it happened.
     """
     check_alphas_cumprod(alphas_cumprod)
-    check_decay(ema_decay)
+    loss_of = partial(diffusion_loss, prediction_type=prediction_type, weights=weights)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-    ema_model = copy.deepcopy(model).requires_grad_(False).eval()
-    for step, x0 in enumerate(batches, start=1):
-        check_float("batch", x0)
-        t = torch.randint(len(alphas_cumprod), (len(x0),), generator=generator).to(x0.device)
-        noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype).to(x0.device)
-        loss = diffusion_loss(
-            model, x0, t, noise, alphas_cumprod, prediction_type=prediction_type, weights=weights
-        )
-        if not torch.isfinite(loss):
-            raise InputError(
-                "loss",
-                got=f"{loss.item()} at step {step}",
-                expected="a finite number",
-                fix="Look for nan in the batch, or lower the learning rate.",
+    mode = model.training
+    trainer = Trainer(model, optimizer, ema_decay=ema_decay)
+    try:
+        for x0 in batches:
+            check_float("batch", x0)
+            t = torch.randint(len(alphas_cumprod), (len(x0),), generator=generator)
+            noise = torch.randn(x0.shape, generator=generator, dtype=x0.dtype)
+            batch = [each.to(trainer.device) for each in (x0, t, noise)]
+            [loss] = trainer.step(
+                lambda model, batch: loss_of(model, *batch, alphas_cumprod)[None], [batch]
             )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        average_into(ema_model, model, min(ema_decay, step / (step + 10)))
-        yield TrainStep(step, loss.item(), ema_model)
+            yield TrainStep(trainer.global_step, loss, trainer.ema_model)
+    finally:
+        model.train(mode)

@@ -1,8 +1,6 @@
 r"""The precision of training and sampling. Everything that computes asks here."""
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.training.hardware import multiplies_bfloat16
@@ -39,15 +37,8 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     return wanted
 
 
-def new_accelerator(precision: str) -> Accelerator:
-    """Accelerate's interface to processes and precision, for one run."""
-    # An earlier run of this process may have used another precision. The process group stays.
-    AcceleratorState._reset_state()
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
-
-
 def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
-    r"""Compute in this precision, outside of a training step; see `choose_precision`."""
+    r"""Compute in this precision; see `choose_precision`."""
     precision = choose_precision(precision, device)
     enabled = precision != "fp32"
     return torch.autocast(device.type, DTYPES[precision] if enabled else None, enabled=enabled)

@@ -23,7 +23,6 @@ from tlab_diffusion.dreambooth.grid.result import Grid, GridPoint, Trial, new_tr
 from tlab_diffusion.dreambooth.grid.store import PARTS, GridStore
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator, evaluator_of
 from tlab_diffusion.dreambooth.presets import native_resolution
-from tlab_diffusion.dreambooth.training.step import Diverged
 from tlab_diffusion.dreambooth.training.trainer import Event, Loaded, TrainStep, train
 from tlab_diffusion.errors import refuse_change
 from tlab_diffusion.evaluation.measure import SampleCounts
@@ -32,6 +31,7 @@ from tlab_diffusion.pipelines.sampler_settings import measuring_settings
 from tlab_diffusion.training import fingerprint
 from tlab_diffusion.training.hardware import run_device
 from tlab_diffusion.training.precision import choose_precision
+from tlab_diffusion.training.trainer import Diverged
 
 POLL_EVERY = 1.0  # seconds, while other workers have all trainings that are left
 # Settings that differ between trainings, or may change while a grid grows. The number of parts of a

@@ -1,9 +1,8 @@
 r"""What a run leaves to look at: `metrics.jsonl`, `samples/`, and the weights of its best step.
 
-A run that is interrupted goes on from its newest checkpoint. Everything here is written before the
-checkpoint of its step, and what is later than that checkpoint is taken back before the run goes on:
-so nothing is missing, and nothing stands there twice. Only what is drawn and measured at the last
-step comes after its checkpoint; where that is interrupted, what the log lacks is made up for.
+An interrupted run resumes from its newest checkpoint. What the log has of later steps is removed
+first, so nothing stands there twice. Losses are written before the checkpoint of their step.
+Samples and metrics come after it; what is missing of the checkpoint's own step is made up for.
 """
 
 import json

@@ -1,7 +1,7 @@
-r"""What moves the weights: AdamW (arXiv:1711.05101), with moments in 32 bits or in 8.
+r"""Optimizers: AdamW (arXiv:1711.05101), with moments in 32 bits or in 8.
 
-Eight-bit moments (arXiv:2110.02861) save six bytes for every number that learns, 5 GB for Stable
-Diffusion 1.5. They come with bitsandbytes, which is no requirement of this course.
+Eight-bit moments (arXiv:2110.02861) save six bytes for each trained number, 5 GB for Stable
+Diffusion 1.5. They need bitsandbytes, which this course does not require.
 """
 
 import importlib
@@ -37,41 +37,17 @@ def check_optimizer(name: str, device: torch.device) -> None:
 def new_optimizer(
     name: str, parameters: Iterable[nn.Parameter], learning_rate: float, epsilon: float
 ) -> torch.optim.Optimizer:
-    r"""An optimizer of `OPTIMIZERS`, whose state is made of plain tensors.
+    r"""An optimizer of `OPTIMIZERS`.
 
     Args:
         name: which.
-        parameters: what learns.
+        parameters: those to train.
         learning_rate: constant.
         epsilon: see `DreamBoothConfig.adam_epsilon`.
     """
     if name == ADAMW:
         return torch.optim.AdamW(parameters, learning_rate, eps=epsilon, fused=True)
-    return _adamw_8bit()(parameters, learning_rate, eps=epsilon)
-
-
-def _adamw_8bit() -> type[torch.optim.Optimizer]:
-    class AdamW8bit(_bitsandbytes().optim.AdamW8bit):
-        """bitsandbytes' optimizer, with a state that a safetensors file can hold."""
-
-        def state_dict(self) -> dict:
-            # Optimizer's own: theirs nests the moments. All parameters share one table of values,
-            # so each gets its own copy.
-            state = torch.optim.Optimizer.state_dict(self)
-            kept = {
-                index: {name: torch.as_tensor(value).clone() for name, value in moments.items()}
-                for index, moments in state["state"].items()
-            }
-            return state | {"state": kept}
-
-        def load_state_dict(self, state_dict: dict) -> None:
-            kept = {
-                index: moments | {"step": int(moments["step"])}  # theirs counts in plain integers
-                for index, moments in state_dict["state"].items()
-            }
-            super().load_state_dict(state_dict | {"state": kept})
-
-    return AdamW8bit
+    return _bitsandbytes().optim.AdamW8bit(parameters, learning_rate, eps=epsilon)
 
 
 def _bitsandbytes():

@@ -9,16 +9,17 @@ Everything random in a step follows from (seed, step, number of the sample), so 
 and an interruption change nothing but the order of sums.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from tlab_diffusion.dreambooth.cache.class_images import (
     ClassImageSettings,
@@ -38,13 +39,14 @@ from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import TrainingSet, check_shares
 from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
-from tlab_diffusion.dreambooth.training.step import Learner
+from tlab_diffusion.dreambooth.training.step import new_trainer, take_step
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import as_input_error, cache_folder
 from tlab_diffusion.pipelines import check_model, load
 from tlab_diffusion.training import checkpoints, fingerprint
 from tlab_diffusion.training.hardware import run_device, tune_malloc
-from tlab_diffusion.training.precision import choose_precision, new_accelerator
+from tlab_diffusion.training.precision import choose_precision
+from tlab_diffusion.training.trainer import Trainer
 
 
 class Loaded(NamedTuple):
@@ -62,9 +64,10 @@ class PriorImages(NamedTuple):
 
 
 class TrainStep(NamedTuple):
-    """One step is done; it is saved, if that is due, as soon as the next event is asked for.
+    """One step is done, and its checkpoint, if one is due, is on the disk.
 
-    So what a caller keeps of a step is kept before the run can go on from there.
+    A resumed run starts with the event of its checkpoint's step once more: whoever watched that
+    step may have been killed before everything about it was written.
     """
 
     step: int  # counted from 1
@@ -74,15 +77,12 @@ class TrainStep(NamedTuple):
 
     @property
     def loss(self) -> float:
-        """What the step went down."""
+        """Total loss."""
         return self.subject_loss + self.prior_loss
 
 
 class Finished(NamedTuple):
-    """All steps are done, and the last one's checkpoint is on the disk, whatever comes now.
-
-    It comes too where a run that goes on had no step left to take.
-    """
+    """All steps are done. It also comes where a resumed run had no step left to take."""
 
     step: int
     folder: Path  # the output; the tuned pipeline, unless the caller writes that
@@ -90,6 +90,7 @@ class Finished(NamedTuple):
 
 
 Event = Loaded | PriorImages | TrainStep | Finished
+LogLosses = Callable[[int, tuple[float, float]], None]
 
 
 def train(
@@ -100,6 +101,7 @@ def train(
     names: Sequence[str] | None = None,
     cache: Path | None = None,
     write: bool = True,
+    log_losses: LogLosses | None = None,
 ) -> Iterator[Event]:
     r"""Teach a model a subject, by DreamBooth (arXiv:2208.12242) or a lighter method.
 
@@ -113,10 +115,12 @@ def train(
         names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
         write: make the output folder a pipeline before `Finished`; False leaves that to the caller.
+        log_losses: `log_losses(step, losses)` is called in the main process after each step and
+            before its checkpoint, with the terms of the loss: no loss of a saved step is lost.
 
     Returns:
         An iterator of events: `Loaded`, `PriorImages` while class pictures are drawn, a `TrainStep`
-        after each step, and `Finished`.
+        after each step and its checkpoint, and `Finished`.
 
     Raises:
         InputError: bad pictures, model or precision; an output folder that holds something else,
@@ -131,22 +135,14 @@ def train(
     inputs = Fingerprint.of(pictures, precision, names)
     check_shares(config, PartialState().num_processes)
     checkpoint.check_output(config, inputs, resume=resume)
-    return _train(config, pictures, inputs, cache or cache_folder(), write)
-
-
-def _train(
-    config: DreamBoothConfig, pictures: np.ndarray, inputs: Fingerprint, cache: Path, write: bool
-) -> Iterator[Event]:
-    tune_malloc()
-    accelerator = new_accelerator(inputs.precision)
-    with _alone(config.output, cache, accelerator):
-        yield from _events(config, pictures, inputs, cache, write, accelerator)
+    cache = cache or cache_folder()
+    return _train(config, pictures, inputs, cache, write, log_losses or (lambda *_: None))
 
 
 @contextmanager
-def _alone(output: Path, cache: Path, accelerator: Accelerator) -> Iterator[None]:
+def _run_lock(output: Path, cache: Path) -> Iterator[None]:
     """Refuse an output folder in which another process' run is at work."""
-    if not accelerator.is_main_process:
+    if not PartialState().is_main_process:
         yield
         return
     path = cache / "runs" / fingerprint.content_key(str(output.resolve()))
@@ -165,62 +161,73 @@ def _alone(output: Path, cache: Path, accelerator: Accelerator) -> Iterator[None
         lock.release()
 
 
-def _events(
+def _train(
     config: DreamBoothConfig,
     pictures: np.ndarray,
     inputs: Fingerprint,
     cache: Path,
     write: bool,
-    accelerator: Accelerator,
+    log_losses: LogLosses,
 ) -> Iterator[Event]:
-    pipeline = load(config.model, accelerator.device)
-    family = family_of(pipeline)
-    inputs = replace(inputs, weights=family.fingerprint(pipeline))
-    _begin(config, inputs, accelerator)
-    yield Loaded(pipeline, inputs.weights)
-    subject = latent_distributions(pipeline, pictures, cache, inputs.weights)
-    class_images = None
-    if config.with_prior:
-        settings = ClassImageSettings.of(config, inputs.weights, inputs.precision, subject)
-        num = config.num_class_images
-        for done in sample_class_images(pipeline, settings, num, cache):
-            yield PriorImages(done, num)
-        class_images = load_class_images(pipeline, settings, num, cache)
-    noising = family.noising(pipeline, config.snr_gamma)
-    data = TrainingSet(config, subject, class_images, noising)
-    # The saved state is in no variable: it goes when the learner has taken what it needs.
-    learner = Learner(family.prepare(pipeline, config), config, accelerator, _saved_state(config))
-    tuned = pipeline if learner.ema is None else with_parts(pipeline, learner.ema.parts())
-    while learner.step_done < config.max_steps:
-        losses = learner.step(data)
-        yield TrainStep(learner.step_done, *losses, tuned)
-        _save_if_due(config, learner)
-    if write and accelerator.is_main_process:
-        with as_input_error(config.output):
-            export_pipeline(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
-    accelerator.wait_for_everyone()
-    yield Finished(learner.step_done, config.output, tuned)
+    tune_malloc()
+    with _run_lock(config.output, cache):
+        pipeline = load(config.model, run_device())
+        family = family_of(pipeline)
+        inputs = replace(inputs, weights=family.fingerprint(pipeline))
+        _begin(config, inputs)
+        yield Loaded(pipeline, inputs.weights)
+        subject = latent_distributions(pipeline, pictures, cache, inputs.weights)
+        class_images = None
+        if config.with_prior:
+            num = config.num_class_images
+            settings = ClassImageSettings.of(config, inputs.weights, inputs.precision, subject)
+            for done in sample_class_images(pipeline, settings, num, cache):
+                yield PriorImages(done, num)
+            class_images = load_class_images(pipeline, settings, num, cache)
+        data = TrainingSet(
+            config, subject, class_images, family.noising(pipeline, config.snr_gamma)
+        )
+        trainer = new_trainer(family.prepare(pipeline, config), config, inputs.precision)
+        saved = checkpoint.newest(config.output)
+        if saved is not None:
+            trainer.load_state_dict(checkpoints.load(saved))
+        ema = trainer.ema_model
+        tuned = pipeline if ema is None else with_parts(pipeline, ema.parts())
+        yield from _steps(trainer, data, tuned, log_losses)
+        if write and PartialState().is_main_process:
+            with as_input_error(config.output):
+                export_pipeline(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
+        PartialState().wait_for_everyone()
+        yield Finished(trainer.global_step, config.output, tuned)
 
 
-def _begin(config: DreamBoothConfig, inputs: Fingerprint, accelerator: Accelerator) -> None:
+def _steps(
+    trainer: Trainer, data: TrainingSet, tuned: object, log_losses: LogLosses
+) -> Iterator[TrainStep]:
+    """Take the remaining steps; log and save each before it is yielded."""
+    config = data.config
+
+    def save() -> None:
+        if PartialState().is_main_process:
+            log_losses(trainer.global_step, tuple(trainer.losses))
+            if config.saves_at(trainer.global_step):
+                checkpoint.save(config.output, trainer.state_dict())
+
+    for step in trainer.run(config.max_steps, partial(take_step, trainer, data), save):
+        # A checkpoint of an earlier version has no losses.
+        yield TrainStep(step, *(trainer.losses or (math.nan, math.nan)), tuned)
+
+
+def _begin(config: DreamBoothConfig, inputs: Fingerprint) -> None:
     """Write the run's record, once every process has found its output folder right."""
-    accelerator.wait_for_everyone()
+    state = PartialState()
+    state.wait_for_everyone()
     if is_run(config.output):
         checkpoint.check_same(config.output, config, inputs)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+    state.wait_for_everyone()
+    if state.is_main_process:
         with as_input_error(config.output):
-            write_run(config.output, RunRecord.of(config, inputs, accelerator.device))
-
-
-def _saved_state(config: DreamBoothConfig) -> dict[str, Tensor] | None:
-    saved = checkpoint.newest(config.output)
-    return None if saved is None else checkpoints.load(saved)
-
-
-def _save_if_due(config: DreamBoothConfig, learner: Learner) -> None:
-    if config.saves_at(learner.step_done) and learner.accelerator.is_main_process:
-        checkpoint.save(config.output, learner.state())
+            write_run(config.output, RunRecord.of(config, inputs, state.device))
 
 
 def _check_pictures(pictures: object, side: int) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,8 +14,7 @@ from torch import nn
 
 from tests.pretraining.tiny import RECIPE
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.pretraining import loop
-from tlab_diffusion.pretraining.stage import run_stage
+from tlab_diffusion.pretraining import stage
 from tlab_diffusion.training import checkpoints
 from tlab_diffusion.training.schedule import learning_rate_at
 
@@ -52,7 +52,7 @@ def draw(generator):
 
 def run(path, steps, model=Line):
     """Take some steps; the last one, and what follows it."""
-    run = loop.train(model(), draw, CONFIG, path)
+    run = stage.train(model(), draw, CONFIG, path)
     *_, last = itertools.islice(run, steps)
     if last.step == CONFIG.steps:
         assert next(run, None) is None
@@ -62,7 +62,7 @@ def run(path, steps, model=Line):
 def test_a_killed_run_goes_on_exactly(tmp_path):
     straight = run(tmp_path / "straight.safetensors", 6)
     run(tmp_path / "killed.safetensors", 4)
-    resumed = run(tmp_path / "killed.safetensors", 3)  # step 4, whose caller had not returned, too
+    resumed = run(tmp_path / "killed.safetensors", 3)  # yields step 4 once more, then 5 and 6
     assert (resumed.step, resumed.loss) == (straight.step, straight.loss)
     names = ("straight", "killed")
     states = [checkpoints.load(tmp_path / f"{name}.safetensors") for name in names]
@@ -75,9 +75,9 @@ def test_a_killed_run_goes_on_exactly(tmp_path):
 
 def test_no_more_than_the_promised_time_is_lost(tmp_path, monkeypatch):
     now = itertools.count(0, 50)  # every look at the clock is 50 seconds later
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(stage.time, "monotonic", lambda: next(now))
     config = dataclasses.replace(CONFIG, steps=100, save_every_s=120)
-    for step in itertools.islice(loop.train(Line(), draw, config, tmp_path / "state"), 20):
+    for step in itertools.islice(stage.train(Line(), draw, config, tmp_path / "state"), 20):
         saved = (tmp_path / "state").exists() and checkpoints.load(tmp_path / "state")["step"]
         assert step.step - int(saved or 0) <= 3
 
@@ -87,7 +87,7 @@ def test_two_processes_get_the_result_of_one(tmp_path, model):
     program = (
         "import sys, pathlib\n"
         "from accelerate import PartialState\n"
-        f"from tests.pretraining.test_loop import {model.__name__}, run\n"
+        f"from tests.pretraining.test_stage import {model.__name__}, run\n"
         f"run(pathlib.Path(sys.argv[1]), 6, {model.__name__})\n"
         "assert PartialState().num_processes == 2\n"
     )
@@ -111,9 +111,10 @@ def test_two_processes_get_the_result_of_one(tmp_path, model):
 
 
 def test_processes_that_do_not_divide_a_batch_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.Accelerator, "num_processes", 3)
+    three = SimpleNamespace(num_processes=3, is_main_process=True)
+    monkeypatch.setattr(stage, "PartialState", lambda: three)
     with pytest.raises(InputError, match="got 3 for a batch of 8, expected a number that divides"):
-        next(loop.train(Line(), draw, CONFIG, tmp_path / "state.safetensors"))
+        next(stage.train(Line(), draw, CONFIG, tmp_path / "state.safetensors"))
 
 
 def test_the_state_of_another_model_is_one_clear_line(tmp_path):
@@ -135,9 +136,9 @@ def test_a_kill_in_the_last_measure_is_made_good(tmp_path):
 
     every = dataclasses.replace(CONFIG, measure_every=100)
     with pytest.raises(KeyboardInterrupt):
-        run_stage("line", tmp_path, Line(), draw, every, measure)
-    run_stage("line", tmp_path, Line(), draw, every, measure)
-    run_stage("line", tmp_path, Line(), draw, every, measure)  # all is done
+        stage.run_stage("line", tmp_path, Line(), draw, every, measure)
+    stage.run_stage("line", tmp_path, Line(), draw, every, measure)
+    stage.run_stage("line", tmp_path, Line(), draw, every, measure)  # all is done
     assert measured == 2 * [CONFIG.steps]
     assert len((tmp_path / "line.jsonl").read_text().splitlines()) == 1
 
@@ -150,7 +151,7 @@ def test_a_nan_stops_the_run_and_keeps_what_was_saved(tmp_path):
     broken.calls = 0
     path = tmp_path / "state.safetensors"
     with pytest.raises(InputError, match="nan at step 4"):
-        for _ in loop.train(Line(), broken, CONFIG, path):
+        for _ in stage.train(Line(), broken, CONFIG, path):
             broken.calls += 1
     assert int(checkpoints.load(path)["step"]) == 3
 
@@ -168,6 +169,6 @@ def test_frozen_parameters_stay_and_need_no_optimizer(tmp_path):
     model = Line()
     model.network[0].requires_grad_(False)
     before = [p.clone() for p in model.parameters()]
-    list(loop.train(model, draw, CONFIG, tmp_path / "state.safetensors"))
+    list(stage.train(model, draw, CONFIG, tmp_path / "state.safetensors"))
     same = [torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
     assert same == [True, True, False, False]
