@@ -1,16 +1,20 @@
-r"""The mathematics of diffusion models, in torch alone: read it beside the lessons.
+r"""The mathematics of diffusion models, in torch alone.
+
+Read the files in this order; each needs only those above it.
 
 schedules         betas, alphas_cumprod, signal-to-noise ratio
-process           noising, and the exact step back when x0 is known
-parameterization  epsilon, x0, v and score, each from each
+process           noising, and the exact reverse step when x0 is known
+parameterization  epsilon, x0, v and score, and how to convert between them
 losses            the noise-prediction loss and its weightings
-mixture           a Gaussian mixture with its exact denoiser: the oracle of the tests
-isotropic         the same for a handful of pictures: a sampler without training
-samplers          ancestral, DDIM, DPM-Solver++(2M), as generators
-conditioning      the contrastive loss of CLIP, and cross-attention
-guidance          classifier-free guidance
-latents           into latents, through a guided model, and along walks
-unet              a U-Net written to be read
+unet              a small U-Net, conditional on a label or an embedding
 points            a small network for points
-training          the training loop, as a generator, with averaged weights
+samplers          ancestral, DDIM, DPM-Solver++(2M), as generators
+edm               the sigma parameterisation, and Heun's method
+guidance          classifier-free guidance
+latents           sampling latents, guided sampling, interpolation
+conditioning      the contrastive loss of CLIP, and cross-attention
+mixture           a Gaussian mixture with its exact denoiser, for tests and lessons
+isotropic         the same for a handful of pictures
+
+`_check` refuses bad arguments. The training loop is `tlab_diffusion.training.loop`.
 """

@@ -11,6 +11,7 @@ from tlab_diffusion.course.widgets.base import LivePicture
 from tlab_diffusion.diffusion import samplers, schedules
 from tlab_diffusion.diffusion.guidance import cfg, guided
 from tlab_diffusion.diffusion.isotropic import IsotropicMixture
+from tlab_diffusion.diffusion.schedules import cast_like
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines import decode, embed, load
 from tlab_diffusion.plots.guidance_panels import GuidancePanels, GuidedPoints
@@ -94,7 +95,7 @@ def guided_pictures(
     def model(x_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         return unet(x_t, t, condition).sample
 
-    each = _each_scale(scales, NUM_PICTURES).to(words)
+    each = cast_like(_each_scale(scales, NUM_PICTURES), words)
     denoiser = guided(
         model,
         words.expand(many, -1, -1),
