@@ -1,16 +1,20 @@
 """The output folder: plain diffusers loads it and draws, in the precision of the original."""
 
+import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
-from tests.dreambooth.tiny import new_config, run
+from tests.dreambooth.tiny import model_folder, new_config, run
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth.checkpoint import export
+from tlab_diffusion.dreambooth.methods import textual_inversion
 from tlab_diffusion.pretraining.networks import save_pipeline
 
 FILES = {
@@ -60,7 +64,10 @@ def test_a_half_precision_original_gives_a_half_precision_folder(half, trained):
     assert export.stored_dtypes(half) == HALF
     assert export.stored_dtypes(folder).items() >= HALF.items()
     for name in ("vae", "text_encoder"):  # did not learn: bit for bit the same
-        before, after = load_file(half / FILES[name]), load_file(folder / FILES[name])
+        before, after = (
+            {key.removeprefix("text_model."): value for key, value in load_file(file).items()}
+            for file in (half / FILES[name], folder / FILES[name])
+        )
         assert before.keys() == after.keys()
         assert all(torch.equal(after[key], value) for key, value in before.items())
     weights = load_file(folder / FILES["unet"])
@@ -68,6 +75,49 @@ def test_a_half_precision_original_gives_a_half_precision_folder(half, trained):
         assert value.dtype == torch.float32
         assert torch.equal(weights[key], value.half())
     assert not (folder / export.DRAFT).exists()
+
+
+def tokens_in_two_files(folder):
+    """As Stable Diffusion 1.5 has it, with a file that nobody expects."""
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    merges = [" ".join(merge) for merge in model["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+    (folder / "notes/of_its_own.txt").parent.mkdir()
+    (folder / "notes/of_its_own.txt").write_text("kept")
+
+
+@pytest.mark.parametrize("word", [None, "pipbot"])
+def test_what_the_original_has_stays(tmp_path, word):
+    original = shutil.copytree(model_folder(), tmp_path / "original")
+    tokens_in_two_files(original / "tokenizer")
+    (original / "LICENSE.md").write_text("free")
+    (original / "unet/other.fp16.safetensors").write_bytes(b"weights of before")
+    before = {
+        path.relative_to(original): path.read_bytes()
+        for path in original.rglob("*")
+        if path.is_file() and path.suffix != ".safetensors"
+    }
+    pipeline = DiffusionPipeline.from_pretrained(original)
+    changed = {Path("tokenizer", name) for name in ("tokenizer.json", "tokenizer_config.json")}
+    if word:
+        row = pipeline.text_encoder, pipeline.tokenizer, word, "robot"
+        textual_inversion.add_row(*row)
+        added = json.dumps({word: len(pipeline.tokenizer) - 1})
+    export.export_pipeline(pipeline, tmp_path / "out", {})
+    written = {p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*")}
+    assert written >= before.keys() and Path("unet/other.fp16.safetensors") not in written
+    for path, content in before.items():
+        if path.parts[0] in ("tokenizer", "LICENSE.md") and not (word and path in changed):
+            assert (tmp_path / "out" / path).read_bytes() == content
+    if word:
+        assert (tmp_path / "out/tokenizer/added_tokens.json").read_text() == added
+    assert "transformers>=4.57" in (tmp_path / "out/requirements.txt").read_text()
+
+
+def test_weights_of_the_text_encoder_have_the_names_that_older_libraries_read(trained):
+    weights = load_file(trained[0] / FILES["text_encoder"])
+    assert all(name.startswith("text_model.") for name in weights)
 
 
 def test_other_files_of_the_run_stay(trained):

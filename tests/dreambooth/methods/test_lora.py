@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from safetensors.torch import load_file
 from torch import nn
 
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
@@ -151,6 +152,9 @@ def test_the_output_and_the_adapters_alone_predict_what_was_learned(trained):
             words = pipeline.text_encoder(ids)[0]
             predictions.append(pipeline.unet(x_t, t, encoder_hidden_states=words).sample)
     learned, merged, loaded, original = predictions
+    names = load_file(config.output / "pytorch_lora_weights.safetensors")
+    text = {name for name in names if name.startswith("text_encoder.")}
+    assert text and all(name.startswith("text_encoder.text_model.encoder.") for name in text)
     torch.testing.assert_close(merged, learned, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(loaded, learned, rtol=1e-4, atol=1e-5)
     assert (original - learned).abs().max() > 1e-3

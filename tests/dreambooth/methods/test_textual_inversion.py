@@ -1,16 +1,21 @@
 """Textual Inversion: one word learns, and the model around it stays as it is."""
 
+import shutil
+
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from tokenizers import AddedToken
 
 from tests.dreambooth.data.test_identifier import clip_like
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config, run, state_of
 from tlab_diffusion.dreambooth.data.identifier import token_report
 from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
 from tlab_diffusion.dreambooth.methods.textual_inversion import add_row, add_token
+from tlab_diffusion.dreambooth.preflight import checks
 from tlab_diffusion.dreambooth.presets import SMALL_TEMPLATES
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
+from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import parse
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pretraining.tokenizer import new_tokenizer
@@ -153,6 +158,42 @@ def test_a_new_token_is_a_word_by_itself(tmp_path, tokenizer):
         assert each(others).input_ids == before
         for text in (f"a {NEW}.", "A PipBot, please", f"({NEW})'s"):
             assert each(text).input_ids.count(token) == 1
+
+
+@pytest.mark.parametrize("method", ["dreambooth", "textual-inversion"])
+def test_a_tokenizer_longer_than_the_table_is_refused(tmp_path, method):
+    pipeline = fresh(model_folder())
+    rows = len(pipeline.tokenizer)
+    pipeline.tokenizer.add_tokens(["one", "two"])
+    line = f"model: got a tokenizer with {rows + 2} tokens, and {rows} embeddings"
+    with pytest.raises(InputError, match=line):
+        FAMILY.prepare(pipeline, new_config(tmp_path, method=method, identifier=NEW))
+    # It is refused from the folder alone, before a model is loaded.
+    folder = shutil.copytree(model_folder(), tmp_path / "model")
+    pipeline.tokenizer.save_pretrained(folder / "tokenizer")
+    with pytest.raises(InputError, match=line):
+        checks._tokenizer(folder)
+
+
+@pytest.mark.parametrize("special", ["<|endoftext|>", "<|startoftext|>", "<|EndOfText|>", "[mask]"])
+def test_a_special_token_is_refused(special):
+    pipeline = fresh(model_folder())
+    if special == "[mask]":
+        pipeline.tokenizer.add_tokens([AddedToken(special, special=True)])
+        pipeline.text_encoder.resize_token_embeddings(len(pipeline.tokenizer))
+    before = table(pipeline).clone()
+    with pytest.raises(InputError, match="identifier: got .*a special token of the tokenizer"):
+        add_row(pipeline.text_encoder, pipeline.tokenizer, special, "robot")
+    assert torch.equal(table(pipeline), before)
+
+
+def test_the_embedding_alone_is_a_file_that_diffusers_reads(trained):
+    config, last = trained
+    alone = fresh(config.model)
+    alone.load_textual_inversion(config.output)
+    prompts = [f"a {config.identifier} in the snow", "a robot in the snow"]
+    with torch.no_grad():
+        assert torch.equal(embed(alone, prompts), embed(last.pipeline, prompts))
 
 
 def test_a_token_of_the_vocabulary_stays_where_it_is():

@@ -77,6 +77,7 @@ def export_pipeline(pipeline, folder: Path, dtypes: dict[str, torch.dtype]) -> N
     for name, part in parts.items():
         if part.dtype != torch.float32 and isinstance(part, PreTrainedModel):
             load_in_float32(draft / name)
+    family_of(pipeline).rename_saved_weights(draft)
     if pipeline.name_or_path and Path(pipeline.name_or_path).is_dir():
         _copy_other_files(Path(pipeline.name_or_path), draft, pipeline.tokenizer)
     _write_versions(draft)

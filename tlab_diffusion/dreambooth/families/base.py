@@ -155,6 +155,10 @@ class Family(ABC):
         """
 
     @abstractmethod
+    def rename_saved_weights(self, folder: Path) -> None:
+        """Give the weights of a saved pipeline the names that older libraries read too."""
+
+    @abstractmethod
     def save_lora(self, adapters: dict[str, dict[str, Tensor]], folder: Path) -> None:
         r"""Write adapters as `load_lora_weights(folder)` of diffusers reads them.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlab_diffusion.diffusion.losses import min_snr_weights
@@ -139,6 +140,8 @@ class StableDiffusion(Family):
         )
 
     def prepare(self, pipeline, config: "DreamBoothConfig") -> PromptedUNet:
+        rows = pipeline.text_encoder.get_input_embeddings().num_embeddings
+        textual_inversion.check_table(pipeline.tokenizer, rows)
         if config.method == LORA:
             parts = {name: getattr(pipeline, name) for name in self.trained_parts(config)}
             lora.add_adapters(parts, self.lora_targets, config.lora_rank, config.seed)
@@ -173,19 +176,23 @@ class StableDiffusion(Family):
         *_, last = path
         return last.x
 
+    def rename_saved_weights(self, folder: Path) -> None:
+        # transformers 4 loads names without the prefix as random weights, with a warning only.
+        for file in (folder / self.text_encoder).glob("*.safetensors"):
+            save_file(_prefixed(load_file(file)), file, {"format": "pt"})
+
     def save_lora(self, adapters: dict[str, dict[str, Tensor]], folder: Path) -> None:
         from diffusers import StableDiffusionPipeline
 
         if self.text_encoder in adapters:
-            # The name that all readers know; newer transformers have no `text_model` inside.
-            adapters = adapters | {
-                self.text_encoder: {
-                    TEXT_MODEL + name.removeprefix(TEXT_MODEL): value
-                    for name, value in adapters[self.text_encoder].items()
-                }
-            }
+            adapters = adapters | {self.text_encoder: _prefixed(adapters[self.text_encoder])}
         layers = {f"{name}_lora_layers": weights for name, weights in adapters.items()}
         StableDiffusionPipeline.save_lora_weights(folder, **layers)
+
+
+def _prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """CLIP's weights in the names that all versions of transformers read."""
+    return {TEXT_MODEL + name.removeprefix(TEXT_MODEL): value for name, value in weights.items()}
 
 
 def _config(folder: Path, part: str) -> dict:

@@ -49,25 +49,25 @@ class LearnedRow(nn.Module):
 
 
 def add_token(tokenizer, identifier: str) -> int:
-    r"""The number of the identifier's token, which is added where the vocabulary has none.
-
-    Raises:
-        InputError: a special token of the tokenizer.
-    """
+    r"""The number of the identifier's token, which is added where the vocabulary has none."""
     if len(tokenizer.tokenize(identifier)) != 1:
         # A whole word: "olis" must not match within "solis".
         tokenizer.add_tokens(AddedToken(identifier, single_word=True, normalized=True))
     # By its text: `tokenize` gives a token with capitals another name.
-    token = tokenizer(identifier, add_special_tokens=False).input_ids[0]
+    return tokenizer(identifier, add_special_tokens=False).input_ids[0]
+
+
+def _check_ordinary(tokenizer, identifier: str, token: int) -> None:
+    """Refuse a special token: its embedding is part of every prompt."""
     special = {n for n, added in tokenizer.added_tokens_decoder.items() if added.special}
-    if token in special.union(tokenizer.all_special_ids):
+    texts = {text.lower() for text in tokenizer.all_special_tokens}
+    if token in special.union(tokenizer.all_special_ids) or identifier.lower() in texts:
         raise InputError(
             "identifier",
             got=f"'{identifier}', a special token of the tokenizer",
-            expected="a word that prompts may hold",
-            fix="Special tokens mark the ends of every prompt: choose another word.",
+            expected="a word of letters",
+            fix="Special tokens mark where a prompt starts, ends or is padded.",
         )
-    return token
 
 
 def check_table(tokenizer, rows: int) -> None:
@@ -95,13 +95,14 @@ def add_row(text_encoder: nn.Module, tokenizer, identifier: str, class_noun: str
         class_noun: the embedding starts as the mean of its tokens' embeddings.
 
     Raises:
-        InputError: see `add_token` and `check_table`; nothing is changed then, except that the
-            tokenizer may have the new token.
+        InputError: a special token as identifier; see also `check_table`. The text encoder is then
+            unchanged.
     """
     embedding = text_encoder.get_input_embeddings()
     check_table(tokenizer, embedding.num_embeddings)
     noun = tokenizer(class_noun, add_special_tokens=False).input_ids
     token = add_token(tokenizer, identifier)
+    _check_ordinary(tokenizer, identifier, token)
     start = embedding.weight[noun].mean(dim=0)
     if token == embedding.num_embeddings:
         embedding = nn.Embedding.from_pretrained(torch.cat([embedding.weight, start[None]]))

@@ -3,6 +3,7 @@ r"""Before a run: its pictures, words, model, folders and cost; all that is wron
 Only headers, configs and the tokenizer are read; no weights.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from tlab_diffusion.dreambooth.data.images import (
     audit,
     names_of,
 )
-from tlab_diffusion.dreambooth.methods.textual_inversion import add_token
+from tlab_diffusion.dreambooth.methods.textual_inversion import add_token, check_table
 from tlab_diffusion.dreambooth.preflight.estimate import Estimate, estimate
 from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
@@ -34,6 +35,7 @@ from tlab_diffusion.training.hardware import run_device
 from tlab_diffusion.training.precision import choose_precision
 
 FEW_PICTURES = 3
+CLIP_VOCABULARY = 49408  # tokens, where a text encoder names no other number
 
 
 class Refused(InputError):
@@ -187,7 +189,10 @@ def _tokenizer(folder: Path):
     from transformers import CLIPTokenizer
 
     with _whole_files(folder):
-        return CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        settings = json.loads((folder / "text_encoder/config.json").read_text(encoding="utf-8"))
+    check_table(tokenizer, settings.get("vocab_size", CLIP_VOCABULARY))
+    return tokenizer
 
 
 def _estimate(config: DreamBoothConfig, folder: Path, *facts, measured: bool) -> Estimate:
