@@ -298,3 +298,15 @@ def test_sample_overwrites_nothing(model, tmp_path, capsys):
     assert main(["sample", "a cat", "--model", model, "--out", f"{tmp_path}"]) == 2
     assert "sheet-a-cat-0.png" in one_line(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["sheet-a-cat-0.png"]
+
+
+def test_export_writes_one_file_and_refuses_bad_input(model, tmp_path, capsys):
+    file = tmp_path / "one.safetensors"
+    assert main(["export", str(model), str(file)]) == 0
+    assert file.is_file() and str(file) in capsys.readouterr().out
+    assert main(["export", str(model), str(file)]) == 2
+    assert "which exists, expected a new file" in one_line(capsys)
+    assert main(["export", str(model), str(tmp_path / "one.ckpt")]) == 2
+    assert "expected a name that ends in .safetensors" in one_line(capsys)
+    assert main(["export", "nowhere", str(tmp_path / "two.safetensors")]) == 2
+    assert "nowhere, which is not there" in one_line(capsys)

@@ -351,6 +351,26 @@ def evaluate(
 
 
 @app.command()
+def export(
+    model: Annotated[str, typer.Argument(metavar="DIR", help="A pipeline's folder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its name ends in .safetensors.")],
+) -> None:
+    """Write a pipeline as one file, with the tensor names of Stable Diffusion 1.x."""
+    if file.exists():
+        fix = "Choose another name, or move the file away."
+        raise InputError("FILE", got=f"{file}, which exists", expected="a new file", fix=fix)
+    from tlab_diffusion.pipelines.loading import check_model, local_folder
+    from tlab_diffusion.pipelines.single_file import export_single_file
+
+    check_model(model)
+    folder = local_folder(model)
+    if folder is None:
+        raise InputError("DIR", got=model, expected="a pipeline folder on this machine")
+    export_single_file(folder, file)
+    print(file)
+
+
+@app.command()
 def pretrain(
     stage: Annotated[str, typer.Argument(metavar="vae|text|unet|encoders|all")] = "all",
     work: Annotated[

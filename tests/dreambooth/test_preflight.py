@@ -496,3 +496,10 @@ def test_numbers_in_words():
         "10 min",
         "2.0 h",
     ]
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 128])
+def test_another_resolution_than_the_models_own_is_said(pictures, tmp_path, resolution):
+    notes = preflight(config_for(pictures, tmp_path, resolution=resolution)).notes
+    said = f"it is trained at {resolution} pixels, and samples at 64"
+    assert any(note.startswith(said) for note in notes) == (resolution != 64)

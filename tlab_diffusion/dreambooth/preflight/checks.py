@@ -25,7 +25,7 @@ from tlab_diffusion.dreambooth.data.images import (
 )
 from tlab_diffusion.dreambooth.methods.textual_inversion import add_token, check_table
 from tlab_diffusion.dreambooth.preflight.estimate import Estimate, estimate
-from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION
+from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION, native_resolution
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import cache_folder, check_writable
@@ -107,6 +107,7 @@ def preflight(
         tokens = _token_report(tokenizer, config)
         problems.list += tokens.problems
         notes += prompt_warnings(tokenizer, config.class_prompt)
+        notes += _resolution_notes(config)
     elif source is not None and folder is None:
         notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
     if tokens is not None and precision is not None:
@@ -220,6 +221,16 @@ def _token_report(tokenizer, config: DreamBoothConfig) -> TokenReport:
         add_token(tokenizer, config.identifier)
     prompts = config.instance_prompt, config.class_prompt
     return token_report(tokenizer, config.identifier, *prompts, own_row=own_row)
+
+
+def _resolution_notes(config: DreamBoothConfig) -> list[str]:
+    side = native_resolution(config.model)
+    if side == config.resolution:
+        return []
+    return [
+        f"it is trained at {config.resolution} pixels, and samples at {side}, the model's own size:"
+        " subjects may come out too large or too small"
+    ]
 
 
 def _notes_on(found: Audit | None) -> list[str]:
