@@ -9,6 +9,7 @@ embedding of Textual Inversion, for `load_textual_inversion(FOLDER)`.
 import copy
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -29,9 +30,8 @@ TOKENIZER = "tokenizer"
 ADDED_TOKENS = "added_tokens.json"
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx"}
 VERSIONS = "requirements.txt"
-# The oldest versions that were tried: with a vocabulary in vocab.json and merges.txt, and without.
+# The oldest versions that were tried, where the vocabulary lies in vocab.json and merges.txt too.
 READERS = {"diffusers": "0.35", "transformers": "4.57"}
-NEW_READERS = {"diffusers": "0.36", "transformers": "5.0"}
 
 
 def stored_dtypes(folder: Path) -> dict[str, torch.dtype]:
@@ -130,9 +130,9 @@ def _is_weights(file: Path) -> bool:
 
 
 def _write_versions(draft: Path) -> None:
-    """Note the oldest libraries that read the folder, in the form that pip reads."""
+    """Note the oldest libraries known to read the folder, in the form that pip reads."""
     old = (draft / TOKENIZER / "vocab.json").is_file()
-    lines = [f"{name}>={version}\n" for name, version in (READERS if old else NEW_READERS).items()]
+    lines = [f"{name}>={READERS[name] if old else version(name)}\n" for name in READERS]
     (draft / VERSIONS).write_text("".join(lines), encoding="utf-8")
 
 
