@@ -24,8 +24,8 @@ class Finding:
     """One line of the report.
 
     Args:
-        name: what was looked at.
-        state: "ok"; "note" where lessons run all the same; "failed" where one cannot.
+        name: what was checked.
+        state: "ok"; "note" where lessons still run; "failed" where one cannot.
         detail: what was found.
         fix: what to do about it (empty when ok).
     """
@@ -115,7 +115,7 @@ def browser() -> Iterator[Finding]:
 
 
 def model() -> Iterator[Finding]:
-    """Draws a picture with the shipped model, in one step."""
+    """Samples a picture from the shipped model, in one step."""
     from tlab_diffusion.pipelines import load, sample
 
     try:
@@ -123,7 +123,7 @@ def model() -> Iterator[Finding]:
     except InputError as error:
         yield Finding("picturebook", "failed", str(error), REINSTALL)
     else:
-        yield Finding("picturebook", "ok", "the shipped text-to-image model loads and draws")
+        yield Finding("picturebook", "ok", "the shipped text-to-image model loads and samples")
 
 
 def kernel() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Attention, recorded: true shares, an untouched picture, and words found among tokens."""
+"""Attention, recorded: true weights, an untouched picture, and words found among tokens."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from diffusers import UNet2DConditionModel
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines.attention import (
     AttentionMaps,
-    attention_shares,
+    attention_weights,
     record_attention,
     word_maps,
     word_tokens,
@@ -47,8 +47,8 @@ def test_every_place_shares_out_one_unit_of_attention(unet, inputs):
     torch.testing.assert_close(maps.sum(dim=2), torch.ones(2, 2, 8, 8))
     assert (maps >= 0).all()
     for calls in attention.layers.values():
-        for shares in calls:
-            torch.testing.assert_close(shares.sum(-1), torch.ones(2, 64))
+        for weights in calls:
+            torch.testing.assert_close(weights.sum(-1), torch.ones(2, 64))
 
 
 def test_recording_leaves_the_picture_and_the_network_alone(unet, inputs):
@@ -64,13 +64,13 @@ def test_recording_leaves_the_picture_and_the_network_alone(unet, inputs):
 
 
 def test_the_shares_are_those_that_the_layer_uses(unet):
-    """The values, weighted by the recorded shares, are what the layer gives back."""
+    """The values, weighted by the recorded weights, are what the layer gives back."""
     layer = cross_attention_layer(unet)
     places, words = torch.randn(2, 64, 32), torch.randn(2, 7, 24)
     with torch.no_grad():
-        shares = attention_shares(layer, places, words)
+        weights = attention_weights(layer, places, words)
         values = layer.to_v(words).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
-        read = layer.to_out[0]((shares @ values).transpose(1, 2).flatten(2))
+        read = layer.to_out[0]((weights @ values).transpose(1, 2).flatten(2))
         torch.testing.assert_close(read, layer(places, words))
 
 

@@ -1,15 +1,17 @@
-"""Load a Stable Diffusion folder and draw with it; the course's own, `picturebook`, lies here.
+"""Load a Stable Diffusion pipeline and sample from it; the shipped one, `picturebook`, is here.
 
     pipeline = load("picturebook")
     for picture in sample(pipeline, ["a red cat in the snow"], seed=0):
         ...
 
-loading    from a name, a folder or a hub id to a pipeline, or one line that says why not
+loading    from a name, a folder, a file or a hub id to a pipeline, or one line that says why not
+checks     what must be true of a folder before anything is loaded
+single_file  a pipeline in one safetensors file: read and written
 prompts    from prompts to what the U-Net reads; what is cut, what the model does not know
 denoiser   the U-Net under prompts and guidance, as samplers call it
 sampler_settings  solver, steps and guidance: the defaults, and what a tuned folder records
 sampling   from prompts to pictures, through the samplers that lesson 04 derives
-attention  which words each place of a picture looks at
+attention  cross-attention maps
 """
 
 from tlab_diffusion.pipelines.denoiser import denoiser

@@ -1,8 +1,7 @@
-r"""Which words each place of a picture looks at: cross-attention, recorded while a U-Net runs.
+r"""Cross-attention maps: which tokens each position of a picture attends to, recorded in the U-Net.
 
-A layer of cross-attention gives every place of the picture one unit of attention, which it shares
-out among the tokens of the caption. Recording computes these shares beside the layer and leaves
-the layer itself alone: the picture is the same, with or without.
+At every position, a layer's attention weights over the tokens of the prompt sum to 1. Recording
+computes them a second time beside the layer, so the picture is the same with or without it.
 """
 
 import math
@@ -23,9 +22,9 @@ END_OF_WORD = "</w>"
 
 
 class AttentionMaps:
-    """What was recorded: for each layer, one tensor a call of the U-Net.
+    """The recorded attention weights: for each layer, one tensor a call of the U-Net.
 
-    `layers` is {name: [(B, places, tokens), ...]}, means over the heads; every row sums to 1.
+    `layers` is {name: [(B, positions, tokens), ...]}, averaged over heads; every row sums to 1.
     """
 
     def __init__(self) -> None:
@@ -35,7 +34,7 @@ class AttentionMaps:
         r"""The mean over layers, each enlarged to the finest one.
 
         Returns:
-            (calls, B, tokens, side, side); at every place the tokens sum to 1.
+            (calls, B, tokens, side, side); at every position the tokens sum to 1.
 
         Raises:
             InputError: if nothing was recorded, or the picture is not square.
@@ -115,7 +114,7 @@ def word_maps(maps: Tensor, words: Sequence[tuple[str, list[int]]]) -> Tensor:
 
 
 class _Recording:
-    """An attention processor that notes the shares, and has another one do the work."""
+    """Records the attention weights, then calls the processor that was there."""
 
     def __init__(self, processor, name: str, attention: AttentionMaps):
         self._processor, self._name, self._attention = processor, name, attention
@@ -129,41 +128,44 @@ class _Recording:
         *args,
         **kwargs,
     ) -> Tensor:
-        shares = attention_shares(attn, hidden_states, encoder_hidden_states, attention_mask)
-        self._attention.layers.setdefault(self._name, []).append(shares.mean(dim=1))
+        weights = attention_weights(attn, hidden_states, encoder_hidden_states, attention_mask)
+        self._attention.layers.setdefault(self._name, []).append(weights.mean(dim=1))
         return self._processor(
             attn, hidden_states, encoder_hidden_states, attention_mask, *args, **kwargs
         )
 
 
 @torch.no_grad()
-def attention_shares(
-    attn: Attention, places: Tensor, words: Tensor, attention_mask: Tensor | None = None
+def attention_weights(
+    attn: Attention,
+    hidden_states: Tensor,
+    prompt_embeds: Tensor,
+    attention_mask: Tensor | None = None,
 ) -> Tensor:
-    r"""The shares of a cross-attention layer, head by head.
+    r"""The attention weights of a layer, head by head, without gradients.
 
     Args:
         attn: the layer.
-        places: (B, N, C), the picture's features, a row a place.
-        words: (B, M, D), the caption's, a row a token.
+        hidden_states: (B, N, C), the features at N positions of the picture.
+        prompt_embeds: (B, M, D), one row a token.
         attention_mask: as the layer takes it.
 
     Returns:
         (B, heads, N, M); each row sums to 1.
     """
-    query = attn.head_to_batch_dim(attn.to_q(places))
-    key = attn.head_to_batch_dim(attn.to_k(words))
-    mask = attn.prepare_attention_mask(attention_mask, words.shape[1], len(words))
-    shares = attn.get_attention_scores(query, key, mask)
-    return shares.unflatten(0, (len(words), attn.heads))
+    query = attn.head_to_batch_dim(attn.to_q(hidden_states))
+    key = attn.head_to_batch_dim(attn.to_k(prompt_embeds))
+    mask = attn.prepare_attention_mask(attention_mask, prompt_embeds.shape[1], len(prompt_embeds))
+    weights = attn.get_attention_scores(query, key, mask)
+    return weights.unflatten(0, (len(prompt_embeds), attn.heads))
 
 
-def _as_squares(shares: Tensor) -> Tensor:
-    """(calls, B, places, tokens) to (calls, B, tokens, side, side)."""
-    side = math.isqrt(shares.shape[2])
-    if side**2 != shares.shape[2]:
-        raise InputError("picture", got=f"{shares.shape[2]} places", expected="a square")
-    return shares.unflatten(2, (side, side)).movedim(-1, 2)
+def _as_squares(weights: Tensor) -> Tensor:
+    """(calls, B, positions, tokens) to (calls, B, tokens, side, side)."""
+    side = math.isqrt(weights.shape[2])
+    if side**2 != weights.shape[2]:
+        raise InputError("picture", got=f"{weights.shape[2]} places", expected="a square")
+    return weights.unflatten(2, (side, side)).movedim(-1, 2)
 
 
 def _enlarged(maps: Tensor, side: int) -> Tensor:
