@@ -1,11 +1,11 @@
 r"""Every subject of the course, learnt with the default settings of `tlab dreambooth`.
 
-    python -m benchmarks.every_subject        # three quarters of an hour of one core
+    python -m benchmarks.every_subject        # 45 minutes of one core
 
-For each subject: its pictures, `tlab dreambooth` from an empty cache, timed, and `tlab evaluate` of
-what it kept, from other noise than that by which it chose the step. One line each, then the means
-over the subjects with their 95 % intervals. A subject's numbers are a file of the work folder as
-soon as they are there, so what was stopped goes on.
+For each subject: its pictures, a timed `tlab dreambooth` with an empty cache, and `tlab evaluate`
+of the result with other noise than that by which the run chose its step. It prints one line for
+each subject, then the means over subjects with 95 % intervals. The results of a subject are stored
+in the work folder, so an interrupted benchmark continues.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def learn(name: str, model: str, file: Path) -> None:
 
 
 def tlab(folder: Path, *words: str) -> None:
-    """Run a command with a cache of the folder's own; what it says goes to a log there.
+    """Run a command with a cache inside the folder, and append its output to a log there.
 
     Raises:
         subprocess.CalledProcessError: it failed.
@@ -85,7 +85,7 @@ def tlab(folder: Path, *words: str) -> None:
 
 
 def row(found: dict) -> dict[str, float]:
-    """One subject's numbers, of what `tlab evaluate` wrote."""
+    """The numbers of one subject, from the file of `tlab evaluate`."""
     metrics = Metrics.from_dict(found["tuned"])
     tuned, original = metrics.numbers(), Metrics.from_dict(found["original"]).numbers()
     contexts = metrics.uses["context"]

@@ -1,8 +1,8 @@
 r"""The methods that the paper's experiments compare (arXiv:2208.12242).
 
-Each differs from `dreambooth` here in one thing. That is the tool's default settings, but for the
-steps: the tool trains somewhat longer and keeps the best of three steps, while here the last one is
-judged, whichever it is, so that no measure decides what it then measures. Where the class noun is
+Each differs from `dreambooth` in one setting. `dreambooth` has the default settings except for the
+steps: `tlab dreambooth` trains longer and keeps the best of three steps; here the last step is
+measured, so that no metric selects what it then measures. Where the class noun is
 left out of the subject's prompt, the class term stays that of the true class; a wrong noun is wrong
 in both terms, as it is for a person who errs.
 """
@@ -25,7 +25,7 @@ WAYS = {
     "no_noun": {"instance_prompt": f"a {IDENTIFIER}"},
 }
 NAMELESS = ("textual_inversion", "no_noun")  # the identifier alone means the subject
-# A class that the subject is not, as far away as this world allows.
+# A class that the subject is not, as different as the picture book allows.
 WRONG_NOUNS = {
     "robot": "fish",
     "cat": "teapot",
@@ -43,12 +43,12 @@ WRONG_NOUNS = {
 def config_of(
     name: str, method: str, *, model: str, output: Path, steps: int | None
 ) -> DreamBoothConfig:
-    r"""The settings of one way to learn one subject.
+    r"""The settings of one method for one subject.
 
     Args:
         name: one of `SUBJECTS`.
         method: one of `WAYS`.
-        model: what learns.
+        model: the base.
         output: the run's folder.
         steps: of training; the way's own number if None.
     """
@@ -68,7 +68,7 @@ def config_of(
 
 
 def asked(name: str, method: str) -> list[Prompt]:
-    """Ten prompts in the words that a model was taught, all judged by the subject's true class."""
+    """Ten prompts with the noun that a model was trained with; metrics use the true class."""
     subject, noun = SUBJECTS[name], class_of(name)
     told = {"wrong_noun": WRONG_NOUNS[noun]} | dict.fromkeys(NAMELESS, "")
     known = subject.places, subject.colour

@@ -1,7 +1,7 @@
 r"""The paper's tables beside ours (arXiv:2208.12242, Tables 1, 3 and 4).
 
-Encoders, models and worlds differ, so the numbers are not to be compared, only which of two
-methods has the higher one. Ours is claimed where the 95 % interval of the difference, paired by
+Encoders, models and pictures differ, so only the direction of a difference can be compared, not the
+numbers. Ours is claimed where the 95 % interval of the difference, paired by
 subject, excludes 0.
 """
 
@@ -29,7 +29,7 @@ TABLE_4 = {
     "no_noun": {"dino": 0.303, "clip_i": 0.607},
 }
 OTHER_METRIC = ("div",)  # LPIPS in the paper, 1 - cosine here
-NO_DIFFERENCE = 0.005  # the paper makes nothing of differences below
+NO_DIFFERENCE = 0.005  # the paper does not interpret smaller differences
 NAMES = METHODS | {"real": "real pictures"}
 LABELS = {"dino": "DINO", "clip_i": "CLIP-I", "clip_t": "CLIP-T", "pres": "PRES", "div": "DIV"}
 
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """How much higher one method is than another, by subject; and the paper's difference."""
+    """The difference of two methods, paired by subject, and the paper's difference."""
 
     metric: str
     one: str
@@ -54,12 +54,12 @@ class Effect(NamedTuple):
 
     @property
     def in_paper(self) -> str:
-        """Which is higher in the paper."""
+        """The direction of the difference in the paper."""
         return _direction(self.paper, clear=abs(self.paper) >= NO_DIFFERENCE)
 
     @property
     def here(self) -> str:
-        """Which is higher here, where the interval excludes 0."""
+        """The direction here, where the interval excludes 0."""
         return _direction(self.ours.mean, clear=self.ours.excludes(0))
 
     @property

@@ -3,7 +3,7 @@ r"""Stored results of experiments that take an hour, each with the command that 
 tables.json, tables.webp    the paper's experiments in miniature (lesson 07)
 grid/                       learning rate x steps (lesson 09)
 
-paper_tables.py sets the first beside the paper's own tables.
+paper_tables.py compares the first with the paper's tables.
 """
 
 import json
@@ -23,7 +23,7 @@ from tlab_diffusion.evaluation.result import Metrics
 RESULTS = Path(__file__).with_name("results")
 TABLES_COMMAND = "python -m benchmarks.paper_tables"
 GRID_COMMAND = "tlab grid"
-# How a subject was learned, and what that is called in words.
+# The methods, with their names in texts.
 METHODS = {
     "original": "the original model",
     "dreambooth": "DreamBooth",
@@ -37,7 +37,7 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Sheet(NamedTuple):
-    """What the models of some subjects draw from the same prompts and noise.
+    """Samples of the models of some subjects, from the same prompts and noise.
 
     Args:
         captions: of each subject's columns.
@@ -49,7 +49,7 @@ class Sheet(NamedTuple):
 
 
 class StoredGrid(NamedTuple):
-    """A grid, and what was drawn for the fixed prompts: (N, H, W, 3) uint8 each."""
+    """A grid, and its samples of the fixed prompts: (N, H, W, 3) uint8 each."""
 
     grid: Grid
     pictures: dict[GridPoint, np.ndarray]  # by each cell
@@ -57,7 +57,7 @@ class StoredGrid(NamedTuple):
 
 
 def load_tables(folder: Path = RESULTS) -> dict[str, list[Metrics]]:
-    r"""What was measured on every subject, by method; the same subjects in the same order.
+    r"""Load the metrics of every subject by method, the subjects in the same order.
 
     Raises:
         InputError: if the file is missing or damaged; says how to recompute it.
@@ -75,7 +75,7 @@ def load_tables(folder: Path = RESULTS) -> dict[str, list[Metrics]]:
 
 
 def load_settings(folder: Path = RESULTS) -> dict:
-    r"""How the tables were made: the model's fingerprint, steps, nouns, minutes taken.
+    r"""Load the settings of the tables: the model's fingerprint, steps, nouns, minutes taken.
 
     Raises:
         InputError: if the file is missing or damaged; says how to recompute it.
@@ -85,7 +85,7 @@ def load_settings(folder: Path = RESULTS) -> dict:
 
 
 def load_sheet(folder: Path = RESULTS) -> Sheet:
-    r"""Pictures of some subjects by all methods.
+    r"""Load the samples of some subjects by all methods.
 
     Raises:
         InputError: if a file is missing or damaged; says how to recompute it.
@@ -108,7 +108,7 @@ def load_sheet(folder: Path = RESULTS) -> Sheet:
 
 
 def load_grid(folder: Path = RESULTS / "grid") -> StoredGrid:
-    r"""A grid: the stored one, or the folder that `tlab grid` has filled.
+    r"""Load the stored grid, or one from a folder of `tlab grid`.
 
     Raises:
         InputError: if a file is missing or damaged; says how to recompute it.

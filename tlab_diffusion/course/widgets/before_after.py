@@ -53,13 +53,13 @@ def before_after(
     captions: Sequence[str] = (),
     names: tuple[str, str] = NAMES,
 ) -> BeforeAfter:
-    r"""A widget: a border that moves through pictures, with one model left of it, one right.
+    r"""A widget with pairs of pictures and a movable border between the two models.
 
     Args:
         before, after: (N, H, W, 3) uint8, drawn from the same prompts and noise, pair by pair;
             the stored pictures of one subject when left out.
         captions: N texts, such as the prompts.
-        names: who drew them.
+        names: of the two models.
 
     Raises:
         InputError: on pictures of other shapes, or another number of captions.

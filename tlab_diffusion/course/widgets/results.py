@@ -1,4 +1,4 @@
-r"""The results browser of lesson 09: learning rate x steps, in numbers and in pictures."""
+r"""The results browser of lesson 09: metrics and samples over learning rate and steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +55,7 @@ class ResultsBrowser(LivePicture):
         return f"{start}: {self._in_words(place, name)}."
 
     def _in_words(self, place: GridPoint, name: str) -> str:
-        """What there is at a place, and which number it is among all by what the map shows."""
+        """The qualities at a place, and its rank by the quality that the map shows."""
         cell = self._grid.trials.get(place)
         if cell is None:
             why = self._grid.broken.get(place)
@@ -101,11 +101,11 @@ class ResultsBrowser(LivePicture):
 def results_browser(
     grid: StoredGrid | str | Path | None = None, prompts: Sequence[str] | None = None
 ) -> ResultsBrowser:
-    r"""A widget: choose a learning rate, steps and a prompt, and see what came of them.
+    r"""A widget that shows the qualities and samples of each cell of a grid.
 
     Args:
         grid: from `load_grid`, or a grid's folder; the stored grid of lesson 09 when left out.
-        prompts: those of the pictures of every cell; as the grid's settings say when left out.
+        prompts: of the samples of each cell; those of the grid's settings when left out.
 
     Raises:
         InputError: no grid there, or not as many prompts as a cell has pictures.

@@ -1,4 +1,4 @@
-r"""The trade-off curve of lesson 08: what every step of a run buys, costs and draws."""
+r"""The trade-off curve of lesson 08: qualities and samples of every measured step of a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ TOGETHER = "together"  # the harmonic mean of the three
 
 
 class Samples(NamedTuple):
-    """What was drawn on the way, always from the same prompts and noise."""
+    """Samples at the measured steps, from the same prompts and noise."""
 
     prompts: Sequence[str]  # N, up to 4
     at: Mapping[int, np.ndarray]  # {step: (N, H, W, 3) uint8}
@@ -60,7 +60,7 @@ class TradeOffExplorer(LivePicture):
         )
 
     def _pictures(self, step: int) -> np.ndarray | None:
-        """What was drawn at a step, white where nothing was; None where no step has pictures."""
+        """The samples at a step; white where it has none; None where no step has any."""
         if self._samples is None:
             return None
         at = self._samples.at
@@ -81,7 +81,7 @@ def trade_off_explorer(
     samples: Samples | None = None,
     prompts: Sequence[str] = (),
 ) -> TradeOffExplorer:
-    r"""A widget: slide over the steps of a run, see its pictures, and where the balance is best.
+    r"""A widget with the qualities and samples of a run over its steps.
 
     Args:
         run: the run's folder, or the points of its curve, with step 0 among them; a stored run
@@ -90,7 +90,7 @@ def trade_off_explorer(
         prompts: of the pictures in a folder.
 
     Raises:
-        InputError: points that make no curve, or not as many prompts as pictures.
+        InputError: points without step 0 or a later one, or not as many prompts as pictures.
     """
     if run is None:
         return TradeOffExplorer(*one_row(load_grid(), STORED_RATE))
@@ -100,7 +100,7 @@ def trade_off_explorer(
 
 
 def read_run(folder: Path, prompts: Sequence[str] = ()) -> tuple[list[Point], Samples | None]:
-    r"""What `runs.run` has left: the points of its curve, and its pictures if there are any."""
+    r"""Read the points and, if there are any, the samples of a run's folder."""
     from tlab_diffusion.dreambooth.report.log import RunLog, step_of
 
     log = RunLog(folder)
@@ -112,7 +112,7 @@ def read_run(folder: Path, prompts: Sequence[str] = ()) -> tuple[list[Point], Sa
 
 
 def one_row(stored: StoredGrid, learning_rate: float) -> tuple[list[Point], Samples]:
-    r"""One run of a grid: the points of its curve, and its pictures.
+    r"""One learning rate of a grid as a run: its points and its samples.
 
     Raises:
         InputError: a learning rate that the grid does not have.
