@@ -162,19 +162,15 @@ def test_ranks_count_from_the_best():
     assert "number 2 of 6 cells by identity." in by_identity.title
 
 
-def test_a_cell_without_measures_is_blank_and_says_so():
-    missing = grids.stored(without=(1e-4, 400))
-    picture = results_browser(missing).picture(learning_rate=1e-4, steps=400)
-    assert picture.title.endswith("400 steps: nothing was measured here.")
-    assert all((image == 255).all() for image in shown(picture.figure, (16, 16, 3)))
-
-
-def test_where_a_training_broke_off_it_says_why():
-    stored = grids.stored(
-        without=(3e-4, 1000), failed={GridPoint(3e-4, 1000): "loss nan at step 437"}
-    )
+@pytest.mark.parametrize(
+    ("failed", "why"),
+    [({}, ""), ({GridPoint(3e-4, 1000): "loss nan"}, "; the training broke off, loss nan")],
+)
+def test_a_cell_without_metrics_is_blank_and_says_why(failed, why):
+    stored = grids.stored(without=(3e-4, 1000), failed=failed)
     picture = results_browser(stored).picture(learning_rate=3e-4, steps=1000)
-    assert picture.title.endswith("the training broke off, loss nan at step 437.")
+    assert picture.title.endswith(f"1000 steps: nothing was measured here{why}.")
+    assert all((image == 255).all() for image in shown(picture.figure, (16, 16, 3)))
 
 
 def test_of_equally_high_cells_the_star_is_on_the_one_that_took_least():
@@ -204,12 +200,16 @@ def test_the_border_parts_every_picture(border, column):
         assert (image[:, column:] == 200).all()
 
 
-def test_the_words_say_who_drew_what():
-    assert (
-        "left 25 % of every picture are by the original model" in slider().picture(border=25).title
-    )
-    assert "All of every picture is by the tuned model" in slider().picture(border=0).title
-    assert "All of every picture is by the original model" in slider().picture(border=100).title
+@pytest.mark.parametrize(
+    ("border", "words"),
+    [
+        (25, "left 25 % of every picture are by the original model"),
+        (0, "All of every picture is by the tuned model"),
+        (100, "All of every picture is by the original model"),
+    ],
+)
+def test_the_words_say_who_drew_what(border, words):
+    assert words in slider().picture(border=border).title
 
 
 # --- the trade-off curve
@@ -237,16 +237,11 @@ def test_step_0_is_the_original_model():
     np.testing.assert_array_equal(shown(picture.figure, (16, 16, 3)), grids.stored().original)
 
 
-def test_a_step_without_pictures_is_blank():
+def test_steps_without_pictures_are_blank_and_a_curve_needs_none():
     samples = SAMPLES._replace(at={100: SAMPLES.at[100]})
     figure = trade_off_explorer(ROW, samples).picture(step=400).figure
     assert all((image == 255).all() for image in shown(figure, (16, 16, 3)))
-
-
-def test_a_curve_needs_no_pictures():
-    points, _ = one_row(grids.stored(), 1e-4)
-    figure = trade_off_explorer(points).picture(step=100).figure
-    assert shown(figure, (16, 16, 3)) == []
+    assert shown(trade_off_explorer(ROW).picture(step=100).figure, (16, 16, 3)) == []
 
 
 def test_a_runs_folder_shows_what_the_run_has_left(tmp_path):

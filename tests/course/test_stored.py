@@ -78,32 +78,19 @@ def test_a_missing_or_cut_file_is_said_in_one_line(folder, name):
             assert "\n" not in str(caught.value)
 
 
-def without_a_method(content):
-    del content["methods"]["lora"]
-
-
-def without_a_subject(content):
-    del content["methods"]["lora"]["pip"]
-
-
-def without_a_score(content):
-    del content["methods"]["lora"]["pip"]["samples"]
-
-
-def without_subjects(content):
-    content["methods"] = {method: {} for method in content["methods"]}
-
-
-def no_table(content):
-    content["methods"] = [1, 2]
-
-
 @pytest.mark.parametrize(
-    "damage", [without_a_method, without_a_subject, without_a_score, without_subjects, no_table]
+    "damage",
+    [
+        lambda methods: methods.pop("lora"),
+        lambda methods: methods["lora"].pop("pip"),
+        lambda methods: methods["lora"]["pip"].pop("samples"),
+        lambda methods: methods.update({method: {} for method in methods}),
+        lambda methods: methods.update(lora=[1, 2]),
+    ],
 )
 def test_results_that_lack_something_are_damaged(folder, damage):
     content = json.loads((folder / "tables.json").read_text())
-    damage(content)
+    damage(content["methods"])
     (folder / "tables.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="got a damaged tables.json"):
         load_tables(folder)

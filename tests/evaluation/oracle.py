@@ -44,8 +44,8 @@ class Oracle:
             self.truth[self.drawn[scene].tobytes()] = scene
         return self.drawn[scene]
 
-    def draw(self, scenes):
-        return np.stack([self.render(scene) for scene in scenes])
+    def draw(self, scenes, size=64):
+        return np.stack([self.render(scene, size) for scene in scenes])
 
     def encoders(self):
         return Encoders(self.identity, self.image, self.text, self.recognise)

@@ -34,7 +34,7 @@ from tlab_diffusion.picturebook import (
 @pytest.fixture
 def oracle(monkeypatch):
     oracle = Oracle()
-    monkeypatch.setattr(identity, "render", oracle.render)
+    monkeypatch.setattr(identity, "render_scenes", oracle.draw)
     return oracle
 
 

@@ -36,7 +36,7 @@ def measured(name, *faults):
     oracle = ORACLE()
     model = Tuned(oracle, name, *faults)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "render", oracle.render)
+        patch.setattr(identity, "render_scenes", oracle.draw)
         target, encoders = picturebook_subject(name), oracle.encoders()
         return measure(model, target, prompts_of(name), encoders=encoders, counts=COUNTS), model
 
@@ -57,7 +57,7 @@ def test_nobody_is_told_from_behind_or_in_another_coat():
     oracle, target = ORACLE(), picturebook_subject("pip")
     prompts = [p for p in prompts_for("zwx", "robot") if p.use in ("view", "property")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "render", oracle.render)
+        patch.setattr(identity, "render_scenes", oracle.draw)
         rows = SubjectMetrics(target, oracle.encoders()).per_prompt(
             identity.perfect(target, [prompt.expected for prompt in prompts]), prompts
         )
@@ -198,7 +198,7 @@ def test_what_is_refused(monkeypatch, tmp_path):
         SampleCounts(per_prompt=0)
     with pytest.raises(InputError, match="per_class: got 1, expected an integer from 2 up"):
         SampleCounts(per_class=1)
-    monkeypatch.setattr(identity, "render", oracle.render)
+    monkeypatch.setattr(identity, "render_scenes", oracle.draw)
     with pytest.raises(InputError, match="sample: got 6 pictures, expected 7"):
         short = lambda prompts, seed: model(prompts[1:], seed)  # noqa: E731
         measure(short, target, prompts_of("pip"), encoders=oracle.encoders(), counts=COUNTS)

@@ -56,7 +56,7 @@ def report_of(parts, tmp_path, monkeypatch):
 
     def measure(world):
         monkeypatch.setattr(quality, "recognise", world.recognise)
-        monkeypatch.setattr(quality, "_draw", world.draw)
+        monkeypatch.setattr(quality, "render_scenes", world.draw)
         return quality.quality(world, vae, tmp_path, COUNTS, **networks)
 
     return measure

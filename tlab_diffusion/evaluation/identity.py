@@ -17,13 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, render_scenes
 from tlab_diffusion.picturebook import (
     CLASSES,
     SUBJECTS,
     Scene,
     random_scene,
-    render,
     subject_pictures,
     subject_scene,
 )
@@ -145,7 +144,7 @@ class Gallery(NamedTuple):
 def gallery(subject: SubjectReferences, encode: Encode) -> Gallery:
     r"""The references of all subjects, and members of the subject's class in its colour."""
     others = [subject_pictures(name, subject.size) for name in SUBJECTS if name != subject.name]
-    members = _render_all(
+    members = render_scenes(
         [_relative(subject, MEMBER_SEEDS + i) for i in range(MEMBERS)], subject.size
     )
     features = encode(np.concatenate([subject.references, *others, members]))
@@ -163,7 +162,7 @@ def strangers(subject: SubjectReferences, asked: Sequence[Mapping[str, str]]) ->
     r"""Other members of the class in the subject's colour, with the factors that were asked for."""
     seeds = range(STRANGER_SEEDS, STRANGER_SEEDS + len(asked))
     pairs = zip(seeds, asked, strict=True)
-    return _render_all([_relative(subject, seed, **each) for seed, each in pairs], subject.size)
+    return render_scenes([_relative(subject, seed, **each) for seed, each in pairs], subject.size)
 
 
 def perfect(subject: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> np.ndarray:
@@ -171,7 +170,7 @@ def perfect(subject: SubjectReferences, asked: Sequence[Mapping[str, str]]) -> n
     # The first seeds are those of the references.
     seeds = range(len(subject.references), len(subject.references) + len(asked))
     pairs = zip(seeds, asked, strict=True)
-    return _render_all(
+    return render_scenes(
         [subject_scene(subject.name, seed, **each) for seed, each in pairs], subject.size
     )
 
@@ -186,7 +185,3 @@ def _relative(subject: SubjectReferences, seed: int, **factors: str) -> Scene:
         "view": "side" if seed % 5 == 2 else "front",
     }
     return random_scene(seed, held_out=None, **(ordinary | factors))
-
-
-def _render_all(scenes: Sequence[Scene], size: int) -> np.ndarray:
-    return np.stack([render(scene, size) for scene in scenes])

@@ -27,7 +27,7 @@ from tlab_diffusion.evaluation.metrics import (
     image_similarity,
     prompt_similarity,
 )
-from tlab_diffusion.evaluation.pictures import Sampler
+from tlab_diffusion.evaluation.pictures import Sampler, sample_batch
 from tlab_diffusion.evaluation.result import Estimates, Metrics
 from tlab_diffusion.evaluation.statistics import Interval, mean_interval, pairs_interval
 from tlab_diffusion.evaluation.subject_prompts import Prompt
@@ -238,15 +238,10 @@ def _accuracy(prompt: Prompt, seen: Mapping[str, Sequence[str | None]]) -> dict[
 
 def _draw(sample: Sampler, texts: Sequence[str], seed: int, batch: int) -> np.ndarray:
     """One picture for each text; every batch has its own seed."""
-    parts = []
-    for start in range(0, len(texts), batch):
-        part = list(texts[start : start + batch])
-        pictures = np.asarray(sample(part, seed + start))
-        if len(pictures) != len(part):
-            got = f"{len(pictures)} pictures"
-            raise InputError("sample", got=got, expected=f"{len(part)}, one for each prompt")
-        parts.append(pictures)
-    return np.concatenate(parts)
+    starts = range(0, len(texts), batch)
+    return np.concatenate(
+        [sample_batch(sample, texts[start : start + batch], seed + start) for start in starts]
+    )
 
 
 def _cosines(features: Tensor) -> np.ndarray:

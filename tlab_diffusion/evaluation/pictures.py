@@ -8,7 +8,7 @@ from PIL import Image
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import atomic_write, file_lock
-from tlab_diffusion.picturebook import SUBJECTS, draw_scenes, subject_pictures
+from tlab_diffusion.picturebook import SUBJECTS, Scene, draw_scenes, render, subject_pictures
 
 # Texts and a seed to pictures (N, H, W, 3) uint8, one for each text.
 Sampler = Callable[[Sequence[str], int], np.ndarray]
@@ -51,6 +51,24 @@ def kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
             with atomic_write(path) as draft, draft.open("wb") as file:
                 np.save(file, array)
     return np.load(path, allow_pickle=False)
+
+
+def sample_batch(sample: Sampler, texts: Sequence[str], seed: int) -> np.ndarray:
+    r"""Draw one picture for each text: (N, H, W, 3) uint8.
+
+    Raises:
+        InputError: the sampler gave another number of pictures.
+    """
+    pictures = np.asarray(sample(list(texts), seed))
+    if len(pictures) != len(texts):
+        got, expected = f"{len(pictures)} pictures", f"{len(texts)}, one for each prompt"
+        raise InputError("sample", got=got, expected=expected)
+    return pictures
+
+
+def render_scenes(scenes: Sequence[Scene], size: int = SIZE) -> np.ndarray:
+    r"""Render scenes of the picture book: (N, size, size, 3) uint8."""
+    return np.stack([render(scene, size) for scene in scenes])
 
 
 def unseen_pictures(num_scenes: int = 256) -> dict[str, np.ndarray]:

@@ -15,9 +15,15 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.metrics import entropy_share, kid, prompt_similarity
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, Sampler, kept, unseen_pictures
+from tlab_diffusion.evaluation.pictures import (
+    FIRST_TEST_SEED,
+    Sampler,
+    kept,
+    render_scenes,
+    sample_batch,
+    unseen_pictures,
+)
 from tlab_diffusion.evaluation.prompts import KINDS, full_caption, unseen_scenes
 from tlab_diffusion.evaluation.recognisers import Recogniser, accuracy, recognise
 from tlab_diffusion.evaluation.reconstruction import reconstruct, reconstruction_psnr
@@ -28,7 +34,7 @@ from tlab_diffusion.evaluation.shipped_encoders import (
     texture_features,
 )
 from tlab_diffusion.evaluation.world import FACTOR_FREQUENCIES
-from tlab_diffusion.picturebook import CLASSES, Scene, draw_scenes, render
+from tlab_diffusion.picturebook import CLASSES, draw_scenes
 
 REAL_SEEDS = FIRST_TEST_SEED + 100_000_000  # of scenes that pictures are compared with
 
@@ -113,16 +119,8 @@ def sampled(
         part = list(prompts[start : start + batch])
         fingerprint = hashlib.sha256("\n".join(part).encode()).hexdigest()[:12]
         path = folder / f"{name}-{start:05}-{fingerprint}.npy"
-        parts.append(kept(path, partial(_one_each, sample, part, seed + start)))
+        parts.append(kept(path, partial(sample_batch, sample, part, seed + start)))
     return np.concatenate(parts)
-
-
-def _one_each(sample: Sampler, prompts: list[str], seed: int) -> np.ndarray:
-    pictures = sample(prompts, seed)
-    if len(pictures) != len(prompts):
-        got = f"{len(pictures)} pictures"
-        raise InputError("sample", got=got, expected=f"{len(prompts)}, one for each caption")
-    return pictures
 
 
 def table(report: dict) -> str:
@@ -160,10 +158,10 @@ def _real_accuracy(
     """The recogniser's own accuracy: on scenes, held-out combinations, and reconstructions."""
     scenes = unseen_scenes("seen", counts.judged)
     held_out = [scene for kind in KINDS[1:] for scene in unseen_scenes(kind, counts.judged // 2)]
-    pictures = _draw(scenes)
+    pictures = render_scenes(scenes)
     parts = {
         "scenes": (pictures, scenes),
-        "held_out": (_draw(held_out), held_out),
+        "held_out": (render_scenes(held_out), held_out),
         "reconstructions": (reconstruct(vae, pictures), scenes),
     }
     return {
@@ -203,7 +201,7 @@ def _compared(
     samples = sampled("seen", captions, _seed_of("seen"), sample, folder, counts.batch)
     seeds = range(REAL_SEEDS, REAL_SEEDS + counts.compared)
     real = texture_features(draw_scenes(seeds, processes=1), image_text)
-    other = _draw(scenes)
+    other = render_scenes(scenes)
     pictures = {
         "samples_and_real": samples,
         "reconstructions_and_real": reconstruct(vae, other),
@@ -232,10 +230,6 @@ def _bare_nouns(
 def _seed_of(name: str) -> int:
     """The seed of a set of samples; every set has different noise."""
     return 100_000 * ([*KINDS, *CLASSES].index(name) + 1)
-
-
-def _draw(scenes: Sequence[Scene]) -> np.ndarray:
-    return np.stack([render(scene) for scene in scenes])
 
 
 def _mean_psnr(vae, pictures: np.ndarray) -> float:
