@@ -17,6 +17,7 @@ from tests.dreambooth.standin import hashed_sample
 from tests.dreambooth.test_checkpoint import full_disk
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.course.stored import load_grid
+from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
 from tlab_diffusion.dreambooth.grid import worker
 from tlab_diffusion.dreambooth.grid.result import Grid, GridPoint
 from tlab_diffusion.dreambooth.grid.search import Complete, search
@@ -25,6 +26,7 @@ from tlab_diffusion.dreambooth.grid.worker import Measured, Training
 from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
 from tlab_diffusion.dreambooth.training.trainer import Finished, Loaded, TrainStep, train
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.pipelines.sampler_settings import MEASURING_SMALL, read_sampler_settings
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 POINTS = [GridPoint(rate, steps) for rate in sorted(RATES) for steps in sorted(STEPS)]
@@ -99,6 +101,11 @@ def test_one_training_gives_what_a_training_of_its_own_gives_each_trial(real, tm
     assert all((ours[name] == value).all() for name, value in own.items())
     assert best.score == max(e.trial.score for e in events if isinstance(e, Measured))
     assert not (folder / "trainings").exists()
+    # `tlab evaluate` finds the base and the sampler settings.
+    record = read_run(folder / "best")
+    assert record.settings["model"] == config.model and record.fingerprint.weights is not None
+    assert record.settings["max_steps"] == best.point.steps
+    assert read_sampler_settings(folder / "best") == MEASURING_SMALL
 
 
 def test_each_rate_is_trained_once_and_the_original_measured_once(real):

@@ -58,7 +58,7 @@ class ResultsBrowser(LivePicture):
         """The qualities at a place, and its rank by the quality that the map shows."""
         cell = self._grid.trials.get(place)
         if cell is None:
-            why = self._grid.broken.get(place)
+            why = self._grid.failed.get(place)
             return "nothing was measured here" + (f"; the training broke off, {why}" if why else "")
         values = [each.quality(SHOWN[name]) for each in self._grid.trials.values()]
         rank = 1 + sum(value > cell.quality(SHOWN[name]) for value in values)

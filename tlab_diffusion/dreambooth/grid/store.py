@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline
+from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, read_run, write_run
 from tlab_diffusion.dreambooth.grid.result import (
     ORIGINAL,
     Grid,
@@ -31,6 +32,7 @@ from tlab_diffusion.dreambooth.report.contact_sheet import save_strip
 from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import atomic_write
+from tlab_diffusion.pipelines.sampler_settings import SamplerSettings, write_sampler_settings
 
 BEFORE = ("locks", "grid.draft")  # may lie in the folder before grid.json does
 PARTS = "gradient_accumulation_steps"
@@ -119,13 +121,21 @@ class GridStore:
                 save_strip(self.strip(ORIGINAL), strip)
                 self._write(replace(grid, settings=grid.settings | common, original=metrics))
 
-    def add(self, trial: Trial, strip: np.ndarray, pipeline, dtypes: dict) -> Grid:
+    def add(
+        self,
+        trial: Trial,
+        strip: np.ndarray,
+        pipeline,
+        dtypes: dict,
+        sampler: SamplerSettings,
+    ) -> Grid:
         r"""Keep a trial, and its pipeline if it is the best so far.
 
         Args:
             trial: with its metrics.
             strip: (N, H, W, 3) uint8.
             pipeline, dtypes: see `export_pipeline`.
+            sampler: the settings with which the trial was measured.
 
         Returns:
             The grid with the trial.
@@ -134,10 +144,20 @@ class GridStore:
             grid = self.read().with_trial(trial)
             # grid.json comes last: if a kill comes before, the trial is measured again.
             if grid.best == trial:
-                export_pipeline(pipeline, self.path / "best", dtypes)
+                self._export(trial, pipeline, dtypes, sampler)
             save_strip(self.strip(trial.point.name), strip)
             self._write(grid)
         return grid
+
+    def _export(self, trial: Trial, pipeline, dtypes: dict, sampler: SamplerSettings) -> None:
+        """Write `best/`, with the base and the sampler settings that `tlab evaluate` needs."""
+        best, point = self.path / "best", trial.point
+        export_pipeline(pipeline, best, dtypes)
+        write_sampler_settings(best, sampler)
+        record = read_run(self.training(point.learning_rate))
+        if record is not None:
+            settings = record.settings | {"output": best.name, "max_steps": point.steps}
+            write_run(best, RunRecord(settings, record.fingerprint))
 
     def add_failed(self, points: Sequence[GridPoint], why: str) -> None:
         """Record that a training failed before it reached these points."""

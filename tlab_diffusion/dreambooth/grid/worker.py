@@ -182,4 +182,5 @@ class Worker:
         metrics, strip = self.evaluator.measure(sample), self.evaluator.strip(sample)
         trial = new_trial(point, metrics, self.store.read().original)
         with as_input_error(self.store.path):
-            return Measured(trial, self.store.add(trial, strip, pipeline, dtypes))
+            settings = self.evaluator.settings
+            return Measured(trial, self.store.add(trial, strip, pipeline, dtypes, settings))
