@@ -1,20 +1,27 @@
-r"""The settings of a DreamBooth run: one frozen object, right or refused.
+r"""The settings of a DreamBooth run: validated, immutable, each declared once.
 
-What is left out suits the method and the model: see `defaults`.
+A field says what it means, how it is checked, and its options in `tlab dreambooth` and `tlab grid`.
+Settings that are left out get the default of the method and the model: see `presets`.
 """
 
-import math
 import re
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from functools import cached_property, partial
 from pathlib import Path
 
 from tlab_diffusion.dreambooth.methods import LORA, METHODS, TEXTUAL_INVERSION
 from tlab_diffusion.dreambooth.presets import defaults, templates
-from tlab_diffusion.dreambooth.training.optimizers import OPTIMIZERS
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import (
+    InputError,
+    check_bool,
+    check_choice,
+    check_integer,
+    check_number,
+)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+ADAMW, ADAMW_8BIT = OPTIMIZERS = ("adamw", "adamw8bit")
 # Names in files of older runs, and the names here.
 RENAMED = {"prior_weight": "prior_loss_weight", "arithmetic": "precision"}
 
@@ -24,91 +31,201 @@ def current_names(settings: dict) -> dict:
     return {RENAMED.get(name, name): value for name, value in dict(settings).items()}
 
 
+def _setting(
+    default: object = MISSING,
+    *,
+    help: str,
+    check: Callable[[str, object], None] = lambda name, value: None,
+    options: tuple[str, ...] = (),
+    metavar: str | None = None,
+) -> Field:
+    r"""A field of `DreamBoothConfig`.
+
+    Args:
+        default: None where it depends on method and model; left out where it must be given.
+        help: what it means.
+        check: raises an InputError for a wrong value; called with the field's name and the value.
+        options: on the command line, where they differ from the field's name.
+        metavar: the value, in the help of the command line.
+    """
+    metadata = {"help": help, "check": check, "options": options, "metavar": metavar}
+    return field(default=default, metadata=metadata)
+
+
+def _check_word(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(name, got=repr(value), expected="a word")
+    if value != value.strip() or not value.isprintable():
+        raise InputError(name, got=repr(value), expected="a word, without spaces around it")
+
+
+def _check_prompt(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise InputError(name, got=repr(value), expected="a prompt in words")
+
+
+def _check_resolution(name: str, value: object) -> None:
+    check_integer(name, value, lowest=8)
+    if value % 8:
+        raise InputError(name, got=str(value), expected="a multiple of 8")
+
+
+def _check_optional(name: str, value: object, check: Callable[[str, object], None]) -> None:
+    if value is not None:
+        check(name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DreamBoothConfig:
     r"""What to learn, from which model, and how.
 
-    Settings left at None get the default of method and model when the object is made.
-
-    Args:
-        subject_images: folder of the subject's pictures.
-        identifier: one rare word that will mean the subject.
-        class_noun: what kind of thing the subject is, such as "robot".
-        output: folder that becomes the tuned pipeline.
-        model: "picturebook", a pipeline folder or a hub id.
-        method: "dreambooth" trains all weights, "lora" adapters beside those of attention,
-            "textual-inversion" one row: the identifier's embedding.
-        lora_rank: of the adapters; for "lora" alone.
-        max_steps: steps of the optimizer.
-        learning_rate: of the optimizer, constant.
-        adam_epsilon: gradients far below it hardly move a weight. At 1e-6 those that are nothing
-            but rounding do not, and then it does not matter how a step's work is split.
-        batch_size: pictures of the subject in a step, of all processes and parts together; with
-            prior preservation as many pictures of the class come on top.
-        prior_loss_weight: lambda of the prior-preservation loss; 0 trains without it, as Textual
-            Inversion always does.
-        num_class_images: pictures of the class that the original model draws.
-        class_guidance_scale: guidance of these pictures. A little, for they will be asked for
-            with guidance: `picturebook` learnt from unguided ones to draw its class worse, and
-            more like the subject.
-        train_text_encoder: whether the text encoder learns along.
-        resolution: side of the square pictures in pixels, a multiple of 8.
-        instance_prompt: says what the subject's pictures show; has the identifier in it. Left
-            out, Textual Inversion says it in several ways.
-        class_prompt: says what the class pictures show; has no identifier.
-        precision: "auto", "fp32", "bf16" or "fp16", of the arithmetic; weights are float32.
-        optimizer: "adamw", or "adamw8bit" to save memory on a CUDA GPU.
-        checkpoint_every: steps between two checkpoints.
-        seed: of everything random, from 0 up.
-        snr_gamma: of min-SNR weighting; None weighs all timesteps alike.
-        gradient_accumulation_steps: parts in which a step's batch is worked through, to save
-            memory. The result is the same.
-        gradient_checkpointing: compute activations twice instead of keeping them.
-        ema_decay: of an average of the weights, which then is the result; 0 keeps none.
+    Settings left at None get the default of method and model when the object is made. What each
+    setting means is said by `help` in its field, and by `tlab dreambooth --help`.
 
     Raises:
         InputError: on any setting that is wrong, by its name.
     """
 
-    subject_images: Path
-    identifier: str
-    class_noun: str
-    output: Path
-    model: str = "picturebook"
-    method: str = "dreambooth"
-    lora_rank: int | None = None
-    max_steps: int | None = None
-    learning_rate: float | None = None
-    adam_epsilon: float | None = None
-    batch_size: int | None = None
-    prior_loss_weight: float | None = None
-    num_class_images: int = 100
-    class_guidance_scale: float = 2.5
-    train_text_encoder: bool | None = None
-    resolution: int | None = None
-    instance_prompt: str | None = None
-    class_prompt: str | None = None
-    precision: str = "auto"
-    optimizer: str = "adamw"
-    checkpoint_every: int | None = None
-    seed: int = 0
-    snr_gamma: float | None = None
-    gradient_accumulation_steps: int = 1
-    gradient_checkpointing: bool = False
-    ema_decay: float | None = None
+    subject_images: Path = _setting(
+        help="Folder with 3 to 5 pictures of the subject.", metavar="DIR"
+    )
+    identifier: str = _setting(
+        help="One rare word that will mean the subject.", check=_check_word, metavar="TOKEN"
+    )
+    class_noun: str = _setting(
+        help='What kind of thing the subject is, such as "robot".',
+        check=_check_word,
+        metavar="NOUN",
+    )
+    output: Path = _setting(help="Folder to create for the result.", metavar="DIR")
+    model: str = _setting("picturebook", help='"picturebook", a pipeline folder, or a hub id.')
+    method: str = _setting(
+        METHODS[0],
+        help="dreambooth trains all weights, lora adapters beside those of attention, "
+        "textual-inversion one row of the text encoder's embeddings.",
+        check=partial(check_choice, choices=METHODS),
+    )
+    lora_rank: int | None = _setting(
+        None, help="Rank of lora's adapters.", options=("--rank", "--lora-rank")
+    )
+    max_steps: int | None = _setting(
+        None,
+        help="Optimizer steps.",
+        check=check_integer,
+        options=("--max-train-steps", "--max-steps"),
+    )
+    learning_rate: float | None = _setting(
+        None, help="Constant.", check=partial(check_number, above=0)
+    )
+    adam_epsilon: float | None = _setting(
+        None,
+        help="Epsilon of AdamW. Gradients far below it hardly change a weight; at 1e-6 those that "
+        "are only rounding errors do not.",
+        check=partial(check_number, above=0),
+    )
+    batch_size: int | None = _setting(
+        None,
+        help="Pictures of the subject in a step, of all processes and parts together. With prior "
+        "preservation, as many pictures of the class are added.",
+        check=check_integer,
+        options=("--train-batch-size", "--batch-size"),
+    )
+    prior_loss_weight: float | None = _setting(
+        None,
+        help="Lambda of the prior-preservation loss; 0 trains without it.",
+        check=partial(check_number, lowest=0),
+        options=("--prior-loss-weight", "--prior-weight"),
+    )
+    num_class_images: int = _setting(
+        100,
+        help="Pictures of the class that the original model draws.",
+        check=partial(check_integer, lowest=0),
+    )
+    class_guidance_scale: float = _setting(
+        2.5,
+        help="Guidance scale of these pictures. Unguided ones taught picturebook to draw its class "
+        "worse, and more like the subject.",
+        check=partial(check_number, lowest=0),
+    )
+    train_text_encoder: bool | None = _setting(
+        None, help="Whether the text encoder is trained too.", check=check_bool
+    )
+    resolution: int | None = _setting(
+        None, help="Side of the square pictures in pixels.", check=_check_resolution
+    )
+    instance_prompt: str | None = _setting(
+        None,
+        help="Describes the subject's pictures; contains the identifier. Without this option, "
+        "textual-inversion uses several prompts.",
+        check=_check_prompt,
+        metavar="TEXT",
+    )
+    class_prompt: str | None = _setting(
+        None,
+        help="Describes the class pictures; does not contain the identifier.",
+        check=_check_prompt,
+        metavar="TEXT",
+    )
+    # One prompt for each picture, from caption files beside them: preflight fills it in.
+    picture_prompts: tuple[str, ...] | None = None
+    precision: str = _setting(
+        "auto",
+        help='Of the arithmetic: auto, fp32 (or "no"), bf16 or fp16. Weights are float32.',
+        check=partial(check_choice, choices=PRECISIONS),
+        options=("--mixed-precision", "--precision"),
+    )
+    optimizer: str = _setting(
+        ADAMW,
+        help="adamw, or adamw8bit to save memory on a CUDA GPU.",
+        check=partial(check_choice, choices=OPTIMIZERS),
+    )
+    checkpoint_every: int | None = _setting(
+        None,
+        help="Steps between two checkpoints.",
+        check=check_integer,
+        options=("--checkpointing-steps", "--checkpoint-every"),
+    )
+    seed: int = _setting(
+        0, help="Seed of everything random.", check=partial(check_integer, lowest=0)
+    )
+    snr_gamma: float | None = _setting(
+        None,
+        help="Gamma of min-SNR weighting; without it all timesteps weigh the same.",
+        check=partial(_check_optional, check=partial(check_number, above=0)),
+    )
+    gradient_accumulation_steps: int = _setting(
+        1,
+        help="Parts in which the batch of a step is computed, to save memory; the result is the "
+        "same. More parts are made where memory asks for it.",
+        check=check_integer,
+    )
+    gradient_checkpointing: bool = _setting(
+        False, help="Compute activations twice instead of keeping them.", check=check_bool
+    )
+    ema_decay: float | None = _setting(
+        None,
+        help="Decay of a moving average of the weights, which then is the result; 0 keeps none.",
+        check=partial(check_number, lowest=0, below=1),
+    )
 
     def __post_init__(self):
         self._set("subject_images", Path(self.subject_images))
         self._set("output", Path(self.output))
         self._set("model", str(self.model))
-        _check_words(self)
-        _check_choice("method", self.method, METHODS)
+        for name in ("identifier", "class_noun", "method"):  # the defaults depend on them
+            _field(name).metadata["check"](name, getattr(self, name))
+        _check_identifier(self)
         for name, value in self._defaults().items():
             if getattr(self, name) is None:
                 self._set(name, value)
-        _check_numbers(self)
-        _check_choices(self)
+        if self.picture_prompts is not None:
+            self._set("picture_prompts", tuple(self.picture_prompts))
+        if self.precision == "no":  # what diffusers' scripts call it
+            self._set("precision", "fp32")
+        for each in settings():
+            each.metadata["check"](each.name, getattr(self, each.name))
         _check_method(self)
+        _check_counts(self)
         _check_prompts(self)
 
     def _set(self, name: str, value: object) -> None:
@@ -139,7 +256,9 @@ class DreamBoothConfig:
 
     @cached_property
     def instance_prompts(self) -> tuple[str, ...]:
-        """The prompts that the subject's pictures may come with."""
+        """One prompt for each picture where `picture_prompts` are given, else prompts for all."""
+        if self.picture_prompts is not None:
+            return self.picture_prompts
         varied = self.method == TEXTUAL_INVERSION
         if varied and self.instance_prompt == self._defaults()["instance_prompt"]:
             return tuple(each.format(self.identifier) for each in templates(self.model))
@@ -156,10 +275,22 @@ class DreamBoothConfig:
 
     def as_dict(self) -> dict:
         """The settings as JSON can hold them."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-        }
+        return {name: _as_json(value) for name, value in asdict(self).items()}
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def settings() -> list[Field]:
+    r"""The fields of `DreamBoothConfig` that a user sets."""
+    return [each for each in fields(DreamBoothConfig) if each.metadata]
+
+
+def _field(name: str) -> Field:
+    return next(each for each in settings() if each.name == name)
 
 
 def _words(prompt: str) -> list[str]:
@@ -167,13 +298,7 @@ def _words(prompt: str) -> list[str]:
     return [word for word in re.split(r"[\s.,;:!?'’\"()]+", prompt.lower()) if word]
 
 
-def _check_words(config: DreamBoothConfig) -> None:
-    for name in ("identifier", "class_noun"):
-        value = getattr(config, name)
-        if not isinstance(value, str) or not value.strip():
-            raise InputError(name, got=repr(value), expected="a word")
-        if value != value.strip() or not value.isprintable():
-            raise InputError(name, got=repr(value), expected="a word, without spaces around it")
+def _check_identifier(config: DreamBoothConfig) -> None:
     if _words(config.identifier) != [config.identifier.lower()]:
         raise InputError(
             "identifier",
@@ -183,45 +308,10 @@ def _check_words(config: DreamBoothConfig) -> None:
         )
 
 
-def _check_numbers(config: DreamBoothConfig) -> None:
-    _check_number("learning_rate", config.learning_rate, lambda x: x > 0, "above 0")
-    _check_number("adam_epsilon", config.adam_epsilon, lambda x: x > 0, "above 0")
-    _check_number("prior_loss_weight", config.prior_loss_weight, lambda x: x >= 0, "from 0 up")
-    _check_number(
-        "class_guidance_scale", config.class_guidance_scale, lambda x: x >= 0, "from 0 up"
-    )
-    if config.snr_gamma is not None:
-        _check_number("snr_gamma", config.snr_gamma, lambda x: x > 0, "above 0")
-    _check_number("ema_decay", config.ema_decay, lambda x: 0 <= x < 1, "in [0, 1)")
-    lowest = {
-        "max_steps": 1,
-        "batch_size": 1,
-        "num_class_images": 1 if config.with_prior else 0,
-        "resolution": 8,
-        "checkpoint_every": 1,
-        "seed": 0,
-        "gradient_accumulation_steps": 1,
-    } | ({"lora_rank": 1} if config.method == LORA else {})
-    for name, least in lowest.items():
-        value = getattr(config, name)
-        if type(value) is not int or value < least:
-            raise InputError(name, got=repr(value), expected=f"an integer from {least} up")
-    if config.resolution % 8:
-        raise InputError("resolution", got=str(config.resolution), expected="a multiple of 8")
-
-
-def _check_number(name: str, value: object, right, words: str) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not right(value):
-        raise InputError(name, got=repr(value), expected=f"a number {words}")
-
-
-def _check_choices(config: DreamBoothConfig) -> None:
-    for name in ("train_text_encoder", "gradient_checkpointing"):
-        if not isinstance(getattr(config, name), bool):
-            raise InputError(name, got=repr(getattr(config, name)), expected="True or False")
-    _check_choice("precision", config.precision, PRECISIONS)
-    _check_choice("optimizer", config.optimizer, OPTIMIZERS)
+def _check_counts(config: DreamBoothConfig) -> None:
+    """Refuse numbers that do not go together."""
+    if config.with_prior:
+        check_integer("num_class_images", config.num_class_images)
     samples = config.samples_per_step
     if config.gradient_accumulation_steps > samples:
         raise InputError(
@@ -231,15 +321,12 @@ def _check_choices(config: DreamBoothConfig) -> None:
         )
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(name, got=repr(value), expected="one of " + ", ".join(choices))
-
-
 def _check_method(config: DreamBoothConfig) -> None:
     """Refuse settings that mean nothing to the method."""
     wrong = {}
-    if config.method != LORA:
+    if config.method == LORA:
+        check_integer("lora_rank", config.lora_rank)
+    else:
         wrong["lora_rank"] = None, "Only lora has adapters."
     if config.method == TEXTUAL_INVERSION:
         wrong["train_text_encoder"] = False, "Its one row learns, and nothing else."
@@ -255,22 +342,29 @@ def _check_method(config: DreamBoothConfig) -> None:
 
 
 def _check_prompts(config: DreamBoothConfig) -> None:
-    identifier = config.identifier.lower()
-    for name in ("instance_prompt", "class_prompt"):
-        prompt = getattr(config, name)
-        if not isinstance(prompt, str) or not prompt.strip() or not prompt.isprintable():
-            raise InputError(name, got=repr(prompt), expected="a prompt in words")
-    if identifier not in _words(config.instance_prompt):
-        raise InputError(
-            "instance_prompt",
-            got=repr(config.instance_prompt),
-            expected=f"a prompt with the identifier '{config.identifier}' in it",
-            fix="Without it the model has no word to learn.",
-        )
-    if identifier in _words(config.class_prompt):
+    for prompt in config.picture_prompts or ():
+        _check_prompt("picture_prompts", prompt)
+        if not has_identifier(prompt, config.identifier):
+            raise InputError("picture_prompts", **_no_identifier(config, prompt))
+    if not has_identifier(config.instance_prompt, config.identifier):
+        raise InputError("instance_prompt", **_no_identifier(config, config.instance_prompt))
+    if has_identifier(config.class_prompt, config.identifier):
         raise InputError(
             "class_prompt",
             got=repr(config.class_prompt),
             expected=f"a prompt without the identifier '{config.identifier}'",
             fix="The class is what the subject shares with others.",
         )
+
+
+def has_identifier(prompt: str, identifier: str) -> bool:
+    r"""Whether the identifier is one of a prompt's words, whatever its case."""
+    return identifier.lower() in _words(prompt)
+
+
+def _no_identifier(config: DreamBoothConfig, prompt: str) -> dict[str, str]:
+    return {
+        "got": repr(prompt),
+        "expected": f"a prompt with the identifier '{config.identifier}' in it",
+        "fix": "Without it the model has no word to learn.",
+    }

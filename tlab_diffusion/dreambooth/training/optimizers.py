@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from tlab_diffusion.dreambooth.config import ADAMW, ADAMW_8BIT
 from tlab_diffusion.errors import InputError
 
-ADAMW, ADAMW_8BIT = OPTIMIZERS = ("adamw", "adamw8bit")
 MOMENT_BYTES = {ADAMW: 8, ADAMW_8BIT: 2}  # of the two moments of a number
 
 
