@@ -1,7 +1,12 @@
 """The command `tlab`: what it writes, what it refuses, and how it says so."""
 
+import dataclasses
+import inspect
+import io
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +14,11 @@ import pytest
 from PIL import Image
 
 from tlab_diffusion import doctor, lab
-from tlab_diffusion.cli import main
+from tlab_diffusion.cli import app, main
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.picturebook import SUBJECTS
 from tlab_diffusion.pipelines import loading
+from tlab_diffusion.pipelines.sampler_settings import SamplerSettings, write_sampler_settings
 
 
 def one_line(capsys) -> str:
@@ -29,6 +36,95 @@ def test_help_lists_the_commands(capsys, arguments):
     shown = capsys.readouterr().out
     for command in ("doctor", "lab", "draw", "subject"):
         assert f"  {command} " in shown
+
+
+def defaults_shown(capsys, *arguments) -> dict[str, str]:
+    """The options in a command's help, and the default of each, "" where none is shown."""
+    assert main([*arguments, "--help"]) == 0
+    found, option = {}, None
+    _, options = capsys.readouterr().out.split("Options:\n")
+    for line in options.split("\n\n")[0].splitlines():
+        if line.startswith("  --"):
+            option = line.split()[0].rstrip(",")
+            found[option] = ""
+        if option is not None:
+            found[option] += f" {line.strip()}"
+    default = re.compile(r"\[default: (.*?)[\];]")
+    return {name: (default.findall(text) or [""])[0] for name, text in found.items()}
+
+
+def option_names(command: str) -> set[str]:
+    (found,) = [c for c in app.registered_commands if c.callback.__name__ == command]
+    parameters = inspect.signature(found.callback).parameters
+    return set(parameters)
+
+
+def test_every_setting_of_a_run_has_an_option():
+    fields = {each.name for each in dataclasses.fields(DreamBoothConfig)}
+    preflight_fills_in = {"picture_prompts"}
+    assert fields - option_names("dreambooth") == preflight_fills_in
+    assert fields - option_names("grid") == preflight_fills_in | {"max_steps", "learning_rate"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--method", "lora"], ["--method=textual-inversion"]])
+@pytest.mark.parametrize("model", ["picturebook", "owner/name"])
+@pytest.mark.parametrize("command", ["dreambooth", "grid"])
+def test_help_shows_the_defaults_of_the_method_and_the_model(capsys, command, arguments, model):
+    shown = defaults_shown(capsys, command, *arguments, "--model", model)
+    words = {"identifier": "TOKEN", "class_noun": "NOUN", "subject_images": "p", "output": "o"}
+    method = arguments[-1].split("=")[-1] if arguments else "dreambooth"
+    config = DreamBoothConfig(**words, model=model, method=method)
+    compared = {
+        "--prior-loss-weight": config.prior_loss_weight,
+        "--train-batch-size": config.batch_size,
+        "--ema-decay": config.ema_decay,
+        "--adam-epsilon": config.adam_epsilon,
+        "--checkpointing-steps": config.checkpoint_every,
+        "--rank": config.lora_rank or "",
+        "--class-guidance-scale": config.class_guidance_scale,
+        "--train-text-encoder": "yes" if config.train_text_encoder else "no",
+        "--instance-prompt": config.instance_prompt,
+        "--resolution": config.resolution,
+    }
+    if command == "dreambooth":
+        compared |= {
+            "--max-train-steps": config.max_steps,
+            "--learning-rate": config.learning_rate,
+            "--evaluate-every": 0 if model == "owner/name" else -(-config.max_steps // 3),
+        }
+    assert {name: shown[name] for name in compared} == {n: str(v) for n, v in compared.items()}
+    # What chooses them keeps its own.
+    assert (shown["--method"], shown["--model"]) == ("dreambooth", "picturebook")
+
+
+def test_help_for_an_unknown_method_is_refused(capsys):
+    assert main(["dreambooth", "--help", "--method", "fast"]) == 2
+    assert "expected one of dreambooth, lora, textual-inversion" in one_line(capsys)
+
+
+def test_options_are_called_as_in_diffusers_scripts_and_shorter(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(
+        "tlab_diffusion.dreambooth.preflight.checks.preflight",
+        lambda config, **_: seen.append(config) or 1 / 0,
+    )
+    needed = ["--subject-images", "p", "--identifier", "sks", "--class-noun", "robot"]
+    long = ["--max-train-steps", "7", "--train-batch-size", "3", "--prior-loss-weight", "0.5"]
+    long += ["--rank", "2", "--checkpointing-steps", "5", "--mixed-precision", "no"]
+    short = ["--max-steps", "7", "--batch-size", "3", "--prior-weight", "0.5"]
+    short += ["--lora-rank", "2", "--checkpoint-every", "5", "--precision", "fp32"]
+    rest = ["--method", "lora", "--snr-gamma", "5", "--ema-decay", "0.9"]
+    rest += ["--class-guidance-scale", "3", "--adam-epsilon", "1e-7"]
+    rest += ["--gradient-accumulation-steps", "2"]
+    for names in (long, short):
+        with pytest.raises(ZeroDivisionError):
+            main(["dreambooth", *needed, "--output", "o", *rest, *names])
+    first, second = seen
+    assert first == second
+    assert (first.max_steps, first.batch_size, first.prior_loss_weight) == (7, 3, 0.5)
+    assert (first.lora_rank, first.checkpoint_every, first.precision) == (2, 5, "fp32")
+    assert (first.snr_gamma, first.ema_decay, first.class_guidance_scale) == (5, 0.9, 3)
+    assert (first.adam_epsilon, first.gradient_accumulation_steps) == (1e-7, 2)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +326,7 @@ def test_sample_draws_each_prompt_and_a_sheet(model, tmp_path, capsys):
         "seed": "5",
         "steps": "3",
         "guidance_scale": "5.0",
+        "solver": "ddim",
     }
     assert len({picture.tobytes() for picture in pictures.values()}) == 4
 
@@ -237,6 +334,32 @@ def test_sample_draws_each_prompt_and_a_sheet(model, tmp_path, capsys):
     assert main(["sample", *prompts, *settings, "--out", f"{again}"]) == 0
     for name, picture in pictures.items():
         assert Image.open(again / f"{name}.png").tobytes() == picture.tobytes()
+
+
+def test_sample_uses_the_settings_that_a_folder_was_measured_with(model, tmp_path):
+    tuned = shutil.copytree(model, tmp_path / "tuned")
+    measured = SamplerSettings("dpm-solver++", steps=2, guidance_scale=3.0)
+    write_sampler_settings(tuned, measured)
+    sample = ["sample", "a cat", "--num", "1", "--model", f"{tuned}"]
+    assert main([*sample, "--out", f"{tmp_path / 'a'}"]) == 0
+    assert main([*sample, "--solver", "ddim", "--steps", "1", "--out", f"{tmp_path / 'b'}"]) == 0
+    texts = [Image.open(tmp_path / name / "a-cat-0-0.png").text for name in ("a", "b")]
+    used = [(text["solver"], text["steps"], text["guidance_scale"]) for text in texts]
+    assert used == [("dpm-solver++", "2", "3.0"), ("ddim", "1", "3.0")]
+
+
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch, tmp_path):
+    """Undecodable bytes, control characters, and an encoding that lacks a letter."""
+    out, errors = (io.TextIOWrapper(io.BytesIO(), "ascii", "strict") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", errors)
+    folder = tmp_path / "a\udce9\x1b[31m\n\u202eé"
+    assert main(["draw", "a cat", "--size", "48", "--out", f"{folder}"]) == 0
+    assert main(["draw", "a cat", "--size", "48", "--out", f"{folder}"]) == 2
+    for stream in (out, errors):
+        stream.flush()
+        (line,) = stream.buffer.getvalue().decode("ascii").splitlines()
+        assert r"a\xe9\x1b[31m\n\u202e\xe9" in line
 
 
 def test_prompts_of_one_name_have_files_of_their_own(model, tmp_path):
@@ -280,7 +403,8 @@ def test_a_tuned_picture_book_knows_its_own_word_and_no_other(model, tmp_path, c
     [
         (["a cat", "--model", "nowhere"], "nowhere, which is not there"),
         (["a cat", "a cat"], "expected prompts that differ"),
-        (["a cat", "--guidance-scale", "nan"], "--guidance-scale: got nan"),
+        (["a cat", "--guidance-scale", "nan"], "guidance_scale: got nan"),
+        (["a cat", "--solver", "euler"], "solver: got 'euler'"),
         (["a cat", "--out", "/proc/version/pictures"], "/proc/version, which is there already"),
         (["a cat", "--num", "0"], "greater than or equal to 1"),
     ],

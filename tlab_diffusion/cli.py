@@ -1,16 +1,23 @@
 """The command `tlab`."""
 
+import functools
+import inspect
 import json
-import math
 import os
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.dreambooth import presets
+from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.config import settings as run_settings
+from tlab_diffusion.dreambooth.methods import METHODS
+from tlab_diffusion.errors import InputError, check_choice, printable
 
 app = typer.Typer(
     help="TLab Diffusion: the course on diffusion models and DreamBooth.",
@@ -20,44 +27,86 @@ app = typer.Typer(
 )
 Folder = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the pictures.")]
 Size = Annotated[int, typer.Option(help="Width and height in pixels.")]
-# What `dreambooth` and `grid` both take.
-SubjectImages = Annotated[
-    Path, typer.Option(metavar="DIR", help="Folder with 3 to 5 pictures of the subject.")
-]
-Identifier = Annotated[
-    str, typer.Option(metavar="TOKEN", help="A rare word that will mean the subject.")
-]
-ClassNoun = Annotated[
-    str, typer.Option(metavar="NOUN", help='What it is a kind of, such as "robot".')
-]
-Method = Annotated[
-    str, typer.Option(help="dreambooth, lora (small adapters) or textual-inversion (one word).")
-]
-LoraRank = Annotated[int | None, typer.Option(help="Size of lora's adapters.")]
-BatchSize = Annotated[
-    int | None, typer.Option(help="Pictures of the subject in a step; 1 by default, as a rule.")
-]
-PriorWeight = Annotated[
-    float | None,
-    typer.Option(
-        "--prior-loss-weight", "--prior-weight", help="Lambda; 0 trains without the prior."
-    ),
-]
-NumClassImages = Annotated[int, typer.Option(help="Drawn by the original model.")]
-TrainTextEncoder = Annotated[
-    bool | None, typer.Option(help="Whether the text encoder learns along.")
-]
-Resolution = Annotated[int | None, typer.Option(help="Side of the pictures, pixels.")]
-InstancePrompt = Annotated[str | None, typer.Option(metavar="P", help='By default "a TOKEN NOUN".')]
-ClassPrompt = Annotated[str | None, typer.Option(metavar="P", help='By default "a NOUN".')]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Optimizer = Annotated[str, typer.Option(help="adamw, or adamw8bit on a GPU.")]
-GradientCheckpointing = Annotated[
-    bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
-]
-CheckpointEvery = Annotated[int | None, typer.Option(help="Steps.")]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
-BaseModel = Annotated[str, typer.Option(help='"picturebook", a pipeline folder, or a hub id.')]
+
+
+class TrainingCommand(typer.core.TyperCommand):
+    """A command whose help shows the defaults of the method and the model in its arguments."""
+
+    def parse_args(self, context, arguments: list[str]) -> list[str]:
+        if "--help" in arguments:
+            show_defaults(self.params, arguments)
+        return super().parse_args(context, arguments)
+
+
+def takes_settings(*left_out: str) -> Callable:
+    r"""Give a command an option for each setting of a run; it is called with a `DreamBoothConfig`.
+
+    Args:
+        left_out: settings that have no option in this command.
+    """
+
+    def decorate(command: Callable) -> Callable:
+        taken = [each for each in run_settings() if each.name not in left_out]
+        own = list(inspect.signature(command).parameters.values())[1:]
+
+        @functools.wraps(command)
+        def called(**options: object) -> None:
+            chosen = {each.name: options.pop(each.name) for each in taken}
+            return command(DreamBoothConfig(**chosen), **options)
+
+        parameters = [*map(option_of, taken), *own]
+        called.__signature__ = inspect.Signature(
+            [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+        )
+        called.__annotations__ = {}
+        return called
+
+    return decorate
+
+
+def option_of(setting: Field) -> inspect.Parameter:
+    """The command line's option for a setting."""
+    names = setting.metadata["options"]
+    if setting.type is bool:
+        names = (f"--{setting.name.replace('_', '-')}",)  # without a --no- beside it
+    option = typer.Option(
+        *names,
+        help=setting.metadata["help"],
+        metavar=setting.metadata["metavar"],
+        show_default=False,  # see `show_defaults`
+    )
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if setting.default is MISSING else setting.default,
+        annotation=Annotated[setting.type, option],
+    )
+
+
+def show_defaults(parameters: list, arguments: list[str]) -> None:
+    r"""Add to the help of each option the default that holds.
+
+    Args:
+        parameters: of a `TrainingCommand`; changed in place.
+        arguments: of the command line, which may name a method and a model.
+    """
+    defaults = {each.name: each.default for each in run_settings()}
+    chosen = {}
+    for option in ("method", "model"):
+        chosen[option] = defaults[option]
+        for argument, value in zip(arguments, [*arguments[1:], ""], strict=True):
+            name, equals, rest = argument.partition("=")
+            if name == f"--{option}":
+                chosen[option] = rest if equals else value
+    check_choice("method", chosen["method"], METHODS)
+    defaults |= presets.defaults(chosen["method"], chosen["model"], "TOKEN", "NOUN")
+    every = presets.usual_evaluations(chosen["model"], defaults["max_steps"])
+    defaults["evaluate_every"] = every or 0
+    for parameter in parameters:
+        value = defaults.get(parameter.name, MISSING)
+        if value is not MISSING and value is not None:
+            value = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+            parameter.help = f"{parameter.help} [default: {value}]"
 
 
 @app.command()
@@ -153,40 +202,41 @@ def sample(
     ] = "picturebook",
     num: Annotated[int, typer.Option(min=1, help="Pictures of each prompt.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 25,
-    guidance_scale: Annotated[float, typer.Option(help="1 is off.")] = 5,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(help="Of classifier-free guidance; 1 is off.")
+    ] = None,
+    solver: Annotated[str | None, typer.Option(help="ddim or dpm-solver++.")] = None,
     out: Folder = Path(),
 ) -> None:
-    """Draw pictures from prompts with a diffusion model, and a sheet of them all."""
+    """Draw pictures from prompts with a diffusion model, and a sheet of them all.
+
+    Steps, guidance scale and solver are by default those that a tuned folder was measured with;
+    for other models 25, 5 and ddim.
+    """
     twice = next((prompt for prompt in prompts if prompts.count(prompt) > 1), None)
     if twice is not None:
         raise InputError("PROMPT", got=f"{twice!r} twice", expected="prompts that differ")
-    if not math.isfinite(guidance_scale):
-        raise InputError("--guidance-scale", got=str(guidance_scale), expected="a finite number")
     names = file_names(prompts)
     files = [out / f"{name}-{seed}-{number}.png" for name in names for number in range(num)]
     sheet = out / f"sheet-{names[0]}-{seed}.png"
     refuse_existing([*files, sheet])
     from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
-    from tlab_diffusion.pipelines import load, prompt_warnings
+    from tlab_diffusion.pipelines import load, prompt_warnings, settings_of
     from tlab_diffusion.pipelines import sample as draw_samples
+    from tlab_diffusion.pipelines.sampler_settings import DEFAULT
 
+    chosen = {"steps": steps, "guidance_scale": guidance_scale, "solver": solver}
+    DEFAULT.override(**chosen)  # refuses wrong values before a model is loaded
     pipeline = load(model)
     record = read_run(Path(model))  # of a tuned folder
     identifier = record and record.settings.get("identifier")
     for prompt in prompts:
         for warning in prompt_warnings(pipeline.tokenizer, prompt, identifier=identifier):
-            print(f"tlab: warning: {warning}", file=sys.stderr)
-    settings = {"model": model, "seed": seed, "steps": steps, "guidance_scale": guidance_scale}
-    pictures = draw_samples(
-        pipeline,
-        prompts,
-        num=num,
-        seed=seed,
-        steps=steps,
-        guidance_scale=guidance_scale,
-        progress=True,
-    )
+            print(f"tlab: warning: {printable(warning)}", file=sys.stderr)
+    sampler = settings_of(pipeline).override(**chosen).as_dict()
+    settings = {"model": model, "seed": seed, **sampler}
+    pictures = draw_samples(pipeline, prompts, num=num, seed=seed, progress=True, **sampler)
     drawn = []
     for file, picture in zip(files, pictures, strict=True):
         place, number = divmod(len(drawn), num)
@@ -195,81 +245,48 @@ def sample(
     save_sheet(drawn, prompts, num, sheet)
 
 
-@app.command()
+DEFAULTS = (
+    "Defaults depend on the method and the model: --help shows those of the --method and --model "
+    f"beside it, by default of {METHODS[0]} on picturebook."
+)
+
+
+@app.command(cls=TrainingCommand, epilog=DEFAULTS)
+@takes_settings()
 def dreambooth(
-    subject_images: SubjectImages,
-    identifier: Identifier,
-    class_noun: ClassNoun,
-    output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder that becomes the tuned pipeline.")
-    ],
-    model: BaseModel = "picturebook",
-    method: Method = "dreambooth",
-    lora_rank: LoraRank = None,
-    max_steps: Annotated[int | None, typer.Option(help="Steps; 600 for picturebook.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Constant; 3e-4 for picturebook.")
-    ] = None,
-    batch_size: BatchSize = None,
-    prior_loss_weight: PriorWeight = None,
-    num_class_images: NumClassImages = 100,
-    train_text_encoder: TrainTextEncoder = None,
-    resolution: Resolution = None,
-    instance_prompt: InstancePrompt = None,
-    class_prompt: ClassPrompt = None,
-    precision: Precision = "auto",
-    optimizer: Optimizer = "adamw",
-    gradient_checkpointing: GradientCheckpointing = False,
-    checkpoint_every: CheckpointEvery = None,
+    config: DreamBoothConfig,
     evaluate_every: Annotated[
         int | None,
-        typer.Option(help="Steps; keeps the best. 0 is never, as by default for large models."),
+        typer.Option(
+            min=0, show_default=False, help="Steps between two measurements; 0 measures nothing."
+        ),
     ] = None,
-    seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an earlier run.")] = False,
 ) -> None:
-    """Teach a model a subject from a few pictures."""
-    apart = ("resume", "evaluate_every")
-    settings = {name: value for name, value in locals().items() if name not in ("apart", *apart)}
-    from tlab_diffusion.dreambooth.config import DreamBoothConfig
+    """Teach a model a subject from a few pictures.
+
+    A run that is measured ends with the weights of its best step, others with the last ones.
+    """
     from tlab_diffusion.dreambooth.preflight.checks import preflight
     from tlab_diffusion.dreambooth.report.console import show
-    from tlab_diffusion.dreambooth.run import run, usual_evaluations
+    from tlab_diffusion.dreambooth.run import run
 
-    config = DreamBoothConfig(**settings)
     if evaluate_every is None:
-        evaluate_every = usual_evaluations(config)
-    elif evaluate_every < 0:
-        raise InputError("--evaluate-every", got=str(evaluate_every), expected="0 or more")
+        evaluate_every = presets.usual_evaluations(config.model, config.max_steps)
     found = preflight(config, resume=resume, measured=bool(evaluate_every))
     options = {"evaluate_every": evaluate_every, "resume": resume}
     show(found, run(found.config, found.pictures, names=found.names, **options))
 
 
-@app.command()
+@app.command(cls=TrainingCommand, epilog=DEFAULTS)
+@takes_settings("max_steps", "learning_rate")
 def grid(
-    subject_images: SubjectImages,
-    identifier: Identifier,
-    class_noun: ClassNoun,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder that becomes the grid's.")],
+    config: DreamBoothConfig,
     learning_rates: Annotated[str, typer.Option(metavar="A,B,...", help="Such as 1e-4,3e-4.")],
     steps: Annotated[str, typer.Option(metavar="N,M,...", help="Such as 200,400,1000.")],
-    model: BaseModel = "picturebook",
-    method: Method = "dreambooth",
-    lora_rank: LoraRank = None,
-    batch_size: BatchSize = None,
-    prior_loss_weight: PriorWeight = None,
-    num_class_images: NumClassImages = 100,
-    train_text_encoder: TrainTextEncoder = None,
-    resolution: Resolution = None,
-    instance_prompt: InstancePrompt = None,
-    class_prompt: ClassPrompt = None,
-    precision: Precision = "auto",
-    optimizer: Optimizer = "adamw",
-    gradient_checkpointing: GradientCheckpointing = False,
-    checkpoint_every: CheckpointEvery = None,
-    seed: Seed = 0,
-    num: Annotated[int, typer.Option(help="Pictures of each prompt, to measure a trial.")] = 4,
+    num: Annotated[
+        int, typer.Option(help="Pictures of each prompt in the measurement of a trial.")
+    ] = 4,
     workers: Annotated[int, typer.Option(help="Processes that share the work.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from an earlier grid, extend it, or join in.")
@@ -280,20 +297,16 @@ def grid(
     From other terminals, and from machines that see DIR, workers join with the same command and
     --resume. DIR/best becomes the best trial's pipeline.
     """
-    apart = ("learning_rates", "steps", "num", "workers", "resume")
-    settings = {name: value for name, value in locals().items() if name not in ("apart", *apart)}
     plan = {
         "learning_rates": numbers("--learning-rates", learning_rates, float),
         "steps": numbers("--steps", steps, int),
         "workers": workers,
         "resume": resume,
     }
-    from tlab_diffusion.dreambooth.config import DreamBoothConfig
     from tlab_diffusion.dreambooth.grid.console import show_grid
     from tlab_diffusion.dreambooth.grid.search import preflight_grid, search
     from tlab_diffusion.evaluation.measure import SampleCounts
 
-    config = DreamBoothConfig(**settings)
     counts = SampleCounts(per_prompt=num)
     found = preflight_grid(config, **plan)
     show_grid(found, search(found.config, found.pictures, counts=counts, **plan))
@@ -332,7 +345,8 @@ def evaluate(
     record = read_run(Path(model))
     word = record and record.settings.get("identifier")
     if word not in (None, identifier):
-        print(f"tlab: warning: {model} was taught '{word}', not '{identifier}'", file=sys.stderr)
+        warning = printable(f"{model} was taught '{word}', not '{identifier}'")
+        print(f"tlab: warning: {warning}", file=sys.stderr)
 
     found = measured(
         model,
@@ -408,7 +422,7 @@ def pretrain(
 
     numbers = load_recipe(recipe or SHIPPED)
     folder = work or cache_folder() / "pretrain"
-    print(f"in {folder}", flush=True)
+    print(f"in {printable(folder)}", flush=True)
     if stage != "all":
         stages = (stage,)
     elif base is not None:
@@ -463,7 +477,7 @@ def save(pixels, file: Path, **settings: object) -> None:
         text.add_text(key, str(value))
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(file, pnginfo=text)
-    print(file)
+    print(printable(file))
 
 
 def save_sheet(pictures: list, prompts: list[str], num: int, file: Path) -> None:
@@ -479,7 +493,7 @@ def save_sheet(pictures: list, prompts: list[str], num: int, file: Path) -> None
         words = textwrap.fill(prompt, 20)  # characters, above a picture of a row of 6
         captions[row * num] = words.replace("$", r"\$")  # which would begin a formula
     picture_grid(np.stack(pictures), captions, columns=num, title="").save(file)
-    print(file)
+    print(printable(file))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -487,6 +501,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Notes on packages that nothing here needs are not for the reader.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    for stream in (sys.stdout, sys.stderr):  # whatever a name has that the terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return app(arguments or ["--help"], prog_name="tlab", standalone_mode=False) or 0
     except InputError as error:
@@ -494,10 +511,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"tlab: {line}", file=sys.stderr)
         return 2
     except OSError as error:  # a path that cannot be looked at, a name that is too long
-        print(f"tlab: {error}", file=sys.stderr)
+        print(f"tlab: {printable(error)}", file=sys.stderr)
         return 2
     except typer.TyperException as error:
-        print(f"tlab: {error.format_message()}", file=sys.stderr)
+        print(f"tlab: {printable(error.format_message())}", file=sys.stderr)
         return error.exit_code
 
 

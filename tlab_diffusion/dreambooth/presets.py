@@ -28,6 +28,8 @@ a frozen one some subjects are hardly learnt in 800 steps, and the class takes o
 is everything else, with the numbers of the methods' papers and of common use.
 """
 
+import math
+
 from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, TEXTUAL_INVERSION
 
 SMALL_SIDE = 128  # pixels: models up to here learn as `picturebook` does
@@ -93,6 +95,12 @@ def defaults(method: str, model: str, identifier: str, class_noun: str) -> dict:
         settings |= {"instance_prompt": f"{_article(identifier)} {identifier}"}
     usual = {"ema_decay": 0.0} | of_all | (ONE_ROW if method == TEXTUAL_INVERSION else {})
     return usual | of_method[method] | settings
+
+
+def usual_evaluations(model: str, max_steps: int) -> int | None:
+    r"""Steps between two measurements if nobody says: small models are measured three times a run,
+    large ones never (None)."""
+    return math.ceil(max_steps / 3) if native_resolution(model) <= SMALL_SIDE else None
 
 
 def templates(model: str) -> tuple[str, ...]:
