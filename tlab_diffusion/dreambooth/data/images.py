@@ -1,5 +1,6 @@
-"""The subject's pictures: every file of the folder is looked at, and what becomes of it is said."""
+"""The subject's pictures: reads every file of a folder and reports what became of it."""
 
+import io
 import itertools
 import warnings
 from collections.abc import Sequence
@@ -8,14 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, printable
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm"),
     *(".heic", ".heif"),  # pictures too, which Pillow alone cannot read
 }
+# Pictures that Pillow cannot read, or of which it reads only a small preview.
+UNSUPPORTED = {
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),  # raw data of cameras
+    *(".jxl", ".psd", ".svg"),
+}
+CAPTIONS = (".txt", ".caption")
+LONGEST_CAPTION = 10_000  # bytes: more is another text
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM")  # none runs a program
 MOST_FILES = 200  # a whole album is a mistake
 MOST_ENLARGED = 2  # beyond, the model would learn the blur
@@ -31,6 +39,8 @@ TURNS = {  # by orientation; 1 is upright
 }
 TURNED = "turned upright, as its EXIF data says"
 EMPTY = "no pictures in it"
+SAME_COLOUR = 2  # of 255: profiles that change no colour by more are sRGB
+UNIFORM = 2.0  # of 255: standard deviation of a channel, below which a picture shows nothing
 
 # Two pictures are near-duplicates where their 16 x 16 thumbnails differ by less than this, as the
 # root mean square of 0 to 255. Measured on the subjects of the picture-book world at 256 pixels:
@@ -48,17 +58,20 @@ class Finding:
 
     Args:
         name: of the file.
-        state: "used" as it is, "fixed" and used, "skipped" because it is no picture, or
-            "refused": a picture that cannot be trained on, which stops the run.
+        state: "used" as it is, "fixed" and used, "caption" of a picture, "skipped" because it is no
+            picture, or "refused": it cannot be trained on, which stops the run.
         details: what was changed or noticed, or the reason.
+        caption: of a picture, from the text file of the same name.
     """
 
     name: str
     state: str
     details: tuple[str, ...] = ()
+    caption: str | None = None
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, [self.name, self.state, "; ".join(self.details)]))
+        parts = [self.name, self.state, "; ".join(self.details)]
+        return printable(": ".join(filter(None, parts)))
 
 
 class Audit(NamedTuple):
@@ -80,6 +93,11 @@ class Audit(NamedTuple):
         """The names of the pictures' files, in the order of the pictures."""
         return names_of(self.findings)
 
+    @property
+    def captions(self) -> list[str | None]:
+        """The pictures' captions, in the order of the pictures; None where there is none."""
+        return [each.caption for each in self.findings if each.state in ("used", "fixed")]
+
 
 def names_of(findings: Sequence[Finding]) -> list[str]:
     """The names of the files that gave a picture."""
@@ -93,8 +111,10 @@ class _Unusable(Exception):
 def audit(folder: str | Path, resolution: int) -> Audit:
     r"""Read the pictures of a subject, fix what can be fixed, and name what cannot.
 
-    A picture is turned upright as its EXIF data says, flattened on white where it is transparent,
-    made 8-bit RGB, cut to its centre square, and resized by a Lanczos filter.
+    A picture is turned upright as its EXIF data says, converted to sRGB where a colour profile is
+    embedded, flattened on white where it is transparent, made 8-bit RGB, cut to its centre square,
+    and resized by a Lanczos filter. Of an animation or several pages, the first one is taken. A
+    text file `x.txt` or `x.caption` beside `x.jpg` is that picture's caption.
 
     Args:
         folder: holds 3 to 5 pictures of one subject, as a rule.
@@ -105,20 +125,57 @@ def audit(folder: str | Path, resolution: int) -> Audit:
             look at `Audit.refused`.
     """
     folder = Path(folder)
+    files = _files(folder)
+    captions = _captions(files)
     pictures, findings = [], []
-    for file in _files(folder):
+    for file in files:
         try:
-            picture, changes = _prepared(*_opened(file), resolution)
+            if file in captions.values():
+                picture_file = next(each for each in captions if captions[each] == file)
+                findings.append(Finding(file.name, "caption", (f"of {picture_file.name}",)))
+                continue
+            caption = _read_caption(captions[file]) if file in captions else None
+            picture, changes = _prepared(*_opened(file, files), resolution)
         except _Unusable as unusable:
             state, reason = unusable.args
             findings.append(Finding(file.name, state, (reason,)))
         else:
             pictures.append(picture)
-            findings.append(Finding(file.name, "fixed" if changes else "used", tuple(changes)))
+            state = "fixed" if changes else "used"
+            findings.append(Finding(file.name, state, tuple(changes), caption))
     if not pictures and all(finding.state == "skipped" for finding in findings):
-        findings.append(Finding(str(folder), "refused", (EMPTY,)))
+        findings.append(Finding(str(folder), "refused", (EMPTY, *_full_folders(folder))))
     stacked = np.stack(pictures) if pictures else np.empty((0, resolution, resolution, 3), np.uint8)
     return Audit(stacked, _with_duplicates_named(stacked, findings))
+
+
+def _captions(files: list[Path]) -> dict[Path, Path]:
+    """The caption file of each picture that has one."""
+    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+    texts = {file.stem: file for file in files if file.suffix.lower() in CAPTIONS}
+    return {file: texts[file.stem] for file in pictures if file.stem in texts}
+
+
+def _read_caption(file: Path) -> str:
+    try:
+        if file.stat().st_size > LONGEST_CAPTION:
+            raise _Unusable("refused", f"its caption {file.name} is a long text")
+        text = " ".join(file.read_text(encoding="utf-8-sig").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise _Unusable("refused", f"its caption {file.name} cannot be read as UTF-8") from error
+    if not text.isprintable() or not text:
+        raise _Unusable("refused", f"its caption {file.name} has no words or control characters")
+    return text
+
+
+def _full_folders(folder: Path) -> list[str]:
+    """Which folders one level below hold pictures, in words."""
+    found = []
+    for below in sorted(folder.iterdir()):
+        if below.is_dir() and not below.name.startswith("."):
+            num = sum(file.suffix.lower() in SUFFIXES for file in below.iterdir())
+            found += [f"its folder {below.name} has {num}: give that one"] if num else []
+    return found
 
 
 def near_duplicates(pictures: Sequence[np.ndarray]) -> list[tuple[int, int]]:
@@ -143,10 +200,15 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _opened(file: Path) -> tuple[Image.Image, list[str]]:
+def _opened(file: Path, files: list[Path]) -> tuple[Image.Image, list[str]]:
     """The decoded picture and what changed in decoding, or `_Unusable`."""
     if file.name.startswith(".") or not file.is_file():
         raise _Unusable("skipped", "hidden" if file.name.startswith(".") else "no file")
+    suffix = file.suffix.lower()
+    if suffix in UNSUPPORTED:
+        if any(each.stem == file.stem and each.suffix.lower() in SUFFIXES for each in files):
+            raise _Unusable("skipped", "the picture of the same name is used")
+        raise _Unusable("refused", f"{suffix} cannot be read here: export it as JPEG or PNG")
     try:
         with warnings.catch_warnings():
             # A file of a few bytes can ask for more memory than there is: not even begun.
@@ -155,8 +217,11 @@ def _opened(file: Path) -> tuple[Image.Image, list[str]]:
                 # Pillow makes it 8 bits on its own, and turns a TIFF file, which then has no tag.
                 deep = ";16" in str(image.tile)
                 turned = getattr(image, "tag_v2", {}).get(EXIF_ORIENTATION) in TURNS
+                num = getattr(image, "n_frames", 1)
                 image.load()
                 changes = ["16 bits a channel reduced to 8"] if deep else []
+                if num > 1 and image.format != "MPO":  # whose others belong to the first
+                    changes.append(f"the first of its {num} frames taken")
                 return image, [*changes, TURNED] if turned else changes
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         most = f"{Image.MAX_IMAGE_PIXELS // 10**6} million pixels"
@@ -181,8 +246,11 @@ def _prepared(
         changes = [*changes, TURNED]
     elif orientation != 1:
         changes = [*changes, "not turned, for its EXIF data is damaged"]
-    image, conversions = _to_rgb(image)
-    changes = changes + conversions
+    profile = image.info.get("icc_profile")
+    image, conversions = _in_8_bits(image)
+    image, in_srgb = _to_srgb(image, profile) if profile else (image, [])
+    image, flattened = _to_rgb(image)
+    changes = [*changes, *conversions, *in_srgb, *flattened]
     shorter = min(image.size)
     if shorter * MOST_ENLARGED < resolution:
         size, least = f"{image.width} x {image.height}", -(-resolution // MOST_ENLARGED)
@@ -193,7 +261,10 @@ def _prepared(
         verb = "reduced" if shorter > resolution else "enlarged"
         changes.append(f"{verb} from {shorter} to {resolution} pixels a side")
     square = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
-    return np.asarray(square), changes
+    pixels = np.asarray(square)
+    if resolution > 1 and pixels.std(axis=(0, 1)).max() < UNIFORM:
+        raise _Unusable("refused", "it is blank: all its pixels have nearly the same colour")
+    return pixels, changes
 
 
 def _orientation(image: Image.Image) -> object:
@@ -206,14 +277,55 @@ def _orientation(image: Image.Image) -> object:
         return None
 
 
-def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The picture as 8-bit RGB, and what was changed."""
-    changes = []
+def _in_8_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """The picture in 8 bits a channel and without a palette, and what was changed."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion would clip it to white
         values = np.asarray(image).astype(np.float64) / 257  # 65535 becomes 255
-        image = Image.fromarray(values.round().astype(np.uint8))
+        return Image.fromarray(values.round().astype(np.uint8)), []
     if image.mode in ("I", "F"):
         raise _Unusable("refused", "pixels of 32 bits, whose range nobody knows: save it as PNG")
+    if image.mode in ("P", "PA"):
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        return image.convert(mode), ["P made RGB"]
+    return image, []
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]]:
+    """The picture in sRGB, its transparency kept, and what was changed."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = source.profile.profile_description or "without a name"
+        alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+        colours = image.convert({"1": "L", "LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode))
+        convert = ImageCms.buildTransform(source, _SRGB, colours.mode, "RGB")
+        if _changes_no_colour(convert, colours.mode):
+            return image, []
+        converted = ImageCms.applyTransform(colours, convert)
+    except Exception:  # a damaged profile can make the library raise anything
+        return image, ["its colour profile is damaged or of another kind of pixels: ignored"]
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted, [f"converted to sRGB from the colour profile {name}"]
+
+
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+def _changes_no_colour(convert: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a profile is sRGB, whatever its name."""
+    if mode not in ("L", "RGB"):
+        return False
+    levels = np.arange(0, 256, 15 if mode == "RGB" else 1, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(*[levels] * (3 if mode == "RGB" else 1)), axis=-1)
+    cube = Image.fromarray(cube.reshape(len(levels), -1, *[3] * (mode == "RGB")))
+    before = np.asarray(cube.convert("RGB")).astype(int)
+    after = np.asarray(ImageCms.applyTransform(cube, convert)).astype(int)
+    return bool(np.abs(before - after).max() <= SAME_COLOUR)
+
+
+def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """The picture as RGB without transparency, and what was changed."""
+    changes = []
     if image.mode in ("1", "L", "LA"):
         changes.append("grayscale made RGB")
     elif image.mode not in ("RGB", "RGBA"):
