@@ -11,7 +11,8 @@ from textwrap import fill
 import numpy as np
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.run import run, usual_evaluations
+from tlab_diffusion.dreambooth.presets import usual_evaluations
+from tlab_diffusion.dreambooth.run import run
 from tlab_diffusion.picturebook import subject_pictures
 from tlab_diffusion.pipelines import load, sample
 from tlab_diffusion.pipelines.sampler_settings import measuring_settings
@@ -39,7 +40,8 @@ def draw() -> Picture:
             prior_loss_weight=2.0,
             train_text_encoder=False,
         )
-        for _ in run(config, references, evaluate_every=usual_evaluations(config)):
+        every = usual_evaluations(config.model, config.max_steps)
+        for _ in run(config, references, evaluate_every=every):
             pass
         pipeline, scale = load(config.output), measuring_settings(config.resolution).guidance_scale
         drawn = list(sample(pipeline, PROMPTS, num=NUM, guidance_scale=scale))

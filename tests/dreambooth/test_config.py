@@ -39,6 +39,8 @@ def test_stable_diffusion_learns_slowly_and_large(tmp_path):
     }.items():
         (tmp_path / part).mkdir()
         (tmp_path / part / "config.json").write_text(json.dumps(settings))
+    index = {"_class_name": "StableDiffusionPipeline"}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
     config = new(model="stable-diffusion-v1-5/stable-diffusion-v1-5")
     assert (config.resolution, config.learning_rate, config.max_steps) == (512, 5e-6, 800)
     assert not config.train_text_encoder

@@ -3,7 +3,6 @@
 import itertools
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +15,13 @@ from tests.dreambooth.test_checkpoint import full_disk
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.dreambooth import run as runs
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
-from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.measures import evaluator
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
 from tlab_diffusion.dreambooth.measures.selection import trade_off
+from tlab_diffusion.dreambooth.presets import usual_evaluations
 from tlab_diffusion.dreambooth.report import log as run_log
 from tlab_diffusion.dreambooth.report.log import RunLog, best
-from tlab_diffusion.dreambooth.run import Evaluated, run, usual_evaluations
+from tlab_diffusion.dreambooth.run import Evaluated, run
 from tlab_diffusion.dreambooth.training.trainer import Finished, Loaded, PriorImages, TrainStep
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import world
@@ -380,9 +379,6 @@ def test_a_wrong_evaluate_every_is_refused_before_anything_is_written(tmp_path, 
 
 
 def test_small_models_are_measured_by_themselves_large_ones_when_asked(tmp_path):
-    assert usual_evaluations(settings(tmp_path, max_steps=600)) == 200
-    assert usual_evaluations(settings(tmp_path, max_steps=800)) == 267  # and at 534 and 800
-    assert usual_evaluations(settings(tmp_path, max_steps=2)) == 1
-    words = {"identifier": "sks", "class_noun": "robot", "model": "owner/name"}
-    large = DreamBoothConfig(subject_images=Path("p"), output=tmp_path, **words)
-    assert usual_evaluations(large) is None
+    counts = {600: 200, 800: 267, 2: 1}  # 267, 534 and 800
+    assert {n: usual_evaluations("picturebook", n) for n in counts} == counts
+    assert usual_evaluations("owner/name", 800) is None

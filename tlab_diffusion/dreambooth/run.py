@@ -8,7 +8,6 @@ Nothing that is drawn or measured touches the training: the weights of each step
 and without.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,6 @@ from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
 from tlab_diffusion.dreambooth.measures.selection import Point
-from tlab_diffusion.dreambooth.presets import SMALL_SIDE, native_resolution
 from tlab_diffusion.dreambooth.report.html import REPORT, write_report
 from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.dreambooth.training.trainer import Event, Finished, Loaded, TrainStep, train
@@ -95,12 +93,6 @@ def run(
     if not PartialState().is_main_process:
         return events
     return _Watch(config, pictures, evaluate_every, cache, log).watch(events)
-
-
-def usual_evaluations(config: DreamBoothConfig) -> int | None:
-    """How often a run is measured if nobody says: small models after each third, others never."""
-    small = native_resolution(config.model) <= SMALL_SIDE
-    return math.ceil(config.max_steps / 3) if small else None
 
 
 class _Watch:
