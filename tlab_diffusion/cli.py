@@ -5,9 +5,11 @@ import inspect
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -274,8 +276,17 @@ def dreambooth(
     if evaluate_every is None:
         evaluate_every = presets.usual_evaluations(config.model, config.max_steps)
     found = preflight(config, resume=resume, measured=bool(evaluate_every))
-    options = {"evaluate_every": evaluate_every, "resume": resume}
-    show(found, run(found.config, found.pictures, names=found.names, **options))
+    start = partial(
+        run,
+        found.config,
+        found.pictures,
+        evaluate_every=evaluate_every,
+        resume=resume,
+        names=found.names,
+    )
+    status = show(found, start, _resume_command())
+    if status:
+        raise typer.Exit(status)
 
 
 @app.command(cls=TrainingCommand, epilog=DEFAULTS)
@@ -430,6 +441,12 @@ def pretrain(
     run.check_states(folder, numbers, stages, resume=resume)
     for name in stages:
         getattr(run, f"pretrain_{name}")(folder, numbers, resume=resume, base=base)
+
+
+def _resume_command() -> str:
+    """The command that goes on with the run of this process."""
+    arguments = [each for each in sys.argv[1:] if each != "--resume"]
+    return shlex.join(["tlab", *arguments, "--resume"])
 
 
 def numbers(name: str, text: str, kind: type) -> list:

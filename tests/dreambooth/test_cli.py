@@ -1,6 +1,8 @@
 """`tlab dreambooth`, from a folder of pictures to a folder that draws."""
 
 import json
+import shutil
+import signal
 
 import pytest
 from diffusers import DiffusionPipeline
@@ -8,6 +10,9 @@ from PIL import Image
 
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
+from tlab_diffusion.dreambooth.checkpoint.resume import steps_done
+from tlab_diffusion.dreambooth.report.log import RunLog
+from tlab_diffusion.dreambooth.training import trainer
 from tlab_diffusion.picturebook import subject_pictures
 
 
@@ -41,7 +46,10 @@ def test_pictures_become_a_pipeline_that_plain_diffusers_draws_with(run, tmp_pat
     assert "0.png: used" in said.out
     assert "identifier 'zwx': 1 token" in said.out
     assert said.out.splitlines()[-1] == str(tmp_path / "tuned")
-    assert "class pictures: 100%" in said.err and "training: 100%" in said.err
+    for phase in ("loading", "class pictures", "training", "measuring"):
+        assert f"{phase}: " in said.err
+    assert "class pictures:   0%" in said.err or "0/2 pictures" in said.err
+    assert "s left" in said.err
     pipeline = DiffusionPipeline.from_pretrained(tmp_path / "tuned")
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline("a zwx robot", num_inference_steps=1, output_type="np").images.std() > 0
@@ -69,6 +77,55 @@ def test_a_run_that_ended_goes_on_with_more_steps(run, tmp_path, capsys):
     assert run() == 0
     assert run("--max-steps", "3", "--resume") == 0
     assert "3/3" in capsys.readouterr().err
+
+
+def test_the_end_names_the_step_that_was_kept_and_why(run, tmp_path, capsys):
+    assert run("--evaluate-every", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    best = RunLog(tmp_path / "tuned").trade_off().best
+    assert lines[-1] == str(tmp_path / "tuned")
+    assert lines[-2].startswith(f"step {best}: identity")
+    assert f"holds step {best}. Step {best} has the best balance" in lines[-3]
+
+
+def test_a_finished_run_says_that_nothing_is_left(run, tmp_path, capsys):
+    assert run() == 0
+    capsys.readouterr()
+    assert run("--resume") == 0
+    said = capsys.readouterr().out
+    assert "all 2 steps are taken already: nothing is left to train" in said
+    assert "for training" not in said, "an estimate of what is not done"
+
+
+def test_a_run_whose_checkpoints_are_gone_is_refused_and_stays(run, tmp_path, capsys):
+    assert run() == 0
+    shutil.rmtree(tmp_path / "tuned/checkpoints")
+    before = {path: path.read_bytes() for path in (tmp_path / "tuned").rglob("*.*")}
+    assert run("--resume") == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert "whose checkpoints are gone" in line and "Put checkpoints/ back" in line
+    assert before == {path: path.read_bytes() for path in (tmp_path / "tuned").rglob("*.*")}
+
+
+def test_ctrl_c_saves_the_step_and_says_how_to_go_on(run, tmp_path, capsys, monkeypatch):
+    take_step, taken = trainer.take_step, []
+
+    def interrupted(*arguments, **options):
+        taken.append(1)
+        if len(taken) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return take_step(*arguments, **options)
+
+    monkeypatch.setattr(trainer, "take_step", interrupted)
+    monkeypatch.setattr("sys.argv", ["tlab", "dreambooth", "--output", "my folder"])
+    assert run("--max-steps", "50") == 130
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == (
+        f"interrupted: step 2 is saved in {tmp_path / 'tuned'}; "
+        "go on with: tlab dreambooth --output 'my folder' --resume"
+    )
+    monkeypatch.undo()
+    assert steps_done(tmp_path / "tuned") == 2
 
 
 def test_everything_wrong_is_said_at_once_a_line_each(run, pictures, tmp_path, capsys):

@@ -8,7 +8,8 @@ Nothing that is drawn or measured touches the training: the weights of each step
 and without.
 """
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from accelerate import PartialState
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
+from tlab_diffusion.dreambooth.measures.evaluator import FIXED_USES, evaluator_of
 from tlab_diffusion.dreambooth.measures.selection import Point
 from tlab_diffusion.dreambooth.report.html import REPORT, write_report
 from tlab_diffusion.dreambooth.report.log import RunLog
@@ -27,6 +28,9 @@ from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error, cache_folder
 from tlab_diffusion.pipelines import write_sampler_settings
+
+STRIP = len(FIXED_USES) + 1  # pictures of a contact sheet
+Progress = Callable[[str, int, int], None]
 
 
 class Evaluated(NamedTuple):
@@ -44,6 +48,8 @@ def run(
     resume: bool = False,
     names: Sequence[str] | None = None,
     cache: Path | None = None,
+    progress: Progress = lambda *_: None,
+    stop: threading.Event | None = None,
 ) -> Iterator[Event | Evaluated]:
     r"""Train as `trainer.train` does, and keep what there is to see.
 
@@ -61,6 +67,8 @@ def run(
         resume: go on from an earlier run in the output folder, exactly.
         names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
+        progress: `progress("measuring", done, total)` is called for each picture that is drawn.
+        stop: see `trainer.train`.
 
     Returns:
         The events of `trainer.train`, and `Evaluated` after `Loaded` and after each `TrainStep`
@@ -76,10 +84,10 @@ def run(
     cache = cache or cache_folder()
     log = RunLog(config.output)
 
-    def log_losses(step: int, losses: tuple[float, float]) -> None:
+    def log_losses(step: int, losses: tuple[float, float], saved: bool) -> None:
         # A line before each checkpoint: a resumed run lacks no step's losses.
         with as_input_error(config.output):
-            log.add_losses(step, losses, config.learning_rate, config.saves_at(step))
+            log.add_losses(step, losses, config.learning_rate, saved)
 
     events = train(
         config,
@@ -89,20 +97,22 @@ def run(
         cache=cache,
         write=False,
         log_losses=log_losses,
+        stop=stop,
     )
     if not PartialState().is_main_process:
         return events
-    return _Watch(config, pictures, evaluate_every, cache, log).watch(events)
+    return _Watch(config, pictures, evaluate_every, cache, log, progress).watch(events)
 
 
 class _Watch:
     """The log and the metrics of one run."""
 
-    def __init__(self, config, pictures, evaluate_every, cache, log):
+    def __init__(self, config, pictures, evaluate_every, cache, log, progress):
         self.config, self.pictures, self.cache = config, pictures, cache
         self.evaluate_every = evaluate_every
         self.log = log
         self.evaluator = evaluator_of(config, pictures)
+        self.progress, self.drawn, self.total = progress, 0, 0
 
     def watch(self, events: Iterator[Event]) -> Iterator[Event | Evaluated]:
         for event in events:
@@ -118,15 +128,19 @@ class _Watch:
         self._check_encoders()
         with as_input_error(self.config.output):
             self.log.rewind(checkpoint.steps_done(self.config.output))
+        steps = [step for step in range(self.config.max_steps + 1) if self._looks_at(step)]
+        self.total = sum(map(self._missing_pictures, steps))
         self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
         if self.evaluate_every and not self._measured(0):
-            sample = self.evaluator.sampler(loaded.pipeline)
+            planned = self.drawn + self._missing_pictures(0)
+            sample = self.evaluator.sampler(loaded.pipeline, after_each=self._count)
             with as_input_error(self.config.output):
                 self.log.add_strip(0, self.evaluator.strip(sample))
                 original = self.evaluator.measure_original(
                     sample, loaded.weights, self.cache, loaded.pipeline.device
                 )
                 self.log.add_metrics(0, original, self.evaluator.encoders.name)
+            self.total -= planned - self.drawn  # what the cache saved
             yield Evaluated(0, original)
 
     def _check_encoders(self) -> None:
@@ -144,7 +158,7 @@ class _Watch:
 
     def _look(self, event: TrainStep) -> Iterator[Evaluated]:
         """Draw and measure what the log lacks of a step."""
-        sample = self.evaluator.sampler(event.pipeline)
+        sample = self.evaluator.sampler(event.pipeline, after_each=self._count)
         if not self.log.has_strip(event.step):
             strip = self.evaluator.strip(sample)
             with as_input_error(self.config.output):
@@ -156,6 +170,18 @@ class _Watch:
                 self.log.add_metrics(*point, self.evaluator.encoders.name)
                 self.log.drop_worse()
             yield Evaluated(*point)
+
+    def _missing_pictures(self, step: int) -> int:
+        """How many pictures are still to be drawn for a step."""
+        number = 0 if self.log.has_strip(step) else STRIP
+        if self.evaluate_every and not self._measured(step):
+            counts = self.evaluator.counts
+            number += len(self.evaluator.prompts) * counts.per_prompt + counts.per_class
+        return number
+
+    def _count(self) -> None:
+        self.drawn += 1
+        self.progress("measuring", self.drawn, self.total)
 
     def _measured(self, step: int) -> bool:
         return any(point.step == step for point in self.log.points())

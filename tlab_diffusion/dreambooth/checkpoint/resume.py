@@ -6,12 +6,19 @@ is usable, and two at most lie on the disk. Random numbers follow from (seed, st
 checkpoint has none to keep.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
 from torch import Tensor
 
-from tlab_diffusion.dreambooth.checkpoint.run_record import FILE, Fingerprint, is_run, read_run
+from tlab_diffusion.dreambooth.checkpoint.run_record import (
+    FILE,
+    Fingerprint,
+    is_run,
+    read_run,
+    write_run,
+)
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.training import checkpoints
@@ -57,6 +64,13 @@ def check_output(config: DreamBoothConfig, fingerprint: Fingerprint, *, resume: 
             fix="Go on from it with --resume, or choose another folder.",
         )
     check_same(folder, config, fingerprint)
+    if newest(folder) is None and _was_saved(folder):
+        raise InputError(
+            "output",
+            got=f"{folder}, whose checkpoints are gone",
+            expected="the newest checkpoint of the earlier run",
+            fix="Put checkpoints/ back, or start anew in another folder.",
+        )
     done = steps_done(folder)
     if config.max_steps < done:
         expected = f"at least {done}, the steps that the earlier run has taken"
@@ -79,6 +93,11 @@ def check_same(folder: Path, config: DreamBoothConfig, fingerprint: Fingerprint)
     fingerprint.refuse_other(before.fingerprint, where)
 
 
+def _was_saved(folder: Path) -> bool:
+    """Whether the run has written a checkpoint; older records do not say so."""
+    return read_run(folder).saved or (folder / "model_index.json").is_file()
+
+
 def save(folder: Path, state: dict[str, Tensor]) -> Path:
     r"""Write a checkpoint, then remove what lay there before.
 
@@ -98,6 +117,9 @@ def save(folder: Path, state: dict[str, Tensor]) -> Path:
     for other in _checkpoints(folder).iterdir():
         if other != path:
             other.unlink()
+    record = read_run(folder)
+    if record is not None and not record.saved:
+        write_run(folder, replace(record, saved=True))
     return path
 
 

@@ -88,11 +88,13 @@ class RunRecord:
         settings: of the run, as `DreamBoothConfig.as_dict` gives them.
         fingerprint: of its inputs.
         machine: device, threads and versions.
+        saved: whether the run has written a checkpoint.
     """
 
     settings: dict
     fingerprint: Fingerprint = Fingerprint()
     machine: dict = field(default_factory=dict)
+    saved: bool = False
 
     @classmethod
     def of(
@@ -121,7 +123,10 @@ def read_run(folder: Path) -> RunRecord | None:
         names = {each.name for each in fields(Fingerprint)}
         fingerprint = Fingerprint(**{n: value for n, value in inputs.items() if n in names})
         return RunRecord(
-            current_names(content["settings"]), fingerprint, content.get("machine", {})
+            current_names(content["settings"]),
+            fingerprint,
+            content.get("machine", {}),
+            bool(content.get("saved")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -131,7 +131,7 @@ class Worker:
             return
         config = self.search.training(rate, todo[-1].steps)
         done = checkpoint.steps_done(config.output)
-        if not is_run(config.output) or done >= todo[0].steps:
+        if not is_run(config.output) or done > todo[0].steps:
             self.store.drop_training(rate)  # it did not begin, or is past what is missing
         yield Training(rate, config.max_steps)
         try:

@@ -10,6 +10,7 @@ and an interruption change nothing but the order of sums.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -90,7 +91,7 @@ class Finished(NamedTuple):
 
 
 Event = Loaded | PriorImages | TrainStep | Finished
-LogLosses = Callable[[int, tuple[float, float]], None]
+LogLosses = Callable[[int, tuple[float, float], bool], None]
 
 
 def train(
@@ -102,6 +103,7 @@ def train(
     cache: Path | None = None,
     write: bool = True,
     log_losses: LogLosses | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[Event]:
     r"""Teach a model a subject, by DreamBooth (arXiv:2208.12242) or a lighter method.
 
@@ -115,8 +117,9 @@ def train(
         names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
         write: make the output folder a pipeline before `Finished`; False leaves that to the caller.
-        log_losses: `log_losses(step, losses)` is called in the main process after each step and
-            before its checkpoint, with the terms of the loss: no loss of a saved step is lost.
+        log_losses: `log_losses(step, losses, saved)` is called in the main process after each step
+            and before its checkpoint, if one is `saved`: no loss of a saved step is lost.
+        stop: once it is set, every step is saved; the caller may stop after the next `TrainStep`.
 
     Returns:
         An iterator of events: `Loaded`, `PriorImages` while class pictures are drawn, a `TrainStep`
@@ -136,7 +139,10 @@ def train(
     check_shares(config, PartialState().num_processes)
     checkpoint.check_output(config, inputs, resume=resume)
     cache = cache or cache_folder()
-    return _train(config, pictures, inputs, cache, write, log_losses or (lambda *_: None))
+    steps = partial(
+        _steps, log_losses=log_losses or (lambda *_: None), stop=stop or threading.Event()
+    )
+    return _train(config, pictures, inputs, cache, write, steps)
 
 
 @contextmanager
@@ -167,7 +173,7 @@ def _train(
     inputs: Fingerprint,
     cache: Path,
     write: bool,
-    log_losses: LogLosses,
+    steps: Callable[..., Iterator[TrainStep]],
 ) -> Iterator[Event]:
     tune_malloc()
     with _run_lock(config.output, cache):
@@ -193,7 +199,7 @@ def _train(
             trainer.load_state_dict(checkpoints.load(saved))
         ema = trainer.ema_model
         tuned = pipeline if ema is None else with_parts(pipeline, ema.parts())
-        yield from _steps(trainer, data, tuned, log_losses)
+        yield from steps(trainer, data, tuned)
         if write and PartialState().is_main_process:
             with as_input_error(config.output):
                 export_pipeline(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
@@ -202,15 +208,21 @@ def _train(
 
 
 def _steps(
-    trainer: Trainer, data: TrainingSet, tuned: object, log_losses: LogLosses
+    trainer: Trainer,
+    data: TrainingSet,
+    tuned: object,
+    *,
+    log_losses: LogLosses,
+    stop: threading.Event,
 ) -> Iterator[TrainStep]:
     """Take the remaining steps; log and save each before it is yielded."""
     config = data.config
 
     def save() -> None:
         if PartialState().is_main_process:
-            log_losses(trainer.global_step, tuple(trainer.losses))
-            if config.saves_at(trainer.global_step):
+            due = config.saves_at(trainer.global_step) or stop.is_set()
+            log_losses(trainer.global_step, tuple(trainer.losses), due)
+            if due:
                 checkpoint.save(config.output, trainer.state_dict())
 
     for step in trainer.run(config.max_steps, partial(take_step, trainer, data), save):
@@ -227,7 +239,9 @@ def _begin(config: DreamBoothConfig, inputs: Fingerprint) -> None:
     state.wait_for_everyone()
     if state.is_main_process:
         with as_input_error(config.output):
-            write_run(config.output, RunRecord.of(config, inputs, state.device))
+            saved = checkpoint.newest(config.output) is not None
+            record = RunRecord.of(config, inputs, state.device)
+            write_run(config.output, replace(record, saved=saved))
 
 
 def _check_pictures(pictures: object, side: int) -> None:
