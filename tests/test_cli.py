@@ -309,6 +309,17 @@ def model(tmp_path_factory):
     return str(folder)
 
 
+def test_paths_and_the_bar_of_sample_share_no_line(model, tmp_path, monkeypatch):
+    terminal = io.StringIO()
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, terminal)
+    options = ["--model", model, "--num", "2", "--steps", "1", "--out", f"{tmp_path}"]
+    assert main(["sample", "a red cat", *options]) == 0
+    lines = [line.split("\r")[-1] for line in terminal.getvalue().split("\n")]
+    assert len([line for line in lines if line.startswith(str(tmp_path))]) == 3
+    assert len([line for line in lines if "100%" in line]) <= 1
+
+
 def test_sample_draws_each_prompt_and_a_sheet(model, tmp_path, capsys):
     prompts = ["a red cat", "a blue dog"]
     settings = ["--model", model, "--num", "2", "--seed", "5", "--steps", "3"]

@@ -488,13 +488,14 @@ def save(pixels, file: Path, **settings: object) -> None:
     """Writes pixels (H, W, 3) as PNG, with the settings that drew them in the file's own text."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
+    from tqdm.auto import tqdm
 
     text = PngInfo()
     for key, value in settings.items():
         text.add_text(key, str(value))
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(file, pnginfo=text)
-    print(printable(file))
+    tqdm.write(printable(file))  # on a line of its own, beside a bar that is still open
 
 
 def save_sheet(pictures: list, prompts: list[str], num: int, file: Path) -> None:
