@@ -457,6 +457,25 @@ def test_a_cache_that_cannot_be_written_is_said_before_anything_is_loaded(
     assert "TLAB_CACHE" in problem.fix and "checkpoint" not in str(problem)
 
 
+def test_captions_become_the_prompts_of_their_pictures(pictures, tmp_path):
+    config = config_for(pictures, tmp_path)
+    (pictures / "1.txt").write_text(f"a {config.identifier} robot on the moon")
+    prompts = preflight(config).config.picture_prompts
+    assert prompts[1] == f"a {config.identifier} robot on the moon"
+    assert {*prompts[:1], *prompts[2:]} == {config.instance_prompt}
+    (pictures / "1.txt").write_text("a robot on the moon")
+    with pytest.raises(Refused, match="caption: got 'a robot on the moon' of 1.png"):
+        preflight(config)
+
+
+def test_only_the_parts_of_a_pipeline_count(pictures, tmp_path):
+    model = shutil.copytree(model_folder(), tmp_path / "model")
+    before = preflight(config_for(pictures, tmp_path, model=str(model))).estimate
+    shutil.copytree(model / "unet", model / "checkpoints")
+    after = preflight(config_for(pictures, tmp_path, model=str(model))).estimate
+    assert (before.memory, before.disk) == (after.memory, after.disk)
+
+
 def test_notes_on_few_pictures_and_unknown_words(pictures, tmp_path, monkeypatch):
     for number in (2, 3, 4):
         (pictures / f"{number}.png").unlink()

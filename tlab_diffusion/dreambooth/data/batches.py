@@ -100,7 +100,8 @@ class TrainingSet:
         is_class, place = divmod(number, self.config.batch_size)
         latents = self.class_images if is_class else self.subject
         position = (step - 1) * self.config.batch_size + place
-        x0 = latents[picture_at(position, len(latents), self.config.seed, is_class)]
+        picture = picture_at(position, len(latents), self.config.seed, is_class)
+        x0 = latents[picture]
         generator = generator_for(self.config.seed, SAMPLE, step, number)
         t = self.noising.random_time(generator)
         noise = torch.randn(self.subject.shape[1] // 2, *x0.shape[1:], generator=generator)
@@ -109,6 +110,8 @@ class TrainingSet:
             return x0, t, noise, torch.tensor(num_prompts)
         mean, std = x0.chunk(2)
         x0 = mean + std * torch.randn(mean.shape, generator=generator)
+        if self.config.picture_prompts is not None:
+            return x0, t, noise, torch.tensor(picture)
         return x0, t, noise, torch.randint(num_prompts, (), generator=generator)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.run_record import Fingerprint, read_run
-from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.config import DreamBoothConfig, has_identifier
 from tlab_diffusion.dreambooth.data.identifier import TokenReport, token_report
 from tlab_diffusion.dreambooth.data.images import (
     EMPTY,
@@ -93,6 +93,7 @@ def preflight(
     config = _with_earlier_parts(config, resume)
     source = problems.collect(check_model, config.model)
     found = problems.collect(audited, config, problems, source is not None)
+    config = problems.collect(_with_captions, config, found) or config
     precision = problems.collect(choose_precision, config.precision, run_device())
     problems.collect(check_optimizer, config.optimizer, run_device())
     # Of a pixel each, the pictures would be called another subject's.
@@ -143,6 +144,26 @@ def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothCon
     record = read_run(config.output)
     parts = record and record.settings.get("gradient_accumulation_steps")
     return replace(config, gradient_accumulation_steps=parts) if parts else config
+
+
+def _with_captions(config: DreamBoothConfig, found: Audit | None) -> DreamBoothConfig:
+    r"""The settings with the captions that lie beside pictures as these pictures' prompts.
+
+    Raises:
+        InputError: for the first caption without the identifier.
+    """
+    if found is None or not any(found.captions):
+        return config
+    for name, caption in zip(found.names, found.captions, strict=True):
+        if caption and not has_identifier(caption, config.identifier):
+            raise InputError(
+                "caption",
+                got=f"{caption!r} of {name}",
+                expected=f"a caption with the identifier '{config.identifier}' in it",
+                fix="Put it there, or remove the caption's file.",
+            )
+    prompts = tuple(caption or config.instance_prompt for caption in found.captions)
+    return replace(config, picture_prompts=prompts)
 
 
 def audited(config: DreamBoothConfig, problems: Problems, sized: bool) -> Audit:

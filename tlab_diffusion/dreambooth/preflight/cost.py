@@ -4,6 +4,7 @@ The U-Net is built without memory, on fake tensors, and run once: torch then say
 multiplications a sample takes, and which activations the backward pass would keep.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -83,11 +84,15 @@ class Load:
 
 
 def read_parts(folder: Path) -> dict[str, Part]:
-    """The sizes of a pipeline folder's parts, from the headers of their weight files."""
+    r"""The sizes of a pipeline's parts, from the headers of their weight files.
+
+    Only parts that `model_index.json` lists count: a tuned folder holds checkpoints too.
+    """
+    listed = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     return {
-        part.name: _read_part(part)
-        for part in sorted(folder.iterdir())
-        if any(part.glob("*.safetensors"))
+        name: _read_part(folder / name)
+        for name in sorted(listed)
+        if any((folder / name).glob("*.safetensors"))
     }
 
 
