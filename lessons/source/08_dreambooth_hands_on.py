@@ -491,9 +491,9 @@ On the command line all of this lesson is
 ```
 tlab subject pip --out pip
 tlab dreambooth --subject-images pip --identifier zwx --class-noun robot --output tuned \
-    --max-steps 800 --prior-weight 2 --no-train-text-encoder --evaluate-every 200
+    --max-steps 800 --prior-loss-weight 2 --no-train-text-encoder --evaluate-every 200
 tlab evaluate --model tuned --subject-images pip --identifier zwx --class-noun robot
-tlab sample "a zwx robot on the moon" --model tuned --guidance-scale 10
+tlab sample "a zwx robot on the moon" --model tuned
 ```
 
 and `tuned/report.html` shows the run on one page.

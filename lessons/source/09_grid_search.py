@@ -388,7 +388,7 @@ counts = ",".join(map(str, grid.steps))
 print("tlab subject pip --out pip")
 print("tlab grid --subject-images pip --identifier zwx --class-noun robot --output grid \\")
 print(f"    --learning-rates {rates} --steps {counts} \\")
-print(f"    --{'' if text_learns else 'no-'}train-text-encoder --prior-weight {weight:g}")
+print(f"    --{'' if text_learns else 'no-'}train-text-encoder --prior-loss-weight {weight:g}")
 
 # %% [markdown]
 r"""
@@ -466,9 +466,9 @@ To look at a grid of yours as at the stored one: `results_browser("grid")`.
 - Choose by a score that cannot be bought; look at the pictures; quote a region, and measure the winner again.
 - What carries over from someone else's search is the shape of the map, not the cell.
 
-**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-weight 0`, and see whether it moves then; a text encoder that learns along (`--train-text-encoder`, and `--prior-weight 1`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
+**What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-loss-weight 0`, and see whether it moves then; a text encoder that learns along (`--train-text-encoder`, and `--prior-loss-weight 1`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
 
-**Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Loshchilov, Hutter, *Decoupled Weight Decay Regularization* (arXiv:1711.05101), which is AdamW · Akiba and others, *Optuna* (arXiv:1907.10902).
+**Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Loshchilov, Hutter, *Decoupled Weight Decay Regularization* (arXiv:1711.05101), which is AdamW.
 
 **Next**: you have gone all the way, from one noising step to a model that knows somebody new. What else diffusion models do, from spectra to molecules, is for lessons that are being written.
 """
