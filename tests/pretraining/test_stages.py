@@ -186,12 +186,12 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     assert "or a pipeline folder" in capsys.readouterr().err
     (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     assert main(["pretrain", "vae", "--from", str(tmp_path)]) == 2
-    assert "has no vae" in capsys.readouterr().err
+    assert "has no unet" in capsys.readouterr().err
     assert main(["pretrain", "vae", "--recipe", str(tmp_path / "none.toml")]) == 2
     assert "no file" in capsys.readouterr().err
     (tmp_path / "vae-state.safetensors").touch()
     assert main(["pretrain", "vae", "--work", str(tmp_path)]) == 2
-    assert "Go on from it with --resume" in capsys.readouterr().err
+    assert "Continue it with --resume" in capsys.readouterr().err
     (tmp_path / "vae-state.safetensors").rename(tmp_path / "identity-state.safetensors")
     assert main(["pretrain", "--work", str(tmp_path)]) == 2  # not after hours
     assert "tlab pretrain identity: got an earlier run" in capsys.readouterr().err
