@@ -1,4 +1,4 @@
-"""The course's own tools: check an answer, ask for a hint or the solution, see your progress."""
+"""What the lessons import: check an answer, show a hint or the solution, list your progress."""
 
 from tlab_diffusion.course.catalogue import (
     exercises,

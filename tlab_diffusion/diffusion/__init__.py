@@ -14,7 +14,7 @@ guidance          classifier-free guidance
 latents           sampling latents, guided sampling, interpolation
 conditioning      the contrastive loss of CLIP, and cross-attention
 mixture           a Gaussian mixture with its exact denoiser, for tests and lessons
-isotropic         the same for a handful of pictures
+isotropic         a mixture around a few pictures, with its exact denoiser
 
-`_check` refuses bad arguments. The training loop is `tlab_diffusion.training.loop`.
+`_check` checks arguments. The training loop is `tlab_diffusion.training.loop`.
 """

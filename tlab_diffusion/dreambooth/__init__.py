@@ -1,28 +1,19 @@
-r"""DreamBooth: a model learns a subject from a few pictures (arXiv:2208.12242).
+r"""DreamBooth: fine-tune a pipeline to a subject from a few pictures (arXiv:2208.12242).
 
-config      the settings of a run, right or refused; defaults: what is left out
-images      the subject's pictures: used, fixed, skipped or refused, by name
-tokens      what a tokenizer makes of the identifier
-cost        memory, operations and disk, counted from configs and headers
-estimate    what a run needs against what there is; in how many parts a step fits
-preflight   all of these before a run: everything wrong is said at once
-loss        the prior-preservation loss
-draws       what is random in a step, by (seed, step, sample)
-caches      latent distributions and text embeddings, computed once
-prior       the class pictures that the original model draws
-model       what learns; lora: adapters, textual_inversion: one word
-optimizers  what moves it: AdamW, in 32 bits or 8
-learner     one step of it
-checkpoint  what an interrupted run goes on from
-tuned       the pipeline folder that comes out
-trainer     all of it, as a generator of events
-uses        what a tuned model is asked to draw, and what its pictures should then show
-identity    is it the subject, or a copy of a reference?
-judges      who measures: the shipped networks; hub_judges: the paper's CLIP and DINO
-scores      from pictures to scores, also of controls
-measures    all that is measured on one model
-intervals   how sure a mean is
-across      means and effects over several subjects
-trade_off   the best checkpoint of a run, and why
-grid        learning rate x steps: a search that many workers share
+config       the settings of a run, validated
+presets      default settings by method and model size
+data         the subject's pictures, the identifier, the random batches of a step
+cache        latents and class pictures, computed once and kept on disk
+families     what depends on the kind of model; Stable Diffusion 1.x and 2.x
+methods      what is trained: all weights, LoRA adapters, or one embedding
+training     the loss, the optimizers, the training step and the trainer
+checkpoint   `run.json`, checkpoints and the exported pipeline
+preflight    the checks and the estimate of resources before a run
+measures     metrics of a tuned model, comparison with its base, choice of the best step
+report       the log of a run, `report.html` and the progress bar
+grid         grid search over learning rates and numbers of steps
+run          a whole run: training, measuring, report
+
+`preflight.checks.preflight` checks a `config.DreamBoothConfig` and reads the pictures; `run.run`
+trains. The result is a pipeline folder that diffusers loads.
 """

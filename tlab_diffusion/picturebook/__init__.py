@@ -1,7 +1,7 @@
 """The picture-book world: scenes, their captions, and their pictures.
 
-A scene is a handful of words and numbers, and a function of its seed; `caption` and `parse` turn
-it into a sentence and back, `to_svg` and `render` into a picture.
+A `Scene` is a set of factors (class, colour, place, ...) and a pose. A seed gives a random scene;
+`caption` and `parse` convert a scene to a sentence and back; `to_svg` and `render` draw it.
 """
 
 from tlab_diffusion.picturebook.cast import SUBJECTS, Subject

@@ -4,14 +4,16 @@
     for picture in sample(pipeline, ["a red cat in the snow"], seed=0):
         ...
 
-loading    from a name, a folder, a file or a hub id to a pipeline, or one line that says why not
-checks     what must be true of a folder before anything is loaded
-single_file  a pipeline in one safetensors file: read and written
-prompts    from prompts to what the U-Net reads; what is cut, what the model does not know
-denoiser   the U-Net under prompts and guidance, as samplers call it
+loading           a pipeline from a name, a folder, a file or a hub id
+checks            checks of a pipeline folder before its weights are loaded
+single_file       read and write a pipeline as one safetensors file
+part_config       change the config of a saved part
+prompts           prompts to embeddings; warnings about words that are cut or unknown
+latents           pictures to the latents that the U-Net is trained on
+denoiser          the U-Net with prompts and guidance, as samplers call it
 sampler_settings  solver, steps and guidance: the defaults, and what a tuned folder records
-sampling   from prompts to pictures, through the samplers that lesson 04 derives
-attention  cross-attention maps
+sampling          prompts to pictures, with the samplers of `diffusion.samplers`
+attention         cross-attention maps
 """
 
 from tlab_diffusion.pipelines.denoiser import denoiser

@@ -1,11 +1,11 @@
-"""Arrays in, figures out: the only place of the package that knows matplotlib.
+"""Figures from arrays: the only package that imports matplotlib.
 
-style            the house style: palette, axes, `Picture`
+style            colours and axes of all figures, and `Picture`
 pictures         `picture_strip`, `picture_grid`
 charts           `curves`, `dotted`, `density`, `points`
 schedules        `schedule_figure`
 latents          `latent_channels`
-live             figures redrawn many times a second: only what moves
+live             figures that redraw only what changes
 schedule_panels  the live figure of the schedule explorer
 denoiser_panels  the live figure of the denoiser explorer
 sampler_panels   the live figure of the sampler explorer

@@ -1,7 +1,7 @@
-"""The course's widgets: the only place that knows ipywidgets.
+"""The widgets of the lessons: the only package that imports ipywidgets.
 
-Each is a function that returns a `LivePicture`: live in JupyterLab, a still picture elsewhere;
-`.picture(setting=value)` is the still picture at given settings.
+Each function returns a `LivePicture`, which is interactive in JupyterLab and a still picture
+elsewhere. `.picture(setting=value)` returns the still picture at given settings.
 """
 
 from tlab_diffusion.course.widgets.attention import attention_explorer

@@ -1,7 +1,7 @@
-"""The classes: for each noun, the function that draws a member.
+"""The characters: for each class noun, the function that draws a member of the class.
 
-Every function takes a `Look`, a view and a random generator that decides the proportions; it
-draws the same numbers for every view, so that one member keeps its shape as it turns.
+Every function takes a `Look`, a view and a random generator for the proportions. It draws the same
+random numbers for every view, so that a member keeps its shape from all sides.
 """
 
 from tlab_diffusion.picturebook.characters.chicks_and_fish import draw_bird, draw_fish

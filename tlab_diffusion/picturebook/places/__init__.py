@@ -1,4 +1,4 @@
-"""The places: for each word, the function that draws one, arranged by a random generator."""
+"""The places: for each place word, the function that draws it; details come from a generator."""
 
 from tlab_diffusion.picturebook.places.country import (
     draw_beach,
