@@ -88,6 +88,17 @@ def test_cats_are_pictures_in_the_range_of_a_model():
     torch.testing.assert_close(more[:2], few)
 
 
+def test_each_cat_comes_with_the_word_for_its_colour():
+    words, cats = toy_data.cat_colours(60), toy_data.pixel_cats(60)
+    assert words[:5] == toy_data.cat_colours(5)
+    means = {
+        word: cats[[other == word for other in words], :, 4:12, 4:12].mean(dim=(0, 2, 3))
+        for word in ("blue", "orange")
+    }
+    assert means["blue"].argmax() == 2  # of red, green and blue
+    assert means["orange"].argmax() == 0
+
+
 def test_the_running_mean_looks_back_and_not_ahead():
     np.testing.assert_allclose(training.running_mean(np.array([4.0, 2, 3, 7]), 2), [4, 3, 2.5, 5])
 

@@ -71,3 +71,58 @@ def test_bad_conditions_are_refused():
         new_unet()(X, T, torch.zeros(3, 5))
     with pytest.raises(InputError, match="one of the two"):
         unet.UNet(num_classes=2, condition_size=5)
+
+
+def test_unet_keeps_the_shape_starts_at_zero_and_hears_the_time():
+    model = unet.UNet(3, (16, 32))
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(model(x, torch.tensor([0, 5])), torch.zeros_like(x))
+    nn.init.normal_(model.conv_out.weight)
+    early, late = (model(x, torch.full((2,), t)) for t in (0, 900))
+    assert early.shape == x.shape
+    assert not torch.allclose(early, late)
+    with pytest.raises(InputError, match="sides that divide by 2"):
+        model(torch.randn(1, 3, 15, 16), torch.tensor([0]))
+    with pytest.raises(InputError, match="multiples of 8"):
+        unet.UNet(3, (12,))
+
+
+def test_every_parameter_of_the_unet_learns():
+    torch.manual_seed(0)
+    model = unet.UNet(3, (16, 32))
+    nn.init.normal_(model.conv_out.weight)
+    model(torch.randn(2, 3, 8, 8), torch.tensor([1, 60])).square().mean().backward()
+    silent = [
+        name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max()
+    ]
+    assert silent == []
+
+
+def test_attention_knows_no_places_and_unet_no_neighbours():
+    # Attention commutes with any shuffle of pixels; a batch is each of its samples alone.
+    torch.manual_seed(0)
+    attention, x = unet.SelfAttention(8), torch.randn(1, 8, 4, 4)
+    order = torch.randperm(16)
+
+    def shuffle(z):
+        return z.flatten(2)[..., order].reshape(z.shape)
+
+    torch.testing.assert_close(attention(shuffle(x)), shuffle(attention(x)))
+    model = unet.UNet(3, (16, 32))
+    nn.init.normal_(model.conv_out.weight)
+    x, t = torch.randn(3, 3, 8, 8), torch.tensor([0, 500, 999])
+    for i in range(3):
+        one = slice(i, i + 1)
+        torch.testing.assert_close(model(x, t)[one], model(x[one], t[one]), rtol=1e-4, atol=1e-4)
+
+
+def test_the_way_up_sees_what_the_way_down_saw():
+    torch.manual_seed(0)
+    model = unet.UNet(3, (16, 32))
+    nn.init.normal_(model.conv_out.weight)
+    seen = []
+    model.down_blocks[0].register_forward_hook(lambda *args: seen.append(args[-1]))
+    nn.init.zeros_(model.downsamples[0].weight)  # only the skip is left
+    out = model(torch.randn(1, 3, 8, 8), torch.tensor([3]))
+    (gradient,) = torch.autograd.grad(out.sum(), seen[0])
+    assert gradient.abs().max() > 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.diffusion.mixture import GaussianMixture
-from tlab_diffusion.picturebook import random_scene, render
+from tlab_diffusion.picturebook import Scene, random_scene, render
 
 # All but colour and pose is fixed, so that a few hundred steps are enough to learn it.
 CAT = {
@@ -46,6 +46,15 @@ def pixel_cats(number: int, size: int = 16) -> Tensor:
     Returns:
         (number, 3, size, size) float32, from -1 to 1.
     """
-    pictures = [render(random_scene(seed, **CAT), size) for seed in range(number)]
+    pictures = [render(scene, size) for scene in _cats(number)]
     pixels = torch.stack([torch.from_numpy(picture) for picture in pictures])
     return pixels.permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def cat_colours(number: int) -> list[str]:
+    """Returns the colours of the cats that `pixel_cats(number)` draws, as words."""
+    return [scene.colour for scene in _cats(number)]
+
+
+def _cats(number: int) -> list[Scene]:
+    return [random_scene(seed, **CAT) for seed in range(number)]

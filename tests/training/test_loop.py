@@ -1,4 +1,4 @@
-"""The training loop learns a mixture well enough to sample it; EMA is the formula."""
+"""The training loop learns a mixture well enough to sample it, and passes conditions on."""
 
 import itertools
 
@@ -67,40 +67,6 @@ def test_a_loss_that_is_not_finite_stops_with_its_step():
         list(loop.train(PointModel(), batches, ALPHAS_CUMPROD))
 
 
-def test_ema_by_hand_and_in_the_long_run():
-    average, params = [torch.tensor([1.0, 2.0])], [torch.tensor([3.0, 6.0])]
-    torch.testing.assert_close(ema.ema_update(average, params, 0.75)[0], torch.tensor([1.5, 3.0]))
-    assert average[0].tolist() == [1.0, 2.0]
-    for _ in range(200):
-        average = ema.ema_update(average, params, 0.9)
-    torch.testing.assert_close(average[0], params[0])
-
-
-def test_unet_keeps_the_shape_starts_at_zero_and_hears_the_time():
-    model = unet.UNet(3, (16, 32))
-    x = torch.randn(2, 3, 16, 16)
-    assert torch.equal(model(x, torch.tensor([0, 5])), torch.zeros_like(x))
-    nn.init.normal_(model.conv_out.weight)
-    early, late = (model(x, torch.full((2,), t)) for t in (0, 900))
-    assert early.shape == x.shape
-    assert not torch.allclose(early, late)
-    with pytest.raises(InputError, match="sides that divide by 2"):
-        model(torch.randn(1, 3, 15, 16), torch.tensor([0]))
-    with pytest.raises(InputError, match="multiples of 8"):
-        unet.UNet(3, (12,))
-
-
-def test_every_parameter_of_the_unet_learns():
-    torch.manual_seed(0)
-    model = unet.UNet(3, (16, 32))
-    nn.init.normal_(model.conv_out.weight)
-    model(torch.randn(2, 3, 8, 8), torch.tensor([1, 60])).square().mean().backward()
-    silent = [
-        name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max()
-    ]
-    assert silent == []
-
-
 class Recorder(nn.Module):
     """Remembers what it was asked; one weight, a dropout and a batch norm's buffer."""
 
@@ -108,9 +74,10 @@ class Recorder(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([0.5]))
         self.register_buffer("calls", torch.tensor(0.0))
-        self.asked = []
+        self.asked, self.conditions = [], []
 
-    def forward(self, x_t, t):
+    def forward(self, x_t, t, *condition):
+        self.conditions += condition
         self.asked.append((x_t.detach(), t))
         self.calls += 1
         return self.weight * x_t
@@ -181,31 +148,47 @@ def test_bad_arguments_of_training():
         list(loop.train(Recorder(), [[torch.zeros(2, 2)]], ALPHAS_CUMPROD))
 
 
-def test_attention_knows_no_places_and_unet_no_neighbours():
-    # Attention commutes with any shuffle of pixels; a batch is each of its samples alone.
+@pytest.mark.parametrize("pair", [tuple, list])
+def test_each_sample_comes_with_its_own_condition(pair):
+    x0 = torch.arange(6.0)[:, None].expand(6, 2)
+    model = Recorder()
+    batches = (pair([x0[order], order]) for order in (torch.tensor([3, 0, 5]), torch.arange(2)))
+    almost_clean = torch.full((10,), 1 - 1e-6)  # x_t is x0, so it tells which sample it was
+    list(loop.train(model, batches, almost_clean, generator=torch.Generator().manual_seed(0)))
+    assert [condition.tolist() for condition in model.conditions] == [[3, 0, 5], [0, 1]]
+    for (x_t, _), condition in zip(model.asked, model.conditions, strict=True):
+        assert x_t.round().tolist() == x0[condition].tolist()
+
+
+def test_a_condition_changes_no_random_number():
+    plain, _ = record(3)
+    model = Recorder()
+    batches = [(torch.full((64, 2), 0.3), torch.zeros(64))] * 3
+    list(loop.train(model, batches, ALPHAS_CUMPROD, generator=torch.Generator().manual_seed(0)))
+    for (x_t, t), (same_x_t, same_t) in zip(plain.asked, model.asked, strict=True):
+        assert torch.equal(x_t, same_x_t)
+        assert torch.equal(t, same_t)
+    assert plain.conditions == []
+    assert torch.equal(plain.weight, model.weight)
+
+
+def test_a_unet_learns_what_its_condition_says():
     torch.manual_seed(0)
-    attention, x = unet.SelfAttention(8), torch.randn(1, 8, 4, 4)
-    order = torch.randperm(16)
-
-    def shuffle(z):
-        return z.flatten(2)[..., order].reshape(z.shape)
-
-    torch.testing.assert_close(attention(shuffle(x)), shuffle(attention(x)))
-    model = unet.UNet(3, (16, 32))
-    nn.init.normal_(model.conv_out.weight)
-    x, t = torch.randn(3, 3, 8, 8), torch.tensor([0, 500, 999])
-    for i in range(3):
-        one = slice(i, i + 1)
-        torch.testing.assert_close(model(x, t)[one], model(x[one], t[one]), rtol=1e-4, atol=1e-4)
+    model = unet.UNet(1, (16,), num_classes=2)
+    generator = torch.Generator().manual_seed(0)
+    labels = [torch.randint(2, (16,), generator=generator) for _ in range(60)]
+    batches = ((2.0 * c[:, None, None, None].expand(-1, 1, 4, 4) - 1, c) for c in labels)
+    options = {"prediction_type": "sample", "learning_rate": 1e-2, "ema_decay": 0.9}
+    *_, last = loop.train(model, batches, ALPHAS_CUMPROD, generator=generator, **options)
+    noise, t = torch.randn(2, 1, 4, 4, generator=generator), torch.full((2,), 99)
+    with torch.no_grad():
+        dark, light = last.ema_model(noise, t, torch.tensor([0, 1])).mean(dim=(1, 2, 3)).tolist()
+    assert dark < -0.7 and light > 0.7
 
 
-def test_the_way_up_sees_what_the_way_down_saw():
-    torch.manual_seed(0)
-    model = unet.UNet(3, (16, 32))
-    nn.init.normal_(model.conv_out.weight)
-    seen = []
-    model.down_blocks[0].register_forward_hook(lambda *args: seen.append(args[-1]))
-    nn.init.zeros_(model.downsamples[0].weight)  # only the skip is left
-    out = model(torch.randn(1, 3, 8, 8), torch.tensor([3]))
-    (gradient,) = torch.autograd.grad(out.sum(), seen[0])
-    assert gradient.abs().max() > 0
+def test_bad_conditions_of_training():
+    x0 = torch.zeros(4, 2)
+    with pytest.raises(InputError, match=r"condition: got shape \(3,\), expected a tensor of 4"):
+        list(loop.train(Recorder(), [(x0, torch.zeros(3))], ALPHAS_CUMPROD))
+    with pytest.raises(InputError, match="condition: got list"):
+        list(loop.train(Recorder(), [(x0, [0, 1, 2, 3])], ALPHAS_CUMPROD))
