@@ -22,7 +22,7 @@ from torch import nn
 
 from tlab_diffusion import plots
 from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
-from tlab_diffusion.course.toy_data import pixel_cats, smile
+from tlab_diffusion.course.toy_data import cat_colours, pixel_cats, smile
 from tlab_diffusion.course.widgets import training_view
 from tlab_diffusion.diffusion import losses, process, samplers, schedules, unet
 from tlab_diffusion.diffusion.points import PointNet
@@ -637,6 +637,62 @@ plots.picture_grid(
 mean_cat = cats.mean(dim=0)
 off = (guess[-1] - mean_cat).square().mean().sqrt()
 print(f"at t = 999 the guess is near the mean of all cats: {bool(off < 0.15)}")
+
+# %% [markdown]
+r"""
+**Can we say which cat we want?** So far the network decides the colour. Now we tell it: the colour is the **condition** $c$, and the network is called as `model(x_t, t, c)`. Inside, $c$ goes the way of the time. Each colour has a row of numbers, which are learned. The row is added to the time's, and so it reaches every block. A batch is now a pair: cats, and the colour of each. The rest of the training is the same. Half the steps are enough to see what $c$ does.
+"""
+
+# %%
+colour_of_cat = cat_colours(512)
+colours = sorted(set(colour_of_cat))
+labels = torch.tensor([colours.index(colour) for colour in colour_of_cat])
+
+
+def batches_with_colours(steps):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        chosen = torch.randint(len(cats), (16,), generator=generator)
+        yield cats[chosen], labels[chosen]
+
+
+torch.manual_seed(0)
+*_, last = loop.train(
+    unet.UNet(3, channels=(32, 64), num_classes=len(colours)),
+    batches_with_colours(PICTURE_STEPS // 2),
+    picture_bar,
+    learning_rate=2e-3,
+    ema_decay=0.98,
+    prediction_type="sample",
+    generator=torch.Generator().manual_seed(1),
+)
+told = last.ema_model
+
+# %%
+painted = {}
+for label, colour in enumerate(colours):
+    condition = torch.full((8,), label)
+    painted[colour] = draw_cats(lambda x_t, t, c=condition: told(x_t, t, c))
+
+captions = [text for colour in colours for text in [f"c = {colour}"] + [""] * 7]
+plots.picture_grid(
+    torch.cat(list(painted.values())),
+    captions,
+    columns=8,
+    title="Each row is told its colour; each column starts from the same noise",
+)
+
+# %% [markdown]
+r"""
+**Check.** Compare each sample with the mean cat of each colour. The nearest mean should be that of the colour we asked for. The noise still decides the pose and the sky; $c$ decides the colour. In lesson 05, $c$ is a caption.
+"""
+
+# %% tags=["nbval-check-output"]
+means = torch.stack([cats[labels == label].mean(dim=0) for label in range(len(colours))])
+samples = torch.cat(list(painted.values()))
+nearest_mean = torch.cdist(samples.flatten(1), means.flatten(1)).argmin(dim=1)
+right = (nearest_mean == torch.arange(len(colours)).repeat_interleave(8)).float().mean()
+print(f"at least nine in ten samples have the colour that was asked for: {bool(right >= 0.9)}")
 
 # %% [markdown]
 r"""
