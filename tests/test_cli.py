@@ -416,7 +416,7 @@ def test_a_tuned_picture_book_knows_its_own_word_and_no_other(model, tmp_path, c
         (["a cat", "a cat"], "expected prompts that differ"),
         (["a cat", "--guidance-scale", "nan"], "guidance_scale: got nan"),
         (["a cat", "--solver", "euler"], "solver: got 'euler'"),
-        (["a cat", "--out", "/proc/version/pictures"], "/proc/version, which is there already"),
+        (["a cat", "--out", "/proc/version/pictures"], "/proc/version, which exists"),
         (["a cat", "--num", "0"], "greater than or equal to 1"),
     ],
 )

@@ -70,7 +70,7 @@ def option_of(setting: Field) -> inspect.Parameter:
     """The command line's option for a setting."""
     names = setting.metadata["options"]
     if setting.type is bool:
-        names = (f"--{setting.name.replace('_', '-')}",)  # without a --no- beside it
+        names = (f"--{setting.name.replace('_', '-')}",)  # without a --no- option
     option = typer.Option(
         *names,
         help=setting.metadata["help"],
@@ -206,12 +206,12 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the solver.")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(help="Of classifier-free guidance; 1 is off.")
+        float | None, typer.Option(help="Scale of classifier-free guidance; 1 turns it off.")
     ] = None,
-    solver: Annotated[str | None, typer.Option(help="ddim or dpm-solver++.")] = None,
+    solver: Annotated[str | None, typer.Option(help="Solver: ddim or dpm-solver++.")] = None,
     out: Folder = Path(),
 ) -> None:
-    """Draw pictures from prompts with a diffusion model, and a sheet of them all.
+    """Draw pictures from prompts with a diffusion model, and save a sheet of all of them.
 
     Steps, guidance scale and solver are by default those that a tuned folder was measured with;
     for other models 25, 5 and ddim.
@@ -248,8 +248,8 @@ def sample(
 
 
 DEFAULTS = (
-    "Defaults depend on the method and the model: --help shows those of the --method and --model "
-    f"beside it, by default of {METHODS[0]} on picturebook."
+    "Defaults depend on the method and the model. --help shows those of the given --method and "
+    f"--model; without these options, of {METHODS[0]} on picturebook."
 )
 
 
@@ -263,7 +263,7 @@ def dreambooth(
             min=0, show_default=False, help="Steps between two measurements; 0 measures nothing."
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from an earlier run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an earlier run.")] = False,
 ) -> None:
     """Teach a model a subject from a few pictures.
 
@@ -293,14 +293,19 @@ def dreambooth(
 @takes_settings("max_steps", "learning_rate")
 def grid(
     config: DreamBoothConfig,
-    learning_rates: Annotated[str, typer.Option(metavar="A,B,...", help="Such as 1e-4,3e-4.")],
-    steps: Annotated[str, typer.Option(metavar="N,M,...", help="Such as 200,400,1000.")],
+    learning_rates: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Learning rates, for example 1e-4,3e-4.")
+    ],
+    steps: Annotated[
+        str, typer.Option(metavar="N,M,...", help="Numbers of steps, for example 200,400,1000.")
+    ],
     num: Annotated[
         int, typer.Option(help="Pictures of each prompt in the measurement of a trial.")
     ] = 4,
     workers: Annotated[int, typer.Option(help="Processes that share the work.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from an earlier grid, extend it, or join in.")
+        bool,
+        typer.Option("--resume", help="Continue or extend an earlier grid, or join a running one."),
     ] = False,
 ) -> None:
     """Search learning rate x steps: one training a rate, measured at each number of steps.
@@ -329,26 +334,30 @@ def evaluate(
     subject_images: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with the subject's pictures.")
     ],
-    identifier: Annotated[str, typer.Option(metavar="TOKEN", help="The word that means it.")],
-    class_noun: Annotated[str, typer.Option(metavar="NOUN", help="What it is a kind of.")],
+    identifier: Annotated[
+        str, typer.Option(metavar="TOKEN", help="The word that means the subject.")
+    ],
+    class_noun: Annotated[
+        str, typer.Option(metavar="NOUN", help="The kind of thing that the subject is.")
+    ],
     base: Annotated[
         str | None, typer.Option(help="The original model; by default the one in run.json.")
     ] = None,
     num: Annotated[int, typer.Option(help="Pictures of each prompt.")] = 4,
-    full: Annotated[bool, typer.Option("--full", help="60 prompts instead of 10.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    full: Annotated[bool, typer.Option("--full", help="Measure 60 prompts instead of 10.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Also write all numbers there.")
     ] = None,
 ) -> None:
-    """Measure a tuned model as the paper does, beside the original one.
+    """Measure a tuned model as the paper does, and compare it with the original one.
 
     About a minute for picturebook on one core, two with --full.
     """
     if file is not None:
         there = file if file.exists() else file.absolute().parent
         if file.is_dir() or not there.exists() or not os.access(there, os.W_OK):
-            expected = "a file in a folder of yours that exists"
+            expected = "a file in an existing folder that you can write to"
             raise InputError("--json", got=str(file), expected=expected)
     from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
     from tlab_diffusion.dreambooth.measures.compare import evaluate as measured
@@ -401,13 +410,14 @@ def pretrain(
     work: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run; by default your cache.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from an earlier run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an earlier run.")] = False,
     base: Annotated[
         Path | None,
         typer.Option("--from", metavar="FOLDER", help="Start from a pipeline folder's weights."),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Other numbers than the shipped recipe's.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file with the recipe; by default the shipped one."),
     ] = None,
 ) -> None:
     """Train the models that the course ships, stage by stage."""
@@ -437,20 +447,20 @@ def pretrain(
     if stage != "all":
         stages = (stage,)
     elif base is not None:
-        stages = ("vae", "unet", "encoders")  # the U-Net goes on with the base's text encoder
+        stages = ("vae", "unet", "encoders")  # the U-Net is trained with the base's text encoder
     run.check_states(folder, numbers, stages, resume=resume)
     for name in stages:
         getattr(run, f"pretrain_{name}")(folder, numbers, resume=resume, base=base)
 
 
 def _resume_command() -> str:
-    """The command that goes on with the run of this process."""
+    """The command that continues the run of this process."""
     arguments = [each for each in sys.argv[1:] if each != "--resume"]
     return shlex.join(["tlab", *arguments, "--resume"])
 
 
 def numbers(name: str, text: str, kind: type) -> list:
-    """Returns what stands between commas: "1e-4,3e-4" becomes [1e-4, 3e-4]."""
+    """Returns a comma-separated list of numbers: "1e-4,3e-4" becomes [1e-4, 3e-4]."""
     try:
         return [kind(each) for each in text.split(",")]
     except ValueError:
@@ -475,7 +485,7 @@ def refuse_existing(files: list[Path]) -> None:
         if there == file or not there.is_dir():
             raise InputError(
                 "--out",
-                got=f"{there}, which is there already",
+                got=f"{there}, which exists",
                 expected="a folder without it",
                 fix="Choose another folder, or move the file away.",
             )
@@ -495,7 +505,7 @@ def save(pixels, file: Path, **settings: object) -> None:
         text.add_text(key, str(value))
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(file, pnginfo=text)
-    tqdm.write(printable(file))  # on a line of its own, beside a bar that is still open
+    tqdm.write(printable(file))  # on its own line while the bar is open
 
 
 def save_sheet(pictures: list, prompts: list[str], num: int, file: Path) -> None:
@@ -519,7 +529,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Notes on packages that nothing here needs are not for the reader.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    for stream in (sys.stdout, sys.stderr):  # whatever a name has that the terminal cannot show
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a name may have characters that the terminal cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:

@@ -136,7 +136,7 @@ def kernel() -> Iterator[Finding]:
     try:
         client = NotebookClient(notebook, kernel_name="python3", timeout=120)
         client.execute(stderr=subprocess.DEVNULL)  # the kernel's log would only alarm
-    except Exception as error:  # whatever goes wrong here, a lesson would meet it too
+    except Exception as error:  # any error here would also occur in a lesson
         last = (str(error).strip() or type(error).__name__).splitlines()[-1]
         yield Finding("kernel", "failed", f"a cell cannot run: {last}", REINSTALL)
     else:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def printable(text: object) -> str:
-    r"""A text in one line that a terminal shows as it is.
+    r"""A text as one line without control characters.
 
     Control characters, line breaks, characters that reverse the direction of writing, and bytes of
     file names that are no characters are escaped.
@@ -21,7 +21,7 @@ def _escaped(character: str) -> str:
 
 
 class InputError(ValueError):
-    """Bad input, said in one line.
+    """Bad input, reported in one line.
 
     Args:
         name: what was given, as its user calls it ("t", "--size", "caption").
@@ -87,5 +87,5 @@ def refuse_change(before: dict, now: dict, where: str) -> None:
                 name,
                 got=f"{value!r}",
                 expected=f"{before[name]!r}, as in {where}",
-                fix="Go on with the same, or choose another folder.",
+                fix="Continue with the same, or choose another folder.",
             )

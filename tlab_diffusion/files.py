@@ -114,7 +114,7 @@ def check_writable(folder: Path, name: str) -> None:
 
 
 def write_error(folder: Path, name: str, error: Exception) -> InputError:
-    r"""The one line that says why something could not be written in a folder."""
+    r"""The `InputError` for a folder that could not be written to."""
     number = getattr(error, "errno", None)
     if found := re.search(r"os error (\d+)", str(error)):  # as safetensors reports it
         number = int(found[1])
@@ -125,7 +125,7 @@ def write_error(folder: Path, name: str, error: Exception) -> InputError:
         expected, fix = "a folder that you can write to", "Choose another folder"
     if name == "cache":
         return InputError(name, got=got, expected=expected, fix=f"{fix}: {CACHE_VARIABLE}=FOLDER.")
-    return InputError(name, got=got, expected=expected, fix=f"{fix}, then go on with --resume.")
+    return InputError(name, got=got, expected=expected, fix=f"{fix}, then continue with --resume.")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def find_course() -> Path:
 
 
 def copy_missing(course: Path) -> list[Path]:
-    """Copies the lessons that `work/` lacks; what is there is the learner's and stays.
+    """Copies the lessons that `work/` lacks; existing files are the learner's and are kept.
 
     Returns:
         The new files.
@@ -47,7 +47,7 @@ def open_lab(course: Path, extra: list[str]) -> None:
         extra: arguments that JupyterLab gets as they are.
     """
     os.environ["JUPYTER_CONFIG_DIR"] = str(course / "jupyter")
-    # The kernel of this environment, whatever else the user's own folder offers.
+    # The kernel of this environment, also where the user's own folder has other kernels.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     from jupyterlab.labapp import LabApp
 

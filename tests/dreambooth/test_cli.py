@@ -93,7 +93,7 @@ def test_a_finished_run_says_that_nothing_is_left(run, tmp_path, capsys):
     capsys.readouterr()
     assert run("--resume") == 0
     said = capsys.readouterr().out
-    assert "all 2 steps are taken already: nothing is left to train" in said
+    assert "all 2 steps are done: nothing is left to train" in said
     assert "for training" not in said, "an estimate of what is not done"
 
 
@@ -122,7 +122,7 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(run, tmp_path, capsys, monk
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == (
         f"interrupted: step 2 is saved in {tmp_path / 'tuned'}; "
-        "go on with: tlab dreambooth --output 'my folder' --resume"
+        "continue with: tlab dreambooth --output 'my folder' --resume"
     )
     monkeypatch.undo()
     assert steps_done(tmp_path / "tuned") == 2

@@ -493,7 +493,7 @@ def test_a_hub_model_that_is_not_here_asks_nobody(pictures, tmp_path, monkeypatc
     report = preflight(config_for(pictures, tmp_path, model="nobody/nothing-at-all", resolution=64))
     assert report.tokens is None and report.estimate is None
     assert report.notes == (
-        "nobody/nothing-at-all is not here yet: its tokens and what it needs are not known",
+        "nobody/nothing-at-all is not downloaded yet: its tokens and needs are not known",
     )
 
 
@@ -504,7 +504,7 @@ def test_a_hub_model_in_the_cache_is_looked_at(pictures, tmp_path, monkeypatch):
     assert needs.memory == preflight(config_for(pictures, tmp_path)).estimate.memory
     (there / "vae/config.json").unlink()  # a download that was broken off
     (note,) = preflight(config_for(pictures, tmp_path, model="somebody/model", resolution=64)).notes
-    assert note.startswith("somebody/model is not here yet")
+    assert note.startswith("somebody/model is not downloaded yet")
 
 
 def test_numbers_in_words():

@@ -315,7 +315,7 @@ def test_other_encoders_do_not_go_on_with_a_curve(straight, monkeypatch):
             InputError, match="encoders: got 'others', expected 'a few pix"
         ) as error:
             events_of(folder, resume=True)
-    assert "\n" not in str(error.value) and "Go on with the same" in str(error.value)
+    assert "\n" not in str(error.value) and "Continue with the same" in str(error.value)
     assert left_by(folder) == before
     events_of(folder, resume=True)
     assert left_by(folder) == left_by(straight[0])

@@ -81,6 +81,8 @@ def test_words_are_read_whatever_their_number(models, encoders):
 
 
 def test_what_cannot_be_had_is_named(tmp_path):
-    with pytest.raises(InputError, match="encoders: got .*nothing, which cannot be had") as error:
+    with pytest.raises(
+        InputError, match="encoders: got .*nothing, which cannot be loaded"
+    ) as error:
         hub_encoders(str(tmp_path / "nothing"), device="cpu")
     assert "the course's own encoders" in str(error.value) and "\n" not in str(error.value)

@@ -404,7 +404,7 @@ def test_a_wrong_path_is_said_at_once_without_asking_the_hub(
 def test_offline_a_hub_id_is_refused_before_anything_is_loaded(no_hub, monkeypatch):
     check_model("owner/name")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="owner/name, which cannot be had from the hub"):
+    with pytest.raises(InputError, match="owner/name, which cannot be loaded from the hub"):
         check_model("owner/name")
 
 

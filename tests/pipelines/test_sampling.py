@@ -97,7 +97,7 @@ def test_a_safety_checker_is_heard():
     [
         ([], {}, "prompts.*at least one prompt"),
         ("a cat", {}, "prompts.*a list"),
-        ([None], {}, "prompts.*in words"),
+        ([None], {}, "prompts.*with a word"),
         (["a"], {"num": 0}, "num.*from 1 up"),
         (["a"], {"steps": 0}, "steps.*from 1 up"),
         (["a"], {"steps": 1001}, "steps.*at most 1000"),

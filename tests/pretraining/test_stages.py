@@ -89,7 +89,7 @@ def test_a_stage_is_not_begun_twice_but_gone_on_from(run):
 def test_other_numbers_are_named_before_anything_is_drawn(run, monkeypatch):
     monkeypatch.setattr(stages, "cached_scenes", lambda *_: pytest.fail("scenes were drawn"))
     other = dataclasses.replace(RECIPE, text=dataclasses.replace(RECIPE.text, batch_size=2))
-    message = "batch_size: got 2, expected 4, as in the earlier run in .* Go on with the same"
+    message = "batch_size: got 2, expected 4, as in the earlier run in .* Continue with the same"
     with pytest.raises(InputError, match=message):
         stages.pretrain_text(run, other, resume=True)
     with pytest.raises(InputError, match=message):

@@ -98,7 +98,7 @@ def exercises() -> ExerciseList:
 
 
 def reference(id: str) -> Callable:
-    """The package's own function for an exercise, which the lesson goes on with."""
+    """The package's own function for an exercise, which the rest of the lesson uses."""
     return find(id).reference
 
 

@@ -1,7 +1,7 @@
 """How messages are shown: a box in HTML for notebooks, plain text elsewhere.
 
 Messages are written once, in a little markup: `code`, *stress*, paragraphs between blank lines,
-and paragraphs indented by four spaces, which are shown as they stand.
+and paragraphs indented by four spaces, which are shown unchanged.
 """
 
 import base64
@@ -41,7 +41,7 @@ def show(shown: Shown) -> None:
 
 
 def box(heading: str, body: str, colour: str) -> str:
-    """A box with a coloured edge; the heading says in words what the colour says.
+    """A box with a coloured edge; the heading says the same as the colour.
 
     Text keeps the colour of the page and the tint is faint: it reads in light and dark themes.
     """

@@ -71,7 +71,7 @@ def check(id: str, function: Callable) -> Result:
             is 1; so a graded notebook fails where its answers do.
     """
     exercise = find(id)
-    # The learner's random state is theirs: whatever an answer draws, it goes on undisturbed.
+    # An answer may draw random numbers: the learner's random state is restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         result = _grade(exercise, function)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def path() -> Path:
-    """Where the journal lies: TLAB_PROGRESS, else progress.jsonl in the current folder."""
+    """The journal's file: TLAB_PROGRESS, else progress.jsonl in the current folder."""
     return Path(os.environ.get("TLAB_PROGRESS") or "progress.jsonl")
 
 
@@ -30,7 +30,7 @@ def record(id: str, outcome: str, misconception: str | None) -> None:
         finally:
             os.close(file)
     except OSError as error:
-        _warn(f"Progress is not being saved: {path()}: {error.strerror}. Checks work all the same.")
+        _warn(f"Progress is not being saved: {path()}: {error.strerror}. Checks still work.")
 
 
 def read() -> dict[str, str]:

@@ -1,4 +1,4 @@
-r"""The paper's tables beside ours (arXiv:2208.12242, Tables 1, 3 and 4).
+r"""The paper's tables next to ours (arXiv:2208.12242, Tables 1, 3 and 4).
 
 Encoders, models and pictures differ, so only the direction of a difference can be compared, not the
 numbers. Ours is claimed where the 95 % interval of the difference, paired by

@@ -90,7 +90,7 @@ def _stop(thread: threading.Thread) -> bool:
     """
     deadline = time.monotonic() + PATIENCE_S
     while thread.is_alive() and time.monotonic() < deadline:
-        # SystemExit, for threading prints no traceback of it where nobody catches it.
+        # SystemExit: threading prints no traceback when it is not caught.
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
         )
@@ -99,7 +99,7 @@ def _stop(thread: threading.Thread) -> bool:
 
 
 class _Printed(io.StringIO):
-    """Keeps the beginning of what is printed: an endless loop may print for ever."""
+    """Keeps the beginning of what is printed: an endless loop may never stop printing."""
 
     def write(self, text: str) -> int:
         super().write(text[: max(0, MOST_PRINTED - self.tell())])

@@ -101,7 +101,7 @@ def img2img_start(
         alphas_cumprod: (T,).
 
     Returns:
-        The noised sample, shaped like `x0`, and `start`: go on with `timesteps[start:]`.
+        The noised sample, shaped like `x0`, and `start`: sample with `timesteps[start:]`.
 
     Raises:
         InputError: on a strength out of range, or so small that no step is left.

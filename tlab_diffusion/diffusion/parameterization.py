@@ -19,7 +19,7 @@ def x0_from_eps(x_t: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor) -> 
 
     Raises:
         InputError: on a wrong shape, dtype or timestep, or where alpha_bar_t is 0 (zero
-            terminal SNR), for there eps says nothing about x0.
+            terminal SNR), because there eps does not determine x0.
     """
     a, b = _coefficients(x_t, t, alphas_cumprod, "eps", eps)
     check_prediction_type("epsilon", a, b)

@@ -99,7 +99,7 @@ def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
     r"""Shift and stretch a schedule so that its last step leaves nothing but noise.
 
     Works on `sqrt(alpha_bar)`: its last value moves to 0, its first stays (Algorithm 1,
-    arXiv:2305.08891). The last beta becomes 1, and there epsilon says nothing about x0:
+    arXiv:2305.08891). The last beta becomes 1, and there epsilon does not determine x0:
     train such a schedule with v-prediction.
 
     Args:

@@ -61,7 +61,7 @@ def _check_word(name: str, value: object) -> None:
 
 def _check_prompt(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise InputError(name, got=repr(value), expected="a prompt in words")
+        raise InputError(name, got=repr(value), expected="a prompt with at least one word")
 
 
 def _check_resolution(name: str, value: object) -> None:
@@ -83,7 +83,7 @@ class DreamBoothConfig:
     setting means is said by `help` in its field, and by `tlab dreambooth --help`.
 
     Raises:
-        InputError: on any setting that is wrong, by its name.
+        InputError: if a setting is wrong; the message names it.
     """
 
     subject_images: Path = _setting(
@@ -101,7 +101,7 @@ class DreamBoothConfig:
     model: str = _setting("picturebook", help='"picturebook", a pipeline folder, or a hub id.')
     method: str = _setting(
         METHODS[0],
-        help="dreambooth trains all weights, lora adapters beside those of attention, "
+        help="dreambooth trains all weights, lora adapters of the attention weights, "
         "textual-inversion one row of the text encoder's embeddings.",
         check=partial(check_choice, choices=METHODS),
     )
@@ -115,12 +115,12 @@ class DreamBoothConfig:
         options=("--max-train-steps", "--max-steps"),
     )
     learning_rate: float | None = _setting(
-        None, help="Constant.", check=partial(check_number, above=0)
+        None, help="Learning rate of all steps.", check=partial(check_number, above=0)
     )
     adam_epsilon: float | None = _setting(
         None,
-        help="Epsilon of AdamW. Gradients far below it hardly change a weight; at 1e-6 those that "
-        "are only rounding errors do not.",
+        help="Epsilon of AdamW. Gradients far below it hardly change a weight; 1e-6 "
+        "suppresses gradients that are only rounding errors.",
         check=partial(check_number, above=0),
     )
     batch_size: int | None = _setting(
@@ -166,11 +166,11 @@ class DreamBoothConfig:
         check=_check_prompt,
         metavar="TEXT",
     )
-    # One prompt for each picture, from caption files beside them: preflight fills it in.
+    # One prompt for each picture, from its caption file: preflight fills it in.
     picture_prompts: tuple[str, ...] | None = None
     precision: str = _setting(
         "auto",
-        help='Of the arithmetic: auto, fp32 (or "no"), bf16 or fp16. Weights are float32.',
+        help='Precision of the arithmetic: auto, fp32 (or "no"), bf16 or fp16. Weights stay fp32.',
         check=partial(check_choice, choices=PRECISIONS),
         options=("--mixed-precision", "--precision"),
     )
@@ -190,13 +190,13 @@ class DreamBoothConfig:
     )
     snr_gamma: float | None = _setting(
         None,
-        help="Gamma of min-SNR weighting; without it all timesteps weigh the same.",
+        help="Gamma of min-SNR weighting; without it all timesteps have the same weight.",
         check=partial(_check_optional, check=partial(check_number, above=0)),
     )
     gradient_accumulation_steps: int = _setting(
         1,
         help="Parts in which the batch of a step is computed, to save memory; the result is the "
-        "same. More parts are made where memory asks for it.",
+        "same. More parts are used when memory is short.",
         check=check_integer,
     )
     gradient_checkpointing: bool = _setting(
@@ -236,7 +236,7 @@ class DreamBoothConfig:
 
     @property
     def with_prior(self) -> bool:
-        """Whether the class is trained along, to preserve it."""
+        """Whether training has a prior-preservation term."""
         return self.prior_loss_weight > 0
 
     @property
@@ -266,7 +266,7 @@ class DreamBoothConfig:
 
     @property
     def prompt_noun(self) -> str:
-        """The noun that stands beside the identifier: "" where that alone means the subject."""
+        """The noun next to the identifier; "" where the identifier alone means the subject."""
         return "" if self.method == TEXTUAL_INVERSION else self.class_noun
 
     def saves_at(self, step: int) -> bool:
@@ -304,7 +304,7 @@ def _check_identifier(config: DreamBoothConfig) -> None:
             "identifier",
             got=repr(config.identifier),
             expected="one word, without spaces or punctuation",
-            fix='A rare one, such as "sks".',
+            fix='Choose a rare word, such as "sks".',
         )
 
 
@@ -358,7 +358,7 @@ def _check_prompts(config: DreamBoothConfig) -> None:
 
 
 def has_identifier(prompt: str, identifier: str) -> bool:
-    r"""Whether the identifier is one of a prompt's words, whatever its case."""
+    r"""Whether the identifier is one of a prompt's words, in upper or lower case."""
     return identifier.lower() in _words(prompt)
 
 

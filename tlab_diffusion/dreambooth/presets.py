@@ -1,12 +1,12 @@
-r"""What settings are when nobody says otherwise: they suit the method and the size of the model.
+r"""Default settings of a run, by method and size of the model.
 
                         dreambooth            lora                  textual-inversion
-    what learns         U-Net                 adapters of the       one row of the text
+    what is trained     U-Net                 adapters of the       one row of the text
                                               U-Net's attention     encoder's embeddings
     small models
       max_steps         600                   400                   600
       learning_rate     3e-4                  2e-3                  1e-2
-      text encoder      learns too            has adapters too      (only the row)
+      text encoder      trained               has adapters          (only the row)
       lora_rank                               8
       prior_loss_weight 1                     1                     0
       batch_size        1                     2                     4
@@ -20,19 +20,19 @@ r"""What settings are when nobody says otherwise: they suit the method and the s
       batch_size        1                     1                     4
       ema_decay         0                     0                     0
 
-Small are `picturebook` and folders of its size, whose numbers were chosen by looking at what came
-out: there the last weights of a constant learning rate are restless, and an average of the last
-hundred steps obeys the prompt more often. With it, many steps of one picture learn more than few
-of two in the same time. Their text encoder learnt along with the U-Net, and goes on doing so: with
-a frozen one some subjects are hardly learnt in 800 steps, and the class takes on their looks. Large
-is everything else, with the numbers of the methods' papers and of common use.
+Small models are `picturebook` and folders with the same resolution. Their defaults were chosen by
+experiment. With a constant learning rate the last weights fluctuate, and an average over about the
+last hundred steps (EMA) follows the prompt more often. With EMA, many steps with batch size 1 learn
+more than few steps with batch size 2 in the same time. The text encoder is trained too: with a
+frozen one some subjects are hardly learnt in 800 steps, and the class becomes like the subject.
+Large models are all others. Their defaults are those of the methods' papers and of common use.
 """
 
 import math
 
 from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, TEXTUAL_INVERSION
 
-SMALL_SIDE = 128  # pixels: models up to here learn as `picturebook` does
+SMALL_SIDE = 128  # pixels: models up to this side are small
 
 SMALL = {
     DREAMBOOTH: {
@@ -50,8 +50,8 @@ LARGE = {
     LORA: {"max_steps": 800, "learning_rate": 1e-4, "train_text_encoder": False, "lora_rank": 4},
     TEXTUAL_INVERSION: {"max_steps": 3000, "learning_rate": 5e-3},
 }
-# Of every method. A large model's gradients are small, each by itself, and a checkpoint of all of
-# Stable Diffusion 1.5 weighs 10 GB.
+# For every method. A large model has small gradients, so its epsilon is smaller. A checkpoint of
+# Stable Diffusion 1.5 takes 10 GB, so they are rarer.
 SMALL_ALL = {
     "adam_epsilon": 1e-6,
     "checkpoint_every": 100,
@@ -66,8 +66,8 @@ LARGE_ALL = {
 }
 # The class prompt has no identifier, so its row cannot learn from the class.
 ONE_ROW = {"train_text_encoder": False, "prior_loss_weight": 0.0, "batch_size": 4}
-# Contexts in which Textual Inversion shows its word (Section 4.1, arXiv:2208.01618): for small
-# models in words that the picture book's captions use.
+# Prompts for the word of Textual Inversion (Section 4.1, arXiv:2208.01618). Those of small models
+# use words that the captions of the picture book have.
 SMALL_TEMPLATES = ("a {}", "a cartoon of a {}")
 LARGE_TEMPLATES = (
     *("a photo of a {}", "a close-up photo of a {}", "a photo of the {}", "a good photo of a {}"),
@@ -76,12 +76,12 @@ LARGE_TEMPLATES = (
 
 
 def defaults(method: str, model: str, identifier: str, class_noun: str) -> dict:
-    r"""The settings of a method, by name.
+    r"""The default settings of a method, by name.
 
     Args:
         method: one of `METHODS`.
         model: "picturebook", a pipeline folder or a hub id.
-        identifier, class_noun: what the prompts are about.
+        identifier, class_noun: words of the prompts.
     """
     side = native_resolution(model)
     of_all, of_method = (SMALL_ALL, SMALL) if side <= SMALL_SIDE else (LARGE_ALL, LARGE)
@@ -98,13 +98,13 @@ def defaults(method: str, model: str, identifier: str, class_noun: str) -> dict:
 
 
 def usual_evaluations(model: str, max_steps: int) -> int | None:
-    r"""Steps between two measurements if nobody says: small models are measured three times a run,
-    large ones never (None)."""
+    r"""Default number of steps between two measurements: small models are measured three times a
+    run, large ones never (None)."""
     return math.ceil(max_steps / 3) if native_resolution(model) <= SMALL_SIDE else None
 
 
 def templates(model: str) -> tuple[str, ...]:
-    """Ways to say a word to a model: each with a place for it."""
+    """Prompt templates for Textual Inversion, each with a `{}` for the word."""
     return SMALL_TEMPLATES if native_resolution(model) <= SMALL_SIDE else LARGE_TEMPLATES
 
 
@@ -118,7 +118,7 @@ def prompts(identifier: str, class_noun: str) -> tuple[str, str]:
 
 
 def native_resolution(model: str) -> int:
-    r"""Side in pixels of the pictures that a model was made for: 512 where no folder here says."""
+    r"""Side in pixels of the pictures that a model was trained on; 512 if it is unknown."""
     if model == "picturebook":
         return 64
     from tlab_diffusion.dreambooth.families import family_of
@@ -126,11 +126,11 @@ def native_resolution(model: str) -> int:
 
     folder = local_folder(model)
     if folder is None:
-        return 512  # a hub model that is not here yet, or no model at all
+        return 512  # a hub model that is not downloaded yet, or no model
     try:
         return family_of(folder).native_resolution(folder)
     except (OSError, ValueError, KeyError, TypeError):
-        return 512  # a damaged folder, which is refused where models are loaded
+        return 512  # a damaged folder: loading refuses it
 
 
 def _article(word: str) -> str:

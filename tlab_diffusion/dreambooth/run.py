@@ -1,10 +1,10 @@
-r"""A run that is watched: trained, measured on the way, and left at its best step with a report.
+r"""A whole run: train, measure at regular steps, keep the best step's weights, write the report.
 
     for event in run(config, pictures, evaluate_every=100):
         if isinstance(event, Evaluated):
             print(event.step, event.metrics.numbers()["identity"])
 
-Nothing that is drawn or measured touches the training: the weights of each step are the same with
+Sampling and measuring do not change the training: the weights of each step are the same with
 and without.
 """
 
@@ -51,7 +51,7 @@ def run(
     progress: Progress = lambda *_: None,
     stop: threading.Event | None = None,
 ) -> Iterator[Event | Evaluated]:
-    r"""Train as `trainer.train` does, and keep what there is to see.
+    r"""Train as `trainer.train` does, and save samples, metrics and the report.
 
     The output folder also gets `metrics.jsonl`, with the mean losses of every ten steps and all
     metrics; `samples/`, with what was drawn for four fixed prompts; and, when all else is there,
@@ -64,7 +64,7 @@ def run(
         evaluate_every: measure at step 0, at every so many steps and at the last one; the folder
             then gets the weights of the best step by `trade_off`. None or 0 measures nothing, and
             the folder gets the last weights.
-        resume: go on from an earlier run in the output folder, exactly.
+        resume: continue an earlier run in the output folder, exactly.
         names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
         progress: `progress("measuring", done, total)` is called for each picture that is drawn.
@@ -75,7 +75,7 @@ def run(
         that was measured; `Finished` comes last, when the folder is complete.
 
     Raises:
-        InputError: see `trainer.train`; or an `evaluate_every` that is no number of steps. While
+        InputError: see `trainer.train`; or `evaluate_every` is not a number of steps. While
             iterating: other encoders than those of the earlier run, before a step is taken.
     """
     if evaluate_every is not None and (type(evaluate_every) is not int or evaluate_every < 0):

@@ -106,7 +106,7 @@ def _loaded(kind, name: str, **options):
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             "encoders",
-            got=f"{name}, which cannot be had ({reason})",
-            expected="a model that is there",
-            fix="Without a network measure with the course's own encoders.",
+            got=f"{name}, which cannot be loaded ({reason})",
+            expected="a model on this machine or on the hub",
+            fix="Without a network, measure with the course's own encoders.",
         ) from error

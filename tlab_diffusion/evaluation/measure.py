@@ -34,7 +34,7 @@ from tlab_diffusion.evaluation.subject_prompts import Prompt
 from tlab_diffusion.evaluation.world import FACTOR_FREQUENCIES
 from tlab_diffusion.picturebook.grammar import sentence
 
-CLASS_SEED = 50_000  # the class samples are the same, whatever the prompts are
+CLASS_SEED = 50_000  # the class samples are the same for all prompts
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def kid(x: Tensor, y: Tensor, blocks: int = 10) -> Kid:
     come out below 0 where the distributions are the same.
 
     Args:
-        x, y: features (N, D) and (M, D); their rows in an order that says nothing.
+        x, y: features (N, D) and (M, D); with rows in random order.
         blocks: how many parts, from 2 up, of 2 rows or more each.
 
     Returns:

@@ -52,7 +52,7 @@ def load_weights(model: nn.Module, file: Path) -> nn.Module:
         InputError: if there is no such file, or it is damaged or of another model.
     """
     expected = {k: v.shape for k, v in model.state_dict().items() if v.is_floating_point()}
-    fix = "Install the package again, or train it anew: tlab pretrain encoders."
+    fix = "Install the package again, or train it again: tlab pretrain encoders."
     if not file.is_file():
         raise InputError("weights", got=f"no file {file}", expected="the shipped file", fix=fix)
     try:

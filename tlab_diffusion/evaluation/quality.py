@@ -58,7 +58,7 @@ class ReportCounts:
 
 
 def pipeline_sampler(pipeline, *, steps: int = 25, guidance_scale: float = 5.0) -> Sampler:
-    """How a pipeline samples for the report."""
+    """A function from prompts to pictures, for the report."""
     from tlab_diffusion.pipelines import sample
 
     def draw(prompts: Sequence[str], seed: int) -> np.ndarray:
@@ -195,7 +195,7 @@ def _judged(
 def _compared(
     sample: Sampler, vae, folder: Path, counts: ReportCounts, image_text: ImageText | None
 ) -> dict[str, list[float]]:
-    """KID between samples and real scenes, beside that of reconstructions and of other scenes."""
+    """KID of samples, of reconstructions and of other scenes, each against real scenes."""
     scenes = unseen_scenes("seen", counts.compared)
     captions = [full_caption(scene) for scene in scenes]
     samples = sampled("seen", captions, _seed_of("seen"), sample, folder, counts.batch)

@@ -1,8 +1,8 @@
 """The measuring pair: one encoder that compares pictures with words, one that knows a character.
 
-`image_features` and `text_features` lie in one space: a picture is near to the captions that are
+`image_features` and `text_features` are in one space: a picture is near to the captions that are
 true of it. `identity_features` are near to each other when two pictures show the same character,
-wherever it is and whatever it wears; they tell one member of a class from another.
+in any place and with any accessory; they tell one member of a class from another.
 """
 
 import math
@@ -45,7 +45,7 @@ def word_numbers(captions: Sequence[str]) -> Tensor:
     r"""Captions as numbers of words: (N, MAX_WORDS) int64; words after the last place are cut.
 
     Raises:
-        InputError: a caption without a word, or that is not a string.
+        InputError: a caption without words, or one that is not a string.
     """
     numbers = torch.full((len(captions), MAX_WORDS), PADDING)
     for row, text in zip(numbers, captions, strict=True):

@@ -14,7 +14,7 @@ from tlab_diffusion.errors import InputError
 
 RESAMPLES = 2000
 PERCENTILES = (2.5, 97.5)
-MIN_UNITS = 3  # a bootstrap of two units only says that the mean lies between them
+MIN_UNITS = 3  # a bootstrap of two units only tells that the mean is between them
 
 
 class Interval(NamedTuple):
@@ -25,7 +25,7 @@ class Interval(NamedTuple):
     high: float | None
 
     def excludes(self, value: float) -> bool:
-        """Whether the value lies outside the interval; False where there is no interval."""
+        """Whether the value is outside the interval; False where there is no interval."""
         return self.low is not None and not self.low <= value <= self.high
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 r"""What an evaluation knows of a world of pictures: prompts, encoders and its subjects.
 
-`dreambooth` measures models through such an object and knows nothing of the picture book itself.
+`dreambooth` measures models through such an object and does not import the picture book.
 """
 
 from dataclasses import dataclass

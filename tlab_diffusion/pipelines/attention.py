@@ -1,7 +1,7 @@
 r"""Cross-attention maps: which tokens each position of a picture attends to, recorded in the U-Net.
 
 At every position, a layer's attention weights over the tokens of the prompt sum to 1. Recording
-computes them a second time beside the layer, so the picture is the same with or without it.
+computes them a second time, outside the layer, so the picture is the same with or without it.
 """
 
 import math
@@ -80,7 +80,7 @@ def record_attention(unet: UNet2DConditionModel) -> Iterator[AttentionMaps]:
 
 
 def word_tokens(tokenizer: CLIPTokenizer, prompt: str) -> list[tuple[str, list[int]]]:
-    r"""The words of a prompt, and where their tokens stand in the row that the U-Net reads.
+    r"""The words of a prompt, and the positions of their tokens in the U-Net's input.
 
     Args:
         tokenizer: CLIP's, or one that marks ends of words as it does.

@@ -1,4 +1,4 @@
-"""From a model's name to a pipeline, or to one line that says why not."""
+"""Load a pipeline by name, or raise one `InputError`."""
 
 import difflib
 import warnings
@@ -32,7 +32,7 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
 
     Raises:
         InputError: no pipeline there; a weight file that is missing, damaged or pickled; parts that
-            do not fit; a hub id that cannot be had. All that a folder's JSON files and headers
+            do not fit; a hub id that cannot be loaded. All that a folder's JSON files and headers
             tell is checked before anything is loaded.
     """
     source = check_model(model)
@@ -57,7 +57,7 @@ def load(model: str | Path = "picturebook", device=None, dtype=None):
                 pipeline.register_modules(scheduler=scheduler)
             # Weights that no file had are on the meta device, and cannot move.
             pipeline = pipeline.to(device or best_device())
-        except Exception as error:  # whatever damage makes the libraries fail
+        except Exception as error:  # damaged files make the libraries raise many kinds of errors
             got = f"{model} ({_reason(error)})"
             raise InputError("model", got=got, expected="a whole pipeline folder") from error
     _check_text_encoder(pipeline.text_encoder, folder / "text_encoder")
@@ -89,7 +89,7 @@ def check_model(model: str | Path) -> str:
 
 
 def local_folder(model: str | Path) -> Path | None:
-    """A pipeline's folder on this machine, in a cache maybe; None if there is none."""
+    """A pipeline's folder on this machine, possibly in a cache; None if there is none."""
     if str(model) == "picturebook":
         return PICTUREBOOK
     if Path(model).is_dir():
@@ -158,8 +158,8 @@ def _download(name: str) -> Path:
 def _not_on_hub(name: str, reason: str) -> InputError:
     return InputError(
         "model",
-        got=f"{name}, which cannot be had from the hub ({reason})",
-        expected="a model that is there, with safetensors weights",
+        got=f"{name}, which cannot be loaded from the hub ({reason})",
+        expected="a model on the hub or in the cache, with safetensors weights",
         fix=OFFLINE,
     )
 

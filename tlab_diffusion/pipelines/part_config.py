@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def load_in_float32(part: Path) -> None:
-    r"""Make transformers load a saved part in float32, whatever the precision of its file.
+    r"""Make transformers load a saved part in float32, for any precision of its file.
 
     Otherwise it would load a half-precision file in half precision, while diffusers loads the
     U-Net beside it in float32.

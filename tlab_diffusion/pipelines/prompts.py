@@ -1,4 +1,4 @@
-"""From prompts to what the U-Net reads, and what of a prompt it will not read."""
+"""Prompts to text embeddings, and warnings about what of a prompt is not read."""
 
 from collections.abc import Sequence
 
@@ -42,12 +42,12 @@ def check_prompts(prompts: Sequence[str]) -> list[str]:
         raise InputError("prompts", got=repr(prompts), expected="a list of prompts")
     prompts = list(prompts)
     if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
-        raise InputError("prompts", got=repr(prompts), expected="at least one prompt in words")
+        raise InputError("prompts", got=repr(prompts), expected="at least one prompt with a word")
     return prompts
 
 
 def prompt_warnings(tokenizer, prompt: str, *, identifier: str | None = None) -> list[str]:
-    """What a model will not read of a prompt, in words.
+    """Warnings about parts of a prompt that a model does not read.
 
     Args:
         tokenizer: the pipeline's. Where it lists all words of its model's world, words that are not
@@ -95,7 +95,7 @@ def unknown_words(world: dict, prompt: str) -> list[str]:
 
 
 def words_cut(tokenizer, prompt: str) -> str:
-    """The end of a prompt that does not fit, in words; a word cut in two is named whole."""
+    """The end of a prompt that does not fit; a word that is cut is included whole."""
     room = tokenizer.model_max_length - 2  # the start and end tokens
     words = prompt.split()
     used = 0

@@ -1,7 +1,7 @@
 r"""Which solver, how many steps, how much guidance: the defaults, and what a folder records.
 
-A tuned folder keeps the settings with which it was measured in `sampler.json`, so that what is
-sampled from it is what was measured. diffusers ignores the file.
+A tuned folder keeps the settings with which it was measured in `sampler.json`, so that
+`tlab sample` uses the same ones. diffusers ignores the file.
 """
 
 import json

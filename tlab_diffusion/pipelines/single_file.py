@@ -98,8 +98,8 @@ def unpacked(file: Path) -> Path:
     r"""The pipeline folder of a single file: converted once, then kept in the user's cache.
 
     Raises:
-        InputError: if the file is refused, see `check_single_file`; if its configs cannot be had;
-            or if the folder cannot be written.
+        InputError: if the file is refused, see `check_single_file`; if its configs cannot be
+            loaded; or if the folder cannot be written.
     """
     check_single_file(file)
     stat = file.stat()
@@ -125,7 +125,7 @@ def _convert(file: Path, folder: Path) -> None:
             options |= {"config": str(configs), "local_files_only": True}
         try:
             pipeline = StableDiffusionPipeline.from_single_file(str(file), **options)
-        except Exception as error:  # whatever damage makes the libraries fail
+        except Exception as error:  # damaged files make the libraries raise many kinds of errors
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
                 "model",

@@ -1,4 +1,4 @@
-"""Figures redrawn many times a second: only what moves is drawn anew.
+"""Figures redrawn many times a second: only what changes is drawn again.
 
 A full draw of a figure takes most of a tenth of a second, and nearly all of it goes into axes and
 words that stay as they are. So the still parts are drawn once and kept as pixels; each tick puts
@@ -52,7 +52,7 @@ class LiveFigure:
         self._moving.sort(key=lambda artist: artist.zorder)
 
     def still_changed(self) -> None:
-        """Have the still parts drawn anew next time."""
+        """Draw the still parts again next time."""
         self._background = None
 
     def png(self) -> bytes:

@@ -1,4 +1,4 @@
-r"""Changes of a picture that change none of its factors, so that networks do not lean on them.
+r"""Random changes that keep a picture's factors, so that networks do not depend on such details.
 
 All take and give pictures (B, 3, H, W) in [-1, 1]; what they draw comes from the generator.
 """

@@ -1,4 +1,4 @@
-"""Characters met several times: the pictures that teach what to measure with.
+"""Characters met several times: the pictures that the measuring networks are trained on.
 
 A character is a class, a colour, a pattern and a shape. Its scenes show it in other places, moods,
 views and styles, with and without accessories. Every combination of class and colour occurs, those
@@ -60,7 +60,7 @@ def cached_characters(
     r"""The pictures of `character_scenes`, drawn on the first call and read on the next.
 
     Args:
-        folder: where the files lie; missing ones are drawn.
+        folder: with the files; missing ones are drawn.
         num: how many characters.
         oddities: whether most have some.
         processes: how many to draw with.

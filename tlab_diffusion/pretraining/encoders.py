@@ -179,7 +179,7 @@ def pretrain_encoders(
     Args:
         folder: of the run: pictures, states, and the logs `image_text.jsonl`, `identity.jsonl`.
         image_text, identity: the recipe's numbers.
-        resume: go on from the states in `folder`, if there are any.
+        resume: resume from the states in `folder`, if there are any.
         out: where `image_text.safetensors` and `identity.safetensors` are written.
         vae: the autoencoder whose softness the image-only encoder should bear; None leaves
             reconstructions out.

@@ -15,7 +15,7 @@ def cached_scenes(folder: Path, num: int, processes: int = 2) -> np.ndarray:
     r"""The pictures of the scenes 0 to num - 1, drawn on the first call and read on the next.
 
     Args:
-        folder: where the files lie; missing ones are drawn.
+        folder: with the files; missing ones are drawn.
         num: how many pictures.
         processes: how many to draw with.
 

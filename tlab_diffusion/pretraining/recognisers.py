@@ -37,7 +37,7 @@ FILE = "recognisers.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class RecogniserConfig(StageConfig):
-    """The recognisers' numbers in the recipe."""
+    """The settings of the recognisers in the recipe."""
 
     num_scenes: int  # of those that the pipeline learns from
     num_characters: int  # whose scenes show every combination
@@ -108,7 +108,7 @@ def pretrain_recognisers(
     Args:
         folder: of the run: pictures, state, and the log `recognisers.jsonl`.
         config: the recipe's numbers.
-        resume: go on from the state in `folder`, if there is one.
+        resume: resume from the state in `folder`, if there is one.
         out: where `recognisers.safetensors` is written, in half precision.
         vae: the autoencoder whose softness they should bear; None leaves reconstructions out.
 
@@ -167,7 +167,7 @@ def _labelled(folder: Path, config: RecogniserConfig) -> tuple[np.ndarray, Tenso
 
 
 def cached_reconstructions(folder: Path, name: str, vae, pictures: np.ndarray) -> np.ndarray:
-    """Computed once: a run that goes on must see the same ones, whatever became of the VAE."""
+    """Computed once: a resumed run must see the same ones, also if the VAE has changed."""
     path = folder / f"{name}-{len(pictures)}.npy"
     with autocast(vae.device):  # thousands of pictures, to be soft: half precision will do
         return kept(path, lambda: reconstruct(vae, pictures))

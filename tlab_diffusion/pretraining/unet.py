@@ -1,4 +1,4 @@
-r"""The U-Net of `picturebook`: learns to predict the noise in latents, told by their captions.
+r"""The U-Net of `picturebook`: trained to predict the noise in latents, given their captions.
 
 Latents and captions are prepared once. A step draws latents from the encoder's distribution, adds
 noise at timesteps spread evenly over the batch, and forgets one caption in ten, so that the model

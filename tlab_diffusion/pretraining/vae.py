@@ -25,7 +25,7 @@ from tlab_diffusion.pretraining.stage import NewBatch, StageConfig
 
 @dataclass(frozen=True, kw_only=True)
 class VaeConfig(StageConfig):
-    """The autoencoder's numbers in the recipe."""
+    """The settings of the autoencoder in the recipe."""
 
     channels: tuple[int, ...]
     num_scenes: int  # drawn once, seen many times
@@ -41,7 +41,7 @@ class VaeLoss(nn.Module):
     Args:
         vae: the autoencoder.
         config: the weights.
-        base: the autoencoder from which `vae` goes on, if there is one.
+        base: the autoencoder from which training of `vae` starts, if there is one.
     """
 
     def __init__(self, vae: AutoencoderKL, config: VaeConfig, base: AutoencoderKL | None = None):

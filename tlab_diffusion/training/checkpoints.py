@@ -114,7 +114,7 @@ def _opened(path: Path) -> Iterator[safe_open]:
     if not path.is_file():
         raise InputError("checkpoint", got=f"no file {path}", expected="a safetensors file")
     try:
-        # Read, not mapped into memory: the file may be replaced or go, and weighs 10 GB maybe.
+        # Read, not mapped into memory: the file may be replaced or deleted, and may have 10 GB.
         with safe_open(path, framework="pt", backend="pread") as file:
             yield file
     except SafetensorError as error:

@@ -44,7 +44,7 @@ def tune_malloc() -> None:
     r"""Let the C library keep freed memory, instead of handing it back to the system.
 
     A training step frees and asks again for the same megabytes; glibc's default returns each
-    large piece to the system, which then clears it anew: measured, a third of the whole time.
+    large piece to the system, which then clears it again: a third of the whole time, as measured.
     Elsewhere than on Linux with glibc nothing is changed.
     """
     if not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-r"""The precision of training and sampling. Everything that computes asks here."""
+r"""The precision of training and sampling: the only place that chooses it."""
 
 import torch
 

@@ -109,8 +109,8 @@ class Trainer:
     ) -> Iterator[int]:
         r"""Take steps until `max_steps` are done.
 
-        A resumed run first yields the step of its checkpoint once more, without taking it: whoever
-        watched that step may have been killed before everything about it was written.
+        A resumed run first yields the step of its checkpoint once more, without taking it: a caller
+        that watched that step may have been killed before everything about it was written.
 
         Args:
             max_steps: counted from the start of the run, before any interruption.

@@ -21,7 +21,7 @@ from tlab_diffusion.plots import heat_maps, picture_page
 def test_the_best_cell_in_words():
     assert verdict(new_grid()) == (
         "The best of 6 trials: learning rate 3e-4, 400 steps. Score 0.78 of identity 0.80, "
-        "prompt 0.80, prior 0.75. It lies at the edge: higher rates may be better."
+        "prompt 0.80, prior 0.75. It is at the edge of the grid: higher rates may be better."
     )
     assert new_grid().best.point == BEST
 
@@ -30,9 +30,9 @@ def test_the_best_cell_in_words():
     "best, said",
     [
         ((1e-3, 200), ""),
-        ((1e-2, 200), " It lies at the edge: higher rates may be better."),
-        ((1e-4, 100), " It lies at the edge: lower rates and fewer steps may be better."),
-        ((1e-3, 400), " It lies at the edge: more steps may be better."),
+        ((1e-2, 200), " It is at the edge of the grid: higher rates may be better."),
+        ((1e-4, 100), " It is at the edge of the grid: lower rates and fewer steps may be better."),
+        ((1e-3, 400), " It is at the edge of the grid: more steps may be better."),
     ],
 )
 def test_a_best_cell_at_the_edge_asks_for_a_larger_grid(best, said):

@@ -47,7 +47,7 @@ def attention_film(
         seed: of the noise.
 
     Raises:
-        InputError: on a prompt without a word.
+        InputError: on a prompt without words.
     """
     # Here, not above: diffusers takes seconds to import.
     from tlab_diffusion.pipelines.attention import record_attention, word_maps, word_tokens

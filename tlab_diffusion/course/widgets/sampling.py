@@ -204,7 +204,7 @@ def _turned(angle: float, variances: tuple[float, float]) -> Tensor:
 
 
 def _tensor(numbers) -> Tensor:
-    """float32, whatever a lesson made the default."""
+    """float32, also where a lesson has changed torch's default."""
     return torch.tensor(numbers, dtype=torch.float32)
 
 

@@ -31,7 +31,7 @@ TRAIN, STOP = "▶ train", "■ stop"
 class Task(NamedTuple):
     """Something to learn, and what learns it."""
 
-    what: str  # in words
+    what: str  # a short description
     data: Tensor  # (N, ...), clean samples
     network: Callable[[], nn.Module]
     alphas_cumprod: Tensor  # (T,)
@@ -232,7 +232,7 @@ def training_view() -> TrainingWidget:
 
     The button starts and stops; another setting starts afresh. The same settings train the same
     network, to the last digit. Where the cell is run again, the training of the widget before it
-    stops: it has no button on the page any more.
+    stops, because its button is no longer on the page.
     """
     while _shown:
         _shown.pop().button.value = False
@@ -256,7 +256,7 @@ def _check(settings: dict) -> None:
 
 
 def _standing(task: Task, settings: dict, frame: Frame | None) -> str:
-    """The current step in words."""
+    """The current step as text."""
     if frame is None:
         return "Nothing is trained yet: press the button."
     known = f" (the exact denoiser's: {task.least:.3f})" if task.least else ""

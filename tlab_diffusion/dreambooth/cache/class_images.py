@@ -50,7 +50,7 @@ class ClassImageSettings:
     def of(
         cls, config: DreamBoothConfig, model: str, precision: str, moments: Tensor
     ) -> "ClassImageSettings":
-        r"""The settings that a run asks for.
+        r"""The settings that a run needs.
 
         Args:
             config: the run's.
@@ -126,7 +126,7 @@ def _file(folder: Path, batch: range) -> Path:
 
 
 def _load(folder: Path, batch: range, shape: tuple[int, int, int]) -> Tensor:
-    """What is saved of a batch, maybe of a larger one; nothing where the file is damaged."""
+    """The saved latents of a batch, possibly of a larger one; none if the file is damaged."""
     try:
         return checkpoints.load(_file(folder, batch))["latents"]
     except InputError:

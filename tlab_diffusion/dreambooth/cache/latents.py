@@ -1,7 +1,7 @@
 r"""The latents of the subject's pictures, computed once for all runs with the same model.
 
 The autoencoder gives each picture a *distribution* of latents. Its mean and standard deviation are
-cached, and every step samples from them anew, as if the picture had been encoded again.
+cached, and every step samples from them again, as if the picture were encoded again.
 """
 
 from pathlib import Path

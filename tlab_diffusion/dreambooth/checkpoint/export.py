@@ -30,7 +30,7 @@ TOKENIZER = "tokenizer"
 ADDED_TOKENS = "added_tokens.json"
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx"}
 VERSIONS = "requirements.txt"
-# The oldest versions that were tried, where the vocabulary lies in vocab.json and merges.txt too.
+# The oldest versions that were tried, whose vocabulary is also in vocab.json and merges.txt.
 READERS = {"diffusers": "0.35", "transformers": "4.57"}
 
 
@@ -55,7 +55,7 @@ def with_parts(pipeline, parts: dict[str, nn.Module]):
 
 
 def export_pipeline(pipeline, folder: Path, dtypes: dict[str, torch.dtype]) -> None:
-    r"""Write a pipeline into a folder, where other files may lie.
+    r"""Write a pipeline into a folder, which may hold other files.
 
     It is written to a draft first. While its parts are moved, the folder has no index, so a folder
     that loads is always complete. Other files of the original's parts are copied.

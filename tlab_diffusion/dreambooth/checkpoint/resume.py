@@ -1,8 +1,8 @@
-r"""What a run leaves in its output folder to go on from: `run.json` and `checkpoints/`.
+r"""What a run saves in its output folder to resume from: `run.json` and `checkpoints/`.
 
 A checkpoint is one safetensors file with everything that a step changes. It gets its name when it
 is whole, by a rename, and only then the older one goes: at every moment the newest file with a name
-is usable, and two at most lie on the disk. Random numbers follow from (seed, step), so that a
+is usable, and at most two are on the disk. Random numbers follow from (seed, step), so that a
 checkpoint has none to keep.
 """
 
@@ -23,7 +23,7 @@ from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.training import checkpoints
 
-# Settings that a run which goes on may change: where things lie, how long, how often it is saved,
+# Settings that a resumed run may change: where files are, how long, how often it is saved,
 # the parts of a step, which memory decides (they change the order of sums, and nothing else), and
 # the name of the precision: what "auto" comes to is a fact of the run, and has to stay.
 FREE = (
@@ -37,11 +37,11 @@ def check_output(config: DreamBoothConfig, fingerprint: Fingerprint, *, resume: 
 
     Args:
         config: the run's settings.
-        fingerprint: of the run's inputs, which must be the same in a run that goes on.
-        resume: whether to go on from an earlier run, if one lies there.
+        fingerprint: of the run's inputs, which must be the same in a resumed run.
+        resume: whether to continue an earlier run, if there is one.
 
     Raises:
-        InputError: something lies there already; or the earlier run had other settings, the first
+        InputError: the folder holds other files; or the earlier run had other settings, the first
             of which is named; or it took more steps than are wanted now.
     """
     folder = config.output
@@ -61,7 +61,7 @@ def check_output(config: DreamBoothConfig, fingerprint: Fingerprint, *, resume: 
             "output",
             got=f"an earlier run in {folder}",
             expected="none",
-            fix="Go on from it with --resume, or choose another folder.",
+            fix="Continue it with --resume, or choose another folder.",
         )
     check_same(folder, config, fingerprint)
     if newest(folder) is None and _was_saved(folder):
@@ -69,7 +69,7 @@ def check_output(config: DreamBoothConfig, fingerprint: Fingerprint, *, resume: 
             "output",
             got=f"{folder}, whose checkpoints are gone",
             expected="the newest checkpoint of the earlier run",
-            fix="Put checkpoints/ back, or start anew in another folder.",
+            fix="Put checkpoints/ back, or start again in another folder.",
         )
     done = steps_done(folder)
     if config.max_steps < done:
@@ -78,12 +78,12 @@ def check_output(config: DreamBoothConfig, fingerprint: Fingerprint, *, resume: 
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether nothing lies there but what a run left that was killed before its record."""
+    """Whether the folder holds only what a run left that was killed before it wrote its record."""
     return all(path.suffix == ".draft" for path in folder.iterdir())
 
 
 def check_same(folder: Path, config: DreamBoothConfig, fingerprint: Fingerprint) -> None:
-    """Refuse to go on from a run with another setting or other inputs, and name them."""
+    """Refuse to resume a run with another setting or other inputs, and name them."""
     before = read_run(folder)
     if before is None:
         got = f"{folder / FILE}, which is damaged"
@@ -94,12 +94,12 @@ def check_same(folder: Path, config: DreamBoothConfig, fingerprint: Fingerprint)
 
 
 def _was_saved(folder: Path) -> bool:
-    """Whether the run has written a checkpoint; older records do not say so."""
+    """Whether the run has written a checkpoint; older records do not tell."""
     return read_run(folder).saved or (folder / "model_index.json").is_file()
 
 
 def save(folder: Path, state: dict[str, Tensor]) -> Path:
-    r"""Write a checkpoint, then remove what lay there before.
+    r"""Write a checkpoint, then remove the older ones.
 
     Raises:
         InputError: if it cannot be written, as on a full disk; the one before stays.
@@ -112,7 +112,7 @@ def save(folder: Path, state: dict[str, Tensor]) -> Path:
             "output",
             got=f"a checkpoint that could not be written ({error})",
             expected=f"room for {_gigabytes(state)} in {folder}",
-            fix="Make room and go on with --resume; the checkpoint before it is whole.",
+            fix="Make room and continue with --resume; the checkpoint before it is whole.",
         ) from error
     for other in _checkpoints(folder).iterdir():
         if other != path:

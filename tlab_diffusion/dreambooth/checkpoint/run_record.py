@@ -57,11 +57,11 @@ class Fingerprint:
         return cls(content_key(pictures), precision, each=each)
 
     def refuse_other(self, before: "Fingerprint", where: str) -> None:
-        r"""Refuse to go on with other inputs.
+        r"""Refuse to resume with other inputs.
 
         Args:
             before: of the earlier run.
-            where: the earlier run, in words.
+            where: describes the earlier run.
 
         Raises:
             InputError: for the first input that is known in both and differs.
@@ -71,7 +71,7 @@ class Fingerprint:
                 "pictures",
                 got=f"other pictures: {_difference(before.each, self.each)}",
                 expected=f"those of {where}",
-                fix="Go on with the same, or choose another folder.",
+                fix="Continue with the same, or choose another folder.",
             )
         old, new = (
             {name: getattr(each, name) for name in ("precision", "weights")}

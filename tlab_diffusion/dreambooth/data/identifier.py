@@ -21,7 +21,7 @@ RARE_LENGTHS = (3, 4)
 MOST_TOKENS = 3
 # One rare token each in CLIP's vocabulary. A small world's tokenizer lists its own.
 CANDIDATES = ("ohwx", "olis", "wiv", "yte", "oue", "iru", "waj", "bdg", "hns")
-MEANINGS = {"sks": "the name of a rifle"}  # rare tokens that CLIP has met all the same
+MEANINGS = {"sks": "the name of a rifle"}  # rare tokens that CLIP has a meaning for
 
 
 @dataclass(frozen=True)

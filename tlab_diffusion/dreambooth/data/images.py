@@ -1,4 +1,4 @@
-"""The subject's pictures: reads every file of a folder and reports what became of it."""
+"""The subject's pictures: reads every file of a folder, with a finding for each."""
 
 import io
 import itertools
@@ -44,7 +44,7 @@ UNIFORM = 2.0  # of 255: standard deviation of a channel, below which a picture 
 
 # Two pictures are near-duplicates where their 16 x 16 thumbnails differ by less than this, as the
 # root mean square of 0 to 255. Measured on the subjects of the picture-book world at 256 pixels:
-# a copy saved as JPEG of quality 30 lies at 2, one reduced to 100 pixels below 4, one brightened
+# a copy saved as JPEG of quality 30 is at 2, one reduced to 100 pixels below 4, one brightened
 # by 5 % below 9; the nearest two poses in one place at 12, the nearest references at 47. A
 # difference hash of 64 bits cannot tell them apart: it calls poses as close as copies, for most
 # of its bits are the place's.
@@ -54,7 +54,7 @@ NEAR = 10.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one file.
+    """The finding on one file.
 
     Args:
         name: of the file.
@@ -114,7 +114,7 @@ def audit(folder: str | Path, resolution: int) -> Audit:
     A picture is turned upright as its EXIF data says, converted to sRGB where a colour profile is
     embedded, flattened on white where it is transparent, made 8-bit RGB, cut to its centre square,
     and resized by a Lanczos filter. Of an animation or several pages, the first one is taken. A
-    text file `x.txt` or `x.caption` beside `x.jpg` is that picture's caption.
+    text file `x.txt` or `x.caption` next to `x.jpg` is that picture's caption.
 
     Args:
         folder: holds 3 to 5 pictures of one subject, as a rule.
@@ -169,7 +169,7 @@ def _read_caption(file: Path) -> str:
 
 
 def _full_folders(folder: Path) -> list[str]:
-    """Which folders one level below hold pictures, in words."""
+    """The folders one level below that hold pictures, as text."""
     found = []
     for below in sorted(folder.iterdir()):
         if below.is_dir() and not below.name.startswith("."):
@@ -211,7 +211,7 @@ def _opened(file: Path, files: list[Path]) -> tuple[Image.Image, list[str]]:
         raise _Unusable("refused", f"{suffix} cannot be read here: export it as JPEG or PNG")
     try:
         with warnings.catch_warnings():
-            # A file of a few bytes can ask for more memory than there is: not even begun.
+            # A file of a few bytes can need more memory than the machine has: it is not decoded.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=FORMATS) as image:
                 # Pillow makes it 8 bits on its own, and turns a TIFF file, which then has no tag.
@@ -283,7 +283,7 @@ def _in_8_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
         values = np.asarray(image).astype(np.float64) / 257  # 65535 becomes 255
         return Image.fromarray(values.round().astype(np.uint8)), []
     if image.mode in ("I", "F"):
-        raise _Unusable("refused", "pixels of 32 bits, whose range nobody knows: save it as PNG")
+        raise _Unusable("refused", "pixels of 32 bits, whose range is unknown: save it as PNG")
     if image.mode in ("P", "PA"):
         mode = "RGBA" if image.has_transparency_data else "RGB"
         return image.convert(mode), ["P made RGB"]
@@ -312,7 +312,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 
 
 def _changes_no_colour(convert: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a profile is sRGB, whatever its name."""
+    """Whether a profile is sRGB, under any name."""
     if mode not in ("L", "RGB"):
         return False
     levels = np.arange(0, 256, 15 if mode == "RGB" else 1, dtype=np.uint8)

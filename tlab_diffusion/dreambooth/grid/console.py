@@ -20,7 +20,7 @@ def show_grid(found: Preflight, events: Iterator[Event | Training | Measured | C
 
     Args:
         found: the preflight report.
-        events: of `search`, which was called before, so that the grid lies in its folder.
+        events: of `search`, which was called before, so that the grid is in its folder.
     """
     grid = GridStore(found.config.output).read()
     trainings, last = len(grid.learning_rates), grid.steps[-1]
@@ -28,7 +28,7 @@ def show_grid(found: Preflight, events: Iterator[Event | Training | Measured | C
     print(f"grid: {len(grid.points)} trials by {trainings} trainings of {last} steps", flush=True)
     drawing = Bar("class pictures", "picture", found.config.num_class_images)
     bar = Bar("grid", "step", trainings * last)
-    with closing(drawing), closing(bar):  # a message stands on a line of its own
+    with closing(drawing), closing(bar):  # a message is on its own line
         bar.move(_steps(grid), _progress(grid))
         for event in events:
             if isinstance(event, Training):

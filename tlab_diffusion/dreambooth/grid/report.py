@@ -11,7 +11,7 @@ from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error, atomic_write
 
-# The metrics that stand beside the qualities.
+# The metrics that are shown next to the qualities.
 COLUMNS = {
     "dino": "DINO",
     "clip_i": "CLIP-I",
@@ -78,7 +78,7 @@ def _best_point(grid: Grid) -> tuple[int, int] | None:
 
 
 def verdict(grid: Grid) -> str:
-    """The best trial in words, and whether it lies at the edge of the grid."""
+    """The best trial as text, and whether it is at the edge of the grid."""
     best = grid.best
     if best is None:
         return "No trial was measured: every training failed before."
@@ -94,7 +94,11 @@ def verdict(grid: Grid) -> str:
         for end, words in ((values[0], lower), (values[-1], higher))
         if value == end
     ]
-    return f"{said} It lies at the edge: {' and '.join(beyond)} may be better." if beyond else said
+    return (
+        f"{said} It is at the edge of the grid: {' and '.join(beyond)} may be better."
+        if beyond
+        else said
+    )
 
 
 def table(grid: Grid) -> str:

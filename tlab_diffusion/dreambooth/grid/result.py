@@ -53,7 +53,7 @@ class Trial(NamedTuple):
 
 
 def new_trial(point: GridPoint, metrics: Metrics, original: Metrics) -> Trial:
-    """A trial with its qualities beside the original model."""
+    """A trial with its qualities relative to the original model."""
     return Trial(point, metrics, qualities(metrics, original))
 
 

@@ -65,7 +65,7 @@ def search(
         learning_rates, steps: of the grid.
         counts: how many pictures measure a trial; when left out, as many as `evaluate` draws.
         workers: processes that share the work.
-        resume: go on from an earlier grid in the folder, which may become larger. Without one
+        resume: continue an earlier grid in the folder, which may become larger. Without one
             there, start.
         cache: folder of what other runs can use again; the user's cache folder when left out.
 
@@ -132,7 +132,7 @@ def check_values(learning_rates: Sequence[float], steps: Sequence[int]) -> None:
     r"""Refuse values that make no grid.
 
     Raises:
-        InputError: none, one twice, or what is no learning rate or no number of steps.
+        InputError: a list is empty, has a value twice, or a value that is out of range.
     """
     for rate in learning_rates:
         number = isinstance(rate, int | float) and not isinstance(rate, bool)
@@ -225,7 +225,7 @@ def _reason(errors: SimpleQueue) -> InputError:
         "workers",
         got="none: all of them ended early",
         expected="one or more until all trials are measured",
-        fix="They were killed or lacked memory. Go on with --resume.",
+        fix="They were killed or lacked memory. Continue with --resume.",
     )
 
 

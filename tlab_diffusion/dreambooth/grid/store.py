@@ -34,7 +34,7 @@ from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import atomic_write
 from tlab_diffusion.pipelines.sampler_settings import SamplerSettings, write_sampler_settings
 
-BEFORE = ("locks", "grid.draft")  # may lie in the folder before grid.json does
+BEFORE = ("locks", "grid.draft")  # may be in the folder before grid.json
 PARTS = "gradient_accumulation_steps"
 
 
@@ -52,7 +52,7 @@ class GridStore:
         r"""Refuse a folder that holds something else; nothing is written.
 
         Args:
-            resume: whether an earlier grid may lie there.
+            resume: whether there may be an earlier grid.
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError("output", got=f"the file {self.path}", expected="a folder, or none")
@@ -62,14 +62,14 @@ class GridStore:
                     "output",
                     got=f"an earlier grid in {self.path}",
                     expected="none",
-                    fix="Go on from it with --resume, or choose another folder.",
+                    fix="Continue it with --resume, or choose another folder.",
                 )
         elif self.path.is_dir() and any(path.name not in BEFORE for path in self.path.iterdir()):
             got = f"{self.path}, which holds other files"
             raise InputError("output", got=got, expected="an empty folder, or none yet")
 
     def check_same(self, settings: dict, rates: Sequence[float], steps: Sequence[int]) -> None:
-        r"""Refuse to go on from a grid with other settings, or to leave out some of its points.
+        r"""Refuse to continue a grid with other settings, or to leave out some of its points.
 
         Raises:
             InputError: names the first difference.
@@ -84,7 +84,7 @@ class GridStore:
         _refuse_less("steps", earlier.steps, steps)
 
     def begin(self, settings: dict, rates: Sequence[float], steps: Sequence[int]) -> Grid:
-        """Start a grid, or extend the one that lies here; its settings stay as they are.
+        """Start a grid, or extend the existing one; its settings stay as they are.
 
         Raises:
             InputError: see `check_same`; another process may have started a grid meanwhile.

@@ -139,7 +139,7 @@ class Worker:
         except Diverged as error:
             self.store.add_failed(self._missing(rate), f"{error.name} {error.got}")
         # In half precision accelerate ties a model into a circle with its own `forward`: it would
-        # stay in memory beside the next one, or beside another worker's on the same GPU.
+        # stay in memory together with the next one, or with another worker's on the same GPU.
         gc.collect()
         self.store.drop_training(rate)
 
@@ -149,7 +149,7 @@ class Worker:
     def _watch(
         self, config: DreamBoothConfig, todo: dict[int, GridPoint]
     ) -> Iterator[Event | Measured]:
-        """Train, and measure on the way."""
+        """Train, and measure at each number of steps."""
         dtypes = {}
         for event in train(config, self.search.pictures, resume=True, cache=self.search.cache):
             yield event

@@ -43,7 +43,7 @@ class Evaluation:
     Args:
         tuned, original: metrics of the tuned model and of its base.
         encoders: name of the encoders.
-        base: the base, and how it was found where nobody named it.
+        base: the base, and how it was found if it was not given.
         sampler: the settings with which both models drew.
     """
 
@@ -55,12 +55,12 @@ class Evaluation:
 
     @property
     def qualities(self) -> Qualities:
-        """The qualities of the tuned model beside its base."""
+        """The qualities of the tuned model relative to its base."""
         return qualities(self.tuned, self.original)
 
     @property
     def verdict(self) -> str:
-        """The qualities in words."""
+        """The qualities as text."""
         found = self.qualities
         weakest = min(QUALITIES, key=lambda name: getattr(found, name))
         if getattr(found, weakest) >= GOOD:

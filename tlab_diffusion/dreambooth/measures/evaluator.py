@@ -37,7 +37,7 @@ class Evaluator:
         pictures: (N, H, W, 3) uint8, the subject's.
         identifier: the word that means it.
         class_noun: its class.
-        prompt_noun: the noun beside the identifier; `class_noun` when left out, "" for a model
+        prompt_noun: the noun next to the identifier; `class_noun` when left out, "" for a model
             that learned the identifier alone.
         world: prompts, encoders and what is known of subjects.
         encoders: other encoders than the world's.

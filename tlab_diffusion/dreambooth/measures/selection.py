@@ -57,7 +57,7 @@ class Qualities(NamedTuple):
 
 
 class TradeOff(NamedTuple):
-    """The qualities by step, in order; the best step; and the reason in words."""
+    """The qualities by step, in order; the best step; and the reason as text."""
 
     curve: dict[int, Qualities]
     best: int
@@ -71,7 +71,7 @@ class TradeOff(NamedTuple):
 
 
 def qualities(tuned: Metrics, base: Metrics) -> Qualities:
-    r"""The qualities of a tuned model beside its base.
+    r"""The qualities of a tuned model relative to its base.
 
     Args:
         tuned, base: from the same prompts, noise, encoders and sampler.

@@ -1,3 +1,3 @@
-"""Fine-tuning methods: all weights, adapters beside them, or one embedding."""
+"""Fine-tuning methods: train all weights, LoRA adapters, or one embedding."""
 
 DREAMBOOTH, LORA, TEXTUAL_INVERSION = METHODS = ("dreambooth", "lora", "textual-inversion")

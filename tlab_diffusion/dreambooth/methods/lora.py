@@ -1,4 +1,4 @@
-r"""LoRA: the weights stay as they are, small adapters beside them are trained (arXiv:2106.09685).
+r"""LoRA: the weights are frozen, small adapters added to them are trained (arXiv:2106.09685).
 
 A projection `W` of attention becomes `W + B A` (Eq. 3, with alpha = r, so that the scale is 1),
 where `A` has r rows and `B` r columns. `B` starts at 0, so an untrained adapter changes nothing.
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 def add_adapters(
     parts: Mapping[str, nn.Module], targets: Mapping[str, Sequence[str]], rank: int, seed: int
 ) -> None:
-    r"""Put adapters beside the projections of parts, in place, and freeze all other weights.
+    r"""Add adapters to the projections of parts, in place, and freeze all other weights.
 
     Args:
         parts: by name.

@@ -1,4 +1,4 @@
-r"""Textual Inversion: a new word for a model that stays as it is (arXiv:2208.01618).
+r"""Textual Inversion: learn the embedding of a new word, with the model frozen (arXiv:2208.01618).
 
 The identifier is one token. Its row in the text encoder's table of embeddings starts as the class
 noun's and is trained (Section 4.1); nothing else is. An identifier that is one token of the

@@ -1,4 +1,4 @@
-r"""Before a run: its pictures, words, model, folders and cost; all that is wrong is said at once.
+r"""Checks before a run: pictures, prompts, model, folders, cost. All problems are reported at once.
 
 Only headers, configs and the tokenizer are read; no weights.
 """
@@ -51,7 +51,7 @@ class Preflight:
     """What was found where nothing is wrong.
 
     Args:
-        config: the run's settings, in as many parts a step as memory asks for.
+        config: the run's settings, with as many accumulation steps as memory needs.
         pictures: (N, R, R, 3) uint8.
         findings: one for each file.
         tokens: of the identifier; None for a hub model that is not here yet.
@@ -79,11 +79,11 @@ class Preflight:
 def preflight(
     config: DreamBoothConfig, *, resume: bool = False, measured: bool = False
 ) -> Preflight:
-    r"""Look at all that a run needs, before a model is loaded or anything is written.
+    r"""Check all that a run needs, before a model is loaded or anything is written.
 
     Args:
         config: the settings.
-        resume: whether to go on from an earlier run, if one lies in the output folder.
+        resume: whether to continue an earlier run in the output folder, if there is one.
         measured: whether the run will measure itself, and so keep the weights of its best step.
 
     Raises:
@@ -96,7 +96,7 @@ def preflight(
     config = problems.collect(_with_captions, config, found) or config
     precision = problems.collect(choose_precision, config.precision, run_device())
     problems.collect(check_optimizer, config.optimizer, run_device())
-    # Of a pixel each, the pictures would be called another subject's.
+    # Pictures of one pixel would look like another subject's.
     known = None if source is None else found
     problems.collect(_check_output, config, resume, known, precision)
     problems.collect(check_writable, cache_folder(), "cache")
@@ -110,7 +110,7 @@ def preflight(
         notes += prompt_warnings(tokenizer, config.class_prompt)
         notes += _resolution_notes(config)
     elif source is not None and folder is None:
-        notes.append(f"{source} is not here yet: its tokens and what it needs are not known")
+        notes.append(f"{source} is not downloaded yet: its tokens and needs are not known")
     if tokens is not None and precision is not None:
         length = tokenizer.model_max_length
         needs = problems.collect(_estimate, config, folder, precision, length, measured=measured)
@@ -123,7 +123,7 @@ def preflight(
 
 
 class Problems:
-    """Collects what is wrong, and goes on."""
+    """Collects problems, so that all are reported together."""
 
     def __init__(self):
         self.list: list[InputError] = []
@@ -138,7 +138,7 @@ class Problems:
 
 
 def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothConfig:
-    """In as many parts as the earlier run, which memory decided then: its sums come out so."""
+    """With the accumulation steps of the earlier run, so that its sums are the same."""
     if not resume or config.gradient_accumulation_steps != 1:
         return config
     record = read_run(config.output)
@@ -147,7 +147,7 @@ def _with_earlier_parts(config: DreamBoothConfig, resume: bool) -> DreamBoothCon
 
 
 def _with_captions(config: DreamBoothConfig, found: Audit | None) -> DreamBoothConfig:
-    r"""The settings with the captions that lie beside pictures as these pictures' prompts.
+    r"""The settings with the captions next to the pictures as their prompts.
 
     Raises:
         InputError: for the first caption without the identifier.
@@ -160,7 +160,7 @@ def _with_captions(config: DreamBoothConfig, found: Audit | None) -> DreamBoothC
                 "caption",
                 got=f"{caption!r} of {name}",
                 expected=f"a caption with the identifier '{config.identifier}' in it",
-                fix="Put it there, or remove the caption's file.",
+                fix="Add the identifier, or remove the caption's file.",
             )
     prompts = tuple(caption or config.instance_prompt for caption in found.captions)
     return replace(config, picture_prompts=prompts)
@@ -169,7 +169,7 @@ def _with_captions(config: DreamBoothConfig, found: Audit | None) -> DreamBoothC
 def audited(config: DreamBoothConfig, problems: Problems, sized: bool) -> Audit:
     """The subject's pictures; those that are refused join the problems.
 
-    Where the model is refused, nobody knows how large they must be (`sized`): of one pixel each,
+    Where the model is refused, their size is unknown (`sized`): of one pixel each,
     none is too small.
     """
     found = audit(config.subject_images, config.resolution if sized else 1)
@@ -224,7 +224,7 @@ def _estimate(config: DreamBoothConfig, folder: Path, *facts, measured: bool) ->
 
 @contextmanager
 def _whole_files(folder: Path) -> Iterator[None]:
-    """Say in one line that a file of a model's folder is JSON, but lacks what should be in it."""
+    """Report a JSON file of a model's folder that lacks a key as one `InputError`."""
     try:
         yield
     except (KeyError, TypeError) as error:
@@ -232,7 +232,7 @@ def _whole_files(folder: Path) -> Iterator[None]:
             "model",
             got=f"{folder}, whose files lack {error}",
             expected="a whole pipeline folder",
-            fix="Fetch or save it anew.",
+            fix="Download or save it again.",
         ) from error
 
 
@@ -250,7 +250,7 @@ def _resolution_notes(config: DreamBoothConfig) -> list[str]:
         return []
     return [
         f"it is trained at {config.resolution} pixels, and samples at {side}, the model's own size:"
-        " subjects may come out too large or too small"
+        " subjects may be drawn too large or too small"
     ]
 
 

@@ -17,11 +17,11 @@ BYTES = {"F16": 2, "BF16": 2}  # of a number in a file; others have 4
 FLOAT = 4  # bytes of a float32
 # Under autocast norms keep float32 and matrices half of it: about three quarters in all.
 HALF_PRECISION_SHARE = 0.75
-USABLE = 0.9  # of free memory: the rest is for what comes and goes within a layer
+USABLE = 0.9  # of free memory: the rest is for temporary tensors within a layer
 # Share of a plain matrix product's speed that a training step reaches: 0.29 to 0.38 was measured
 # for `picturebook`'s U-Net on a CPU. Half or twice as much is possible elsewhere.
 EFFICIENCY = 0.35
-CHECKPOINTS = 2  # that lie on the disk while a new one is written
+CHECKPOINTS = 2  # on the disk while a new one is written
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Load:
-    """What lies in memory and on the disk, whatever the batch.
+    """What a run needs in memory and on disk for any batch size.
 
     Args:
         parts: of the pipeline folder.
@@ -222,7 +222,7 @@ def _place(tensor: Tensor) -> int:
 
 
 def memory_needed(load: Load, work: Work, samples: int) -> int:
-    """Bytes for a part of `samples` samples, worked through at once."""
+    """Bytes of memory that a micro-batch of `samples` samples needs."""
     share = HALF_PRECISION_SHARE if load.half else 1
     return load.memory + round(share * samples * work.kept)
 
@@ -237,7 +237,7 @@ def fewest_parts(
 ) -> int | None:
     r"""In how few parts a step fits into memory, a sample or more for each process in every part.
 
-    None if no number of parts will do.
+    None if no number of parts fits.
 
     Args:
         samples: of a step, in all.

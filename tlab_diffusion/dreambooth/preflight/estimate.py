@@ -24,21 +24,23 @@ from tlab_diffusion.training.hardware import run_device
 from tlab_diffusion.training.precision import DTYPES
 
 GIB, MIB = 2**30, 2**20
-BEST = 2  # tuned folders beside the run's own: the best so far, and a better one being written
+BEST = (
+    2  # tuned folders in addition to the run's own: the best so far, and a better one being written
+)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run needs and what there is, in bytes; its time in seconds, about.
+    """What a run needs and what the machine has, in bytes; its approximate time in seconds.
 
     Args:
-        parts: in which a step is worked through, so that it fits into memory.
+        parts: in which the batch of a step is computed, so that it fits into memory.
         memory, free_memory: of the device.
         disk, free_disk: of the output folder's disk; what an earlier run left there counts as
             free.
         class_images: seconds to draw the class pictures, where none are kept from earlier.
         training: seconds to take all steps.
-        problems: memory or disk that does not suffice.
+        problems: memory or disk that is too small.
     """
 
     parts: int
@@ -106,18 +108,18 @@ def estimate(
 def _free_disk(output: Path) -> int:
     """Bytes for the output: what is free, and what an earlier run has taken already."""
     free = shutil.disk_usage(nearest_folder(output)).free
-    if not is_run(output):  # whatever else lies there is not the run's to write over
+    if not is_run(output):  # a run does not overwrite other files
         return free
     return free + sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
 
 
 def gib(number: float) -> str:
-    """Bytes in words."""
+    """Bytes as text, in GiB or MiB."""
     return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / MIB:.0f} MiB"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words."""
+    """Seconds as text."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
@@ -185,7 +187,7 @@ def _work(config: DreamBoothConfig, folder: Path, tokens: int, device: torch.dev
 def freeze(network: nn.Module, method: str, family: Family) -> None:
     """Leave the gradients on whose weights keep as many activations as the method."""
     for name, parameter in network.named_parameters():
-        # An adapter keeps what goes into the projection beside it.
+        # An adapter keeps the input of its projection for the backward pass.
         adapted = method == LORA and lora.is_target(name, family.lora_targets[family.network])
         parameter.requires_grad_(method == DREAMBOOTH or adapted)
 

@@ -1,4 +1,4 @@
-"""A run in the terminal: one bar with rate and estimate, and plain words at its end."""
+"""A run in the terminal: a progress bar with rate and remaining time, and the result at its end."""
 
 import signal
 import threading
@@ -44,7 +44,7 @@ def show(found: Preflight, start: Callable[..., Iterator[Event | Evaluated]], co
     Args:
         found: the preflight report.
         start: `start(progress=..., stop=...)` begins the run, see `run`.
-        command: goes on with this run, for the user to type.
+        command: continues this run; shown to the user.
 
     Returns:
         The exit status: 0, or 130 after Ctrl-C.
@@ -64,7 +64,7 @@ def show(found: Preflight, start: Callable[..., Iterator[Event | Evaluated]], co
         found = replace(found, estimate=estimate)
     print(found, flush=True)
     if not left:
-        print(f"all {done} steps are taken already: nothing is left to train", flush=True)
+        print(f"all {done} steps are done: nothing is left to train", flush=True)
     stop = threading.Event()
     bar = ProgressBar(found, done)
     try:
@@ -76,7 +76,7 @@ def show(found: Preflight, start: Callable[..., Iterator[Event | Evaluated]], co
     except KeyboardInterrupt:
         saved = steps_done(config.output)
         where = f"step {saved} is saved" if saved else "no step is saved yet"
-        print(f"interrupted: {where} in {config.output}; go on with: {command}", flush=True)
+        print(f"interrupted: {where} in {config.output}; continue with: {command}", flush=True)
         return INTERRUPTED
     _show_result(event)
     return 0
@@ -117,7 +117,7 @@ def _interrupts(bar: "ProgressBar", stop: threading.Event, *, alone: bool) -> It
         bar.write("stopping after this step (Ctrl-C again: at once)")
         stop.set()
 
-    # Other processes would wait for ever for one that stops alone.
+    # Other processes would wait without end for one that stops alone.
     if not alone or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -129,7 +129,7 @@ def _interrupts(bar: "ProgressBar", stop: threading.Event, *, alone: bool) -> It
 
 
 def line_of(step: int, metrics: Metrics) -> str:
-    """The metrics of a step in one line."""
+    """The metrics of a step as one line."""
     numbers = metrics.numbers()
     values = [f"{words} {numbers[name]:.2f}" for name, words in NAMES.items() if name in numbers]
     return f"{step_name(step)}: {', '.join(values)}"
@@ -194,7 +194,7 @@ class ProgressBar:
         self.bar.close()
 
     def move(self, name: str, done: int, total: int | None = None) -> None:
-        """Go on to a phase, or further in it; the time since the last move is the phase's."""
+        """Move to a phase, or further in it; the time since the last move counts for the phase."""
         now, phase = time.monotonic(), self.phases[name]
         if total is not None:
             phase.total = total

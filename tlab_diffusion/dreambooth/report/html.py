@@ -82,13 +82,13 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
 
 
 def step_name(step: int) -> str:
-    """A step in words; step 0 is the original model."""
+    """A step as text; step 0 is the original model."""
     return "original" if step == 0 else f"step {step}"
 
 
 @cache
 def _environment() -> Environment:
-    # Escaping is on for every template, whatever its name.
+    # Escaping is on for all templates.
     loader = PackageLoader("tlab_diffusion.dreambooth", "report")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
 

@@ -1,7 +1,7 @@
-r"""What a run leaves to look at: `metrics.jsonl`, `samples/`, and the weights of its best step.
+r"""What a run saves for the user: `metrics.jsonl`, `samples/`, and the weights of its best step.
 
 An interrupted run resumes from its newest checkpoint. What the log has of later steps is removed
-first, so nothing stands there twice. Losses are written before the checkpoint of their step.
+first, so that nothing is there twice. Losses are written before the checkpoint of their step.
 Samples and metrics come after it; what is missing of the checkpoint's own step is made up for.
 """
 
@@ -105,9 +105,9 @@ class RunLog:
             export_pipeline(pipeline, self._best(point.step), dtypes)
 
     def drop_worse(self) -> None:
-        """Let go of weights that a later step has surpassed, after `add_metrics`.
+        """Delete weights that are worse than a later step's. Call it after `add_metrics`.
 
-        The best one up to the newest checkpoint stays as well: an interrupted run goes on from
+        The best one up to the newest checkpoint stays as well: an interrupted run resumes from
         there, and may end before the best step of all.
         """
         points, saved = self.points(), checkpoint.steps_done(self.folder)

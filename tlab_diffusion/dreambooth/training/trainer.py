@@ -67,7 +67,7 @@ class PriorImages(NamedTuple):
 class TrainStep(NamedTuple):
     """One step is done, and its checkpoint, if one is due, is on the disk.
 
-    A resumed run starts with the event of its checkpoint's step once more: whoever watched that
+    A resumed run starts with the event of its checkpoint's step once more: a caller that saw that
     step may have been killed before everything about it was written.
     """
 
@@ -112,8 +112,8 @@ def train(
     Args:
         config: the settings.
         pictures: (N, R, R, 3) uint8, the subject's, R being the resolution.
-        resume: go on from an earlier run in the output folder, exactly where its newest
-            checkpoint stands. Without one there, start.
+        resume: continue an earlier run in the output folder from its newest checkpoint.
+            Start a new run if there is none.
         names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
         write: make the output folder a pipeline before `Finished`; False leaves that to the caller.
@@ -154,7 +154,7 @@ def _run_lock(output: Path, cache: Path) -> Iterator[None]:
     path = cache / "runs" / fingerprint.content_key(str(output.resolve()))
     with as_input_error(cache, "cache"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    # One for the whole process, which may begin anew where it was interrupted.
+    # One for the whole process, which may start again where it was interrupted.
     lock = FileLock(path.with_suffix(".lock"), is_singleton=True)
     try:
         lock.acquire(timeout=0)
