@@ -31,8 +31,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.stable_diffusion_size import save_random_pipeline
 from tlab_diffusion.dreambooth.cache.class_images import MAX_BATCH_SIZE
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.preflight import cost
+from tlab_diffusion.dreambooth.families import family_of
 from tlab_diffusion.dreambooth.preflight.checks import Preflight, preflight
+from tlab_diffusion.dreambooth.preflight.resources import forward_cost
 from tlab_diffusion.dreambooth.training.trainer import Event, PriorImages, TrainStep, train
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import render, subject_scenes
@@ -104,14 +105,14 @@ def measure(model: str | Path, scratch: Path, precision: str, steps: int) -> dic
 
 
 def forward_flops(folder: Path) -> int:
-    """Operations of the U-Net's forward pass for one picture."""
-    unet = json.loads((folder / "unet/config.json").read_text(encoding="utf-8"))
+    """Operations of the network's forward pass for one picture."""
     text = json.loads((folder / "text_encoder/config.json").read_text(encoding="utf-8"))
-    tokens = text["max_position_embeddings"]
-    work = cost.unet_work(
-        unet, unet["sample_size"], tokens, fused_attention=False, checkpointing=False
-    )
-    return work.flops
+    family, tokens = family_of(folder), text["max_position_embeddings"]
+    with torch.device("meta"):
+        network = family.empty_network(folder)
+        inputs = family.example_inputs(folder, family.native_resolution(folder), tokens)
+    options = {"fused_attention": False, "checkpointing": False}
+    return forward_cost(family, network, inputs, **options).flops
 
 
 def device_name(device: torch.device) -> str:

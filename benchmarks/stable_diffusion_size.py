@@ -32,7 +32,7 @@ from PIL import Image
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tlab_diffusion.dreambooth.preflight.cost import read_parts
+from tlab_diffusion.dreambooth.preflight.resources import read_parts
 from tlab_diffusion.picturebook import render, subject_scenes
 from tlab_diffusion.pipelines.part_config import load_in_float32
 

@@ -275,7 +275,7 @@ def dreambooth(
 
     if evaluate_every is None:
         evaluate_every = presets.usual_evaluations(config.model, config.max_steps)
-    found = preflight(config, resume=resume, measured=bool(evaluate_every))
+    found = preflight(config, resume=resume, evaluate_every=evaluate_every)
     start = partial(
         run,
         found.config,

@@ -59,7 +59,7 @@ def check_number(
     if not right or (below is not None and value >= below):
         limits = {"above": above, "from": lowest, "below": below}
         words = [f"{word} {limit:g}" for word, limit in limits.items() if limit is not None]
-        expected = " ".join(["a number", " and ".join(words)]).strip()
+        expected = "a number " + " and ".join(words) if words else "a finite number"
         raise InputError(name, got=repr(value), expected=expected)
 
 

@@ -510,12 +510,12 @@ from diffusers import UNet2DConditionModel
 
 from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
 from tlab_diffusion.dreambooth.methods import lora
-from tlab_diffusion.dreambooth.preflight import cost
+from tlab_diffusion.dreambooth.preflight import resources
 
 SD_PARTS = {  # how many numbers the parts of Stable Diffusion 1.5 have
-    "text_encoder": cost.Part(123_060_480, 4),
-    "unet": cost.Part(859_520_964, 4),
-    "vae": cost.Part(83_653_863, 4),
+    "text_encoder": resources.Part(123_060_480, 4),
+    "unet": resources.Part(859_520_964, 4),
+    "vae": resources.Part(83_653_863, 4),
 }
 SD_UNET = {
     "sample_size": 64,
@@ -527,33 +527,34 @@ SD_UNET = {
 TARGETS = StableDiffusion.lora_targets["unet"]
 with torch.device("meta"):
     sd_unet = UNet2DConditionModel.from_config(SD_UNET)
+    sd_inputs = (
+        torch.empty(1, 4, 64, 64),  # x_t: one picture of 512 x 512
+        torch.zeros(1),  # t
+        torch.empty(1, 77, 768, requires_grad=True),  # text
+    )
 shapes = {name: tuple(weights.shape) for name, weights in sd_unet.named_parameters()}
 adapters = lora.num_parameters(shapes, TARGETS, rank=4)
 
 
-def only_adapters(unet):
-    """An adapter keeps, for the way back, what goes into the projection beside it."""
-    for name, weights in unet.named_parameters():
-        weights.requires_grad_(lora.is_target(name, TARGETS))
-
-
-def work(checkpointing, freeze=lambda unet: None):
+def work(checkpointing, method="dreambooth"):
     """What one picture of 512 x 512 costs."""
-    return cost.unet_work(
-        SD_UNET, 64, 77, fused_attention=True, checkpointing=checkpointing, freeze=freeze
+    family = StableDiffusion()
+    resources.freeze(sd_unet, method, family)
+    return resources.forward_cost(
+        family, sd_unet, sd_inputs, fused_attention=True, checkpointing=checkpointing
     )
 
 
 numbers = SD_PARTS["unet"].parameters
-all_weights = cost.Load(SD_PARTS, numbers, half=True)
-small_moments = cost.Load(SD_PARTS, numbers, half=True, moments=2)
-lora_alone = cost.Load(SD_PARTS, adapters, added=adapters, half=True)
+all_weights = resources.MemoryBudget(SD_PARTS, numbers, half=True)
+small_moments = resources.MemoryBudget(SD_PARTS, numbers, half=True, moments=2)
+lora_alone = resources.MemoryBudget(SD_PARTS, adapters, added=adapters, half=True)
 checkpointed = work(checkpointing=True)
 settings = {
     "all weights": (all_weights, work(checkpointing=False)),
     "  + gradient checkpointing": (all_weights, checkpointed),
     "  + 8-bit moments": (small_moments, checkpointed),
-    "LoRA, rank 4, no checkpointing": (lora_alone, work(checkpointing=False, freeze=only_adapters)),
+    "LoRA, rank 4, no checkpointing": (lora_alone, work(checkpointing=False, method="lora")),
 }
 
 # %% tags=["nbval-check-output"]
@@ -563,7 +564,10 @@ GIB = 2**30
 def most_pictures(load, each, gigabytes):
     """The largest batch size, 1 picture being 1 of the subject and 1 of the class."""
     pictures = 0
-    while cost.memory_needed(load, each, 2 * (pictures + 1)) <= cost.USABLE * gigabytes * GIB:
+    while (
+        resources.memory_needed(load, each, 2 * (pictures + 1))
+        <= resources.USABLE * gigabytes * GIB
+    ):
         pictures += 1
     return pictures
 
@@ -571,7 +575,7 @@ def most_pictures(load, each, gigabytes):
 print(f"{'Stable Diffusion 1.5, 512 x 512, bf16':40}{'memory':>9}   largest batch on")
 print(f"{'':40}{'at 1 + 1':>9}{'16 GB':>9}{'24 GB':>8}{'80 GB':>8}")
 for name, (load_of, each) in settings.items():
-    needed = cost.memory_needed(load_of, each, 2) / GIB
+    needed = resources.memory_needed(load_of, each, 2) / GIB
     most = [most_pictures(load_of, each, size) or "-" for size in (16, 24, 80)]
     print(f"{name:40}{needed:5.1f} GiB{most[0]:>9}{most[1]:>8}{most[2]:>8}")
 

@@ -94,7 +94,7 @@ def test_a_finished_run_says_that_nothing_is_left(run, tmp_path, capsys):
     assert run("--resume") == 0
     said = capsys.readouterr().out
     assert "all 2 steps are done: nothing is left to train" in said
-    assert "for training" not in said, "an estimate of what is not done"
+    assert "time: " not in said and "memory: " not in said, "an estimate of what is not done"
 
 
 def test_a_run_whose_checkpoints_are_gone_is_refused_and_stays(run, tmp_path, capsys):

@@ -19,17 +19,16 @@ from accelerate import PartialState
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_dtypes
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
-from tlab_diffusion.dreambooth.measures.evaluator import FIXED_USES, evaluator_of
+from tlab_diffusion.dreambooth.measures.evaluator import STRIP, evaluated_steps, evaluator_of
 from tlab_diffusion.dreambooth.measures.selection import Point
 from tlab_diffusion.dreambooth.report.html import REPORT, write_report
 from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.dreambooth.training.trainer import Event, Finished, Loaded, TrainStep, train
-from tlab_diffusion.errors import InputError, refuse_change
+from tlab_diffusion.errors import check_integer, refuse_change
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error, cache_folder
 from tlab_diffusion.pipelines import write_sampler_settings
 
-STRIP = len(FIXED_USES) + 1  # pictures of a contact sheet
 Progress = Callable[[str, int, int], None]
 
 
@@ -78,9 +77,8 @@ def run(
         InputError: see `trainer.train`; or `evaluate_every` is not a number of steps. While
             iterating: other encoders than those of the earlier run, before a step is taken.
     """
-    if evaluate_every is not None and (type(evaluate_every) is not int or evaluate_every < 0):
-        expected = "an integer from 0 up, or None"
-        raise InputError("evaluate_every", got=repr(evaluate_every), expected=expected)
+    if evaluate_every is not None:
+        check_integer("evaluate_every", evaluate_every, lowest=0)
     cache = cache or cache_folder()
     log = RunLog(config.output)
 
@@ -110,6 +108,7 @@ class _Watch:
     def __init__(self, config, pictures, evaluate_every, cache, log, progress):
         self.config, self.pictures, self.cache = config, pictures, cache
         self.evaluate_every = evaluate_every
+        self.steps = evaluated_steps(config.max_steps, evaluate_every)
         self.log = log
         self.evaluator = evaluator_of(config, pictures)
         self.progress, self.drawn, self.total = progress, 0, 0
@@ -121,15 +120,14 @@ class _Watch:
             yield event
             if isinstance(event, Loaded):
                 yield from self._begin(event)
-            elif isinstance(event, TrainStep) and self._looks_at(event.step):
+            elif isinstance(event, TrainStep) and event.step in self.steps:
                 yield from self._look(event)
 
     def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
         self._check_encoders()
         with as_input_error(self.config.output):
             self.log.rewind(checkpoint.steps_done(self.config.output))
-        steps = [step for step in range(self.config.max_steps + 1) if self._looks_at(step)]
-        self.total = sum(map(self._missing_pictures, steps))
+        self.total = sum(map(self._missing_pictures, self.steps))
         self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
         if self.evaluate_every and not self._measured(0):
             planned = self.drawn + self._missing_pictures(0)
@@ -151,11 +149,6 @@ class _Watch:
             now = {"encoders": self.evaluator.encoders.name}
             refuse_change({"encoders": earlier}, now, where)
 
-    def _looks_at(self, step: int) -> bool:
-        """Whether samples of a step are drawn and, if asked for, measured."""
-        due = bool(self.evaluate_every) and step % self.evaluate_every == 0
-        return due or step == self.config.max_steps
-
     def _look(self, event: TrainStep) -> Iterator[Evaluated]:
         """Draw and measure what the log lacks of a step."""
         sample = self.evaluator.sampler(event.pipeline, after_each=self._count)
@@ -175,8 +168,7 @@ class _Watch:
         """How many pictures are still to be drawn for a step."""
         number = 0 if self.log.has_strip(step) else STRIP
         if self.evaluate_every and not self._measured(step):
-            counts = self.evaluator.counts
-            number += len(self.evaluator.prompts) * counts.per_prompt + counts.per_class
+            number += self.evaluator.counts.total(len(self.evaluator.prompts))
         return number
 
     def _count(self) -> None:

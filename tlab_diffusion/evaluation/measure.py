@@ -11,7 +11,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, check_integer
 from tlab_diffusion.evaluation.encoders import Encoders, shipped_encoders
 from tlab_diffusion.evaluation.identity import (
     SubjectReferences,
@@ -47,9 +47,11 @@ class SampleCounts:
 
     def __post_init__(self):
         for name, least in {"per_prompt": 1, "per_class": 2, "batch": 1}.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InputError(name, got=repr(value), expected=f"an integer from {least} up")
+            check_integer(name, getattr(self, name), lowest=least)
+
+    def total(self, prompts: int) -> int:
+        """Number of samples for so many prompts."""
+        return prompts * self.per_prompt + self.per_class
 
 
 class Samples(NamedTuple):

@@ -5,13 +5,12 @@ A tuned folder keeps the settings with which it was measured in `sampler.json`, 
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from tlab_diffusion.diffusion.samplers import Step, ddim, dpm_solver_pp_2m
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, check_choice, check_integer, check_number
 from tlab_diffusion.files import atomic_write
 
 SETTINGS_FILE = "sampler.json"
@@ -39,15 +38,9 @@ class SamplerSettings:
     guidance_scale: float
 
     def __post_init__(self) -> None:
-        if self.solver not in SOLVERS:
-            expected = f"one of {', '.join(SOLVERS)}"
-            raise InputError("solver", got=repr(self.solver), expected=expected)
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise InputError("steps", got=repr(self.steps), expected="an integer from 1 up")
-        scale = self.guidance_scale
-        number = isinstance(scale, int | float) and not isinstance(scale, bool)
-        if not number or not math.isfinite(scale):
-            raise InputError("guidance_scale", got=repr(scale), expected="a finite number")
+        check_choice("solver", self.solver, SOLVERS)
+        check_integer("steps", self.steps)
+        check_number("guidance_scale", self.guidance_scale)
 
     def override(self, **values: object) -> "SamplerSettings":
         """These settings, with every value that is not None in place of their own."""

@@ -73,9 +73,9 @@ def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, ca
     [
         ({"rates": ""}, "--learning-rates: got '', expected numbers, with commas"),
         ({"rates": "1e-4,much"}, "--learning-rates: got '1e-4,much'"),
-        ({"rates": "1e-4,-1"}, "learning_rates: got -1.0, expected numbers above 0"),
+        ({"rates": "1e-4,-1"}, "learning_rates: got -1.0, expected a number above 0"),
         ({"rates": "1e-4,0.0001"}, "learning_rates: got 0.0001 twice"),
-        ({"steps": "1,0"}, "steps: got 0, expected whole numbers from 1 up"),
+        ({"steps": "1,0"}, "steps: got 0, expected an integer from 1 up"),
         ({"steps": "1.5"}, "--steps: got '1.5', expected whole numbers, with commas"),
         ({"options": ("--num", "0")}, "per_prompt: got 0"),
         ({"options": ("--workers", "0")}, "workers: got 0"),

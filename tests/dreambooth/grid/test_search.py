@@ -314,7 +314,7 @@ def test_other_pictures_weights_or_counts_are_refused(fake, straight, tmp_path, 
     "values, said",
     [
         ({"learning_rates": []}, "learning_rates: got none, expected 1 or more"),
-        ({"learning_rates": [0.0]}, "learning_rates: got 0.0, expected numbers above 0"),
+        ({"learning_rates": [0.0]}, "learning_rates: got 0.0, expected a number above 0"),
         ({"learning_rates": [float("nan")]}, "learning_rates: got nan"),
         ({"learning_rates": ["1e-4"]}, "learning_rates: got '1e-4'"),
         ({"learning_rates": [1e-4, 1e-3, 0.0001]}, "learning_rates: got 0.0001 twice"),

@@ -11,7 +11,7 @@ from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth.checkpoint.export import stored_dtypes
 from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
 from tlab_diffusion.dreambooth.methods import lora
-from tlab_diffusion.dreambooth.preflight.cost import read_parts
+from tlab_diffusion.dreambooth.preflight.resources import read_parts
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
 from tlab_diffusion.pretraining.networks import save_pipeline
 

@@ -8,7 +8,7 @@ written (...) below. A prompt is known by its number, from 0 to P - 1.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -89,7 +89,7 @@ class Family(ABC):
 
     @abstractmethod
     def empty_network(self, folder: Path) -> nn.Module:
-        """A network with the folder's config and any weights; called under `FakeTensorMode`."""
+        """A network with the folder's config, on the default device, and any weights."""
 
     @abstractmethod
     def example_inputs(self, folder: Path, resolution: int, tokens: int) -> tuple[Tensor, ...]:
@@ -99,6 +99,20 @@ class Family(ABC):
             folder: the pipeline's.
             resolution: side of the picture in pixels.
             tokens: of the prompt.
+        """
+
+    @abstractmethod
+    def set_up_counting(
+        self, network: nn.Module, *, fused_attention: bool, checkpoint: Callable | None
+    ) -> None:
+        r"""Choose how `empty_network` computes on the meta device.
+
+        Args:
+            network: changed in place.
+            fused_attention: whether attention saves only its inputs, its output and a number for
+                each query, as fused kernels do, instead of all attention weights.
+            checkpoint: `checkpoint(block, *inputs)` runs each block; None for no gradient
+                checkpointing.
         """
 
     # Of a pipeline that is loaded.

@@ -1,6 +1,7 @@
 r"""Stable Diffusion 1.x and 2.x: one U-Net, one CLIP text encoder, a discrete noise schedule."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tlab_diffusion.diffusion.losses import min_snr_weights
 from tlab_diffusion.diffusion.parameterization import training_target
@@ -93,6 +95,35 @@ class PromptedUNet(PromptedModel):
         return self.unet(x_t, t, encoder_hidden_states=embeds[prompt]).sample
 
 
+class _FusedAttention(torch.autograd.Function):
+    """Fused attention on the meta device: the right shapes, and what the kernels save."""
+
+    @staticmethod
+    def forward(ctx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1]))
+        return output
+
+
+class _CountFusedAttention(TorchFunctionMode):
+    """Attention is `_FusedAttention`: torch has no fused kernel for the meta device."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is nn.functional.scaled_dot_product_attention:
+            return _FusedAttention.apply(*args[:3])
+        return function(*args, **kwargs or {})
+
+
+class MetaFusedAttention:
+    """An attention processor of diffusers that saves what fused kernels save."""
+
+    def __call__(self, *args, **kwargs) -> Tensor:
+        from diffusers.models.attention_processor import AttnProcessor2_0
+
+        with _CountFusedAttention():
+            return AttnProcessor2_0()(*args, **kwargs)
+
+
 class StableDiffusion(Family):
     """`StableDiffusionPipeline`."""
 
@@ -119,6 +150,16 @@ class StableDiffusion(Family):
             torch.zeros(1),
             torch.empty(1, tokens, unet["cross_attention_dim"], requires_grad=True),
         )
+
+    def set_up_counting(
+        self, network: nn.Module, *, fused_attention: bool, checkpoint: Callable | None
+    ) -> None:
+        from diffusers.models.attention_processor import AttnProcessor
+
+        network.set_attn_processor(MetaFusedAttention() if fused_attention else AttnProcessor())
+        network.disable_gradient_checkpointing()
+        if checkpoint is not None:
+            network.enable_gradient_checkpointing(checkpoint)
 
     def fingerprint(self, pipeline) -> str:
         vocabulary = sorted(pipeline.tokenizer.get_vocab().items())

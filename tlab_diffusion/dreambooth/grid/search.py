@@ -27,9 +27,9 @@ from tlab_diffusion.dreambooth.grid.result import Grid
 from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.dreambooth.grid.worker import Measured, Search, Training, Worker
 from tlab_diffusion.dreambooth.preflight.checks import Preflight, Problems, Refused, preflight
-from tlab_diffusion.dreambooth.preflight.estimate import Estimate, gib
+from tlab_diffusion.dreambooth.preflight.resources import Estimate, gib
 from tlab_diffusion.dreambooth.training.trainer import Event
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, check_integer, check_number
 from tlab_diffusion.evaluation.measure import SampleCounts
 from tlab_diffusion.files import cache_folder
 
@@ -77,7 +77,7 @@ def search(
         InputError: wrong values or folder. While iterating: a full disk, or all workers failed.
     """
     check_values(learning_rates, steps)
-    _check_count("workers", workers)
+    check_integer("workers", workers)
     folder = GridStore(config.output)
     folder.check_free(resume=resume)
     plan = Search(
@@ -115,7 +115,7 @@ def preflight_grid(
     """
     problems, folder = Problems(), GridStore(config.output)
     problems.collect(check_values, learning_rates, steps)
-    problems.collect(_check_count, "workers", workers)
+    problems.collect(check_integer, "workers", workers)
     problems.collect(lambda: folder.check_free(resume=resume))
     longest = {} if problems.list else {"max_steps": max(steps)}
     # The folder itself is checked above; a training has an empty folder inside it.
@@ -135,22 +135,15 @@ def check_values(learning_rates: Sequence[float], steps: Sequence[int]) -> None:
         InputError: a list is empty, has a value twice, or a value that is out of range.
     """
     for rate in learning_rates:
-        number = isinstance(rate, int | float) and not isinstance(rate, bool)
-        if not number or not 0 < rate < math.inf:
-            raise InputError("learning_rates", got=repr(rate), expected="numbers above 0")
+        check_number("learning_rates", rate, above=0)
     for count in steps:
-        _check_count("steps", count)
+        check_integer("steps", count)
     for name, values in (("learning_rates", learning_rates), ("steps", steps)):
         twice = [f"{each:g}" for each in values if list(values).count(each) > 1]
         if twice:
             raise InputError(name, got=f"{twice[0]} twice", expected="values that differ")
         if not len(values):
             raise InputError(name, got="none", expected="1 or more")
-
-
-def _check_count(name: str, value: object) -> None:
-    if type(value) is not int or value < 1:
-        raise InputError(name, got=repr(value), expected="whole numbers from 1 up")
 
 
 def _check_memory(workers: int, needs: Estimate | None) -> None:

@@ -28,6 +28,8 @@ from tlab_diffusion.training import fingerprint
 from tlab_diffusion.training.precision import choose_precision
 
 FIXED_USES = ("context", "accessory", "style")
+STRIP = len(FIXED_USES) + 1  # pictures of a contact sheet
+WATCHING = SampleCounts(per_prompt=1, per_class=16)  # enough to watch a model during training
 
 
 class Evaluator:
@@ -41,7 +43,7 @@ class Evaluator:
             that learned the identifier alone.
         world: prompts, encoders and what is known of subjects.
         encoders: other encoders than the world's.
-        counts: numbers of samples; when left out, enough to watch a model during training.
+        counts: numbers of samples; `WATCHING` when left out.
         every_use: ten prompts of each of the six uses, instead of ten in all.
         seed: of the noise.
         settings: of the sampler; `measuring_settings` when left out.
@@ -65,7 +67,7 @@ class Evaluator:
         self.pictures = resized(pictures, self.world.side)
         self.identifier, self.class_noun = identifier, class_noun
         self.prompt_noun = class_noun if prompt_noun is None else prompt_noun
-        self.counts = counts or SampleCounts(per_prompt=1, per_class=16)
+        self.counts = counts or WATCHING
         self.every_use, self.seed = every_use, seed
         self.settings = settings or measuring_settings(self.world.side)
         if encoders is not None:
@@ -155,6 +157,12 @@ def evaluator_of(config: DreamBoothConfig, pictures: np.ndarray, **options) -> E
         config.class_noun,
         **{"prompt_noun": config.prompt_noun, "world": world} | options,
     )
+
+
+def evaluated_steps(max_steps: int, evaluate_every: int | None) -> list[int]:
+    """The steps of a run of which samples are drawn: every so many, and the last one."""
+    every = range(0, max_steps, evaluate_every) if evaluate_every else ()
+    return [*every, max_steps]
 
 
 def _read_metrics(path: Path) -> Metrics | None:

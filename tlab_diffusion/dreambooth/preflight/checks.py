@@ -24,8 +24,9 @@ from tlab_diffusion.dreambooth.data.images import (
     names_of,
 )
 from tlab_diffusion.dreambooth.methods.textual_inversion import add_token, check_table
-from tlab_diffusion.dreambooth.preflight.estimate import Estimate, estimate
+from tlab_diffusion.dreambooth.preflight.resources import Estimate, estimate
 from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION, native_resolution
+from tlab_diffusion.dreambooth.report.html import REPORT
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import cache_folder, check_writable
@@ -55,7 +56,7 @@ class Preflight:
         pictures: (N, R, R, 3) uint8.
         findings: one for each file.
         tokens: of the identifier; None for a hub model that is not here yet.
-        estimate: of what the run needs; None likewise.
+        estimate: of what the run needs; None likewise, and where an earlier run is finished.
         notes: what is worth knowing.
     """
 
@@ -77,14 +78,14 @@ class Preflight:
 
 
 def preflight(
-    config: DreamBoothConfig, *, resume: bool = False, measured: bool = False
+    config: DreamBoothConfig, *, resume: bool = False, evaluate_every: int | None = None
 ) -> Preflight:
     r"""Check all that a run needs, before a model is loaded or anything is written.
 
     Args:
         config: the settings.
         resume: whether to continue an earlier run in the output folder, if there is one.
-        measured: whether the run will measure itself, and so keep the weights of its best step.
+        evaluate_every: see `run`.
 
     Raises:
         Refused: an `InputError` with a line for everything that is wrong.
@@ -111,9 +112,11 @@ def preflight(
         notes += _resolution_notes(config)
     elif source is not None and folder is None:
         notes.append(f"{source} is not downloaded yet: its tokens and needs are not known")
-    if tokens is not None and precision is not None:
-        length = tokenizer.model_max_length
-        needs = problems.collect(_estimate, config, folder, precision, length, measured=measured)
+    done = checkpoint.steps_done(config.output) if resume else 0
+    finished = done >= config.max_steps and (config.output / REPORT).is_file()
+    if tokens is not None and precision is not None and not finished:
+        facts = config, folder, precision, tokenizer.model_max_length
+        needs = problems.collect(_estimate, *facts, evaluate_every=evaluate_every, done=done)
     if needs is not None:
         problems.list += needs.problems
         config = replace(config, gradient_accumulation_steps=needs.parts)
@@ -217,9 +220,9 @@ def _tokenizer(folder: Path):
     return tokenizer
 
 
-def _estimate(config: DreamBoothConfig, folder: Path, *facts, measured: bool) -> Estimate:
+def _estimate(config: DreamBoothConfig, folder: Path, *facts, **options) -> Estimate:
     with _whole_files(folder):
-        return estimate(config, folder, *facts, measured=measured)
+        return estimate(config, folder, *facts, **options)
 
 
 @contextmanager

@@ -5,15 +5,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
 from tlab_diffusion.dreambooth.checkpoint.resume import steps_done
 from tlab_diffusion.dreambooth.preflight.checks import Preflight
-from tlab_diffusion.dreambooth.preflight.estimate import duration
-from tlab_diffusion.dreambooth.report.html import REPORT, step_name
+from tlab_diffusion.dreambooth.preflight.resources import duration
+from tlab_diffusion.dreambooth.report.html import step_name
 from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.dreambooth.run import Evaluated
 from tlab_diffusion.dreambooth.training.trainer import (
@@ -56,12 +56,6 @@ def show(found: Preflight, start: Callable[..., Iterator[Event | Evaluated]], co
         return 0
     config, done = found.config, steps_done(found.config.output)
     left = config.max_steps - done
-    if not left and (config.output / REPORT).is_file():
-        found = replace(found, estimate=None)
-    elif found.estimate is not None and done:
-        share = left / config.max_steps
-        estimate = replace(found.estimate, training=share * found.estimate.training)
-        found = replace(found, estimate=estimate)
     print(found, flush=True)
     if not left:
         print(f"all {done} steps are done: nothing is left to train", flush=True)
@@ -170,10 +164,13 @@ class ProgressBar:
         num = config.num_class_images if config.with_prior else 0
         image = guess.class_images / num if guess and num else 0.0
         step = guess.training / max(1, config.max_steps - done) if guess else 0.0
+        pictures = guess.pictures if guess else 0
         self.phases = {
             CLASS_IMAGES: Phase("picture", 0 if done else num, 0, image),
             TRAINING: Phase("step", config.max_steps, done, step),
-            MEASURING: Phase("picture", 0, 0, image),
+            MEASURING: Phase(
+                "picture", pictures, 0, guess.measuring / pictures if pictures else 0.0
+            ),
         }
         self.current, self.words = LOADING, ""
         self.start = self.last = time.monotonic()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from PIL import Image
 
 from tests.dreambooth.hub_cache import keep_in_cache
@@ -17,8 +17,8 @@ from tests.dreambooth.tiny import model_folder, new_config
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth.checkpoint.run_record import Fingerprint, RunRecord, write_run
 from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
-from tlab_diffusion.dreambooth.methods import METHODS, lora
-from tlab_diffusion.dreambooth.preflight import cost, estimate
+from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, METHODS, TEXTUAL_INVERSION, lora
+from tlab_diffusion.dreambooth.preflight import resources
 from tlab_diffusion.dreambooth.preflight.checks import Refused, preflight
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.picturebook import subject_pictures
@@ -39,22 +39,22 @@ STABLE_DIFFUSION = {
     "norm_num_groups": 32,
 }
 STABLE_DIFFUSION_PARTS = {
-    "unet": cost.Part(859_520_964, 4),
-    "text_encoder": cost.Part(123_060_480, 4),
-    "vae": cost.Part(83_653_863, 4),
+    "unet": resources.Part(859_520_964, 4),
+    "text_encoder": resources.Part(123_060_480, 4),
+    "vae": resources.Part(83_653_863, 4),
 }
 
 
 # --- Cost ------------------------------------------------------------------------------------
 
 
-def really_kept(samples, *, checkpointing=False, adapt=lambda unet: None):
+def really_kept(samples, *, checkpointing=False, adapt=lambda unet: None, processor=AttnProcessor):
     """Bytes of what autograd keeps of a real forward pass, weights left out.
 
     With checkpointing, blocks keep what goes into them, and the largest one its inside too.
     """
     unet = UNet2DConditionModel.from_config(tiny_pipeline().unet.config).train()
-    unet.set_attn_processor(AttnProcessor())
+    unet.set_attn_processor(processor())
     adapt(unet)
     weights = {p.untyped_storage().data_ptr() for p in unet.parameters()}
     outside, insides = {}, [{}]
@@ -85,100 +85,121 @@ def really_kept(samples, *, checkpointing=False, adapt=lambda unet: None):
     return sum(t.untyped_storage().nbytes() for t in outside.values()) + max(sizes)
 
 
-def tiny_work(**options):
-    config = dict(tiny_pipeline().unet.config)
-    return cost.unet_work(
-        config, 16, 32, **{"fused_attention": False, "checkpointing": False} | options
+def tiny_cost(method=DREAMBOOTH, *, fused_attention=False, checkpointing=False):
+    with torch.device("meta"):
+        network = FAMILY.empty_network(model_folder())
+        inputs = FAMILY.example_inputs(model_folder(), 64, 32)
+    resources.freeze(network, method, FAMILY)
+    return resources.forward_cost(
+        FAMILY,
+        network,
+        inputs,
+        fused_attention=fused_attention,
+        checkpointing=checkpointing,
     )
 
 
 def test_what_is_kept_is_what_autograd_really_keeps():
-    work = tiny_work()
-    assert work.kept == really_kept(1)
-    assert 4 * work.kept == pytest.approx(really_kept(4), rel=0.01)
-    assert tiny_work(checkpointing=True).kept == really_kept(1, checkpointing=True)
+    forward = tiny_cost()
+    assert forward.activation_bytes == really_kept(1)
+    assert 4 * forward.activation_bytes == pytest.approx(really_kept(4), rel=0.01)
+    assert tiny_cost(checkpointing=True).activation_bytes == really_kept(1, checkpointing=True)
 
 
 def test_what_the_lighter_methods_keep():
-    frozen = tiny_work(freeze=lambda unet: estimate.freeze(unet, "textual-inversion", FAMILY))
-    assert frozen.kept == really_kept(1, adapt=lambda unet: unet.requires_grad_(False))
-    adapted = tiny_work(freeze=lambda unet: estimate.freeze(unet, "lora", FAMILY))
+    frozen = tiny_cost(TEXTUAL_INVERSION)
+    assert frozen.activation_bytes == really_kept(1, adapt=lambda unet: unet.requires_grad_(False))
+    adapted = tiny_cost(LORA)
     kept = really_kept(
         1, adapt=lambda unet: lora.add_adapters({"unet": unet}, FAMILY.lora_targets, 1, seed=0)
     )
     # Beside this, each adapter keeps one number a token and rank.
-    assert adapted.kept < kept < 1.01 * adapted.kept
-    assert frozen.kept < adapted.kept < tiny_work().kept
+    assert adapted.activation_bytes < kept < 1.01 * adapted.activation_bytes
+    assert frozen.activation_bytes < adapted.activation_bytes < tiny_cost().activation_bytes
 
 
 def test_fused_attention_and_checkpointing_keep_less():
-    kept = tiny_work().kept
-    assert tiny_work(fused_attention=True).kept < kept
-    assert tiny_work(checkpointing=True).kept < kept / 2
+    kept = tiny_cost().activation_bytes
+    fused = tiny_cost(fused_attention=True)
+    assert fused.activation_bytes == really_kept(1, processor=AttnProcessor2_0) < kept
+    assert fused.flops == tiny_cost().flops
+    assert tiny_cost(checkpointing=True).activation_bytes < kept / 2
 
 
 def test_stable_diffusions_operations_are_the_known_number():
     """401.6 GMAC forward at 64 x 64 latents and 77 tokens, counted by hand."""
-    work = cost.unet_work(STABLE_DIFFUSION, 64, 77, fused_attention=False, checkpointing=True)
-    assert work.flops == pytest.approx(803.2e9, rel=1e-3)
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(STABLE_DIFFUSION)
+        inputs = torch.empty(1, 4, 64, 64), torch.zeros(1), torch.empty(1, 77, 768)
+    forward = resources.forward_cost(
+        FAMILY, unet, inputs, fused_attention=False, checkpointing=True
+    )
+    assert forward.flops == pytest.approx(803.2e9, rel=1e-3)
 
 
 def test_parts_are_counted_from_headers(tmp_path):
     folder = shutil.copytree(model_folder(), tmp_path / "model")
     pipeline = tiny_pipeline()
     expected = {
-        name: cost.Part(sum(v.numel() for v in getattr(pipeline, name).state_dict().values()), 4)
+        name: resources.Part(
+            sum(v.numel() for v in getattr(pipeline, name).state_dict().values()), 4
+        )
         for name in ("text_encoder", "unet", "vae")
     }
-    assert cost.read_parts(folder) == expected
+    assert resources.read_parts(folder) == expected
     # A variant beside it is the same part again, a half is a half.
     file = folder / "unet/diffusion_pytorch_model.safetensors"
     half = UNet2DConditionModel.from_pretrained(folder / "unet").half()
     half.save_pretrained(folder / "unet", variant="fp16")
-    assert cost.read_parts(folder) == expected
+    assert resources.read_parts(folder) == expected
     file.unlink()
-    assert cost.read_parts(folder)["unet"] == cost.Part(expected["unet"].parameters, 2)
+    assert resources.read_parts(folder)["unet"] == resources.Part(expected["unet"].parameters, 2)
 
 
 def test_stable_diffusions_memory_and_disk_by_hand():
-    load = cost.Load(STABLE_DIFFUSION_PARTS, 859_520_964)
+    budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, 859_520_964)
     everything, unet = 1_066_235_307, 859_520_964
-    assert load.memory == 4 * everything + 12 * unet
-    assert load.disk == 4 * everything + 2 * 12 * unet
+    assert budget.memory == 4 * everything + 12 * unet
+    assert budget.disk == 4 * everything + 2 * 12 * unet
     trained = unet + 123_060_480
-    load = cost.Load(STABLE_DIFFUSION_PARTS, trained, half=True, ema=True)
-    assert load.memory == 4 * everything + (12 + 2 + 4) * trained
-    assert load.disk == 4 * everything + 2 * 16 * trained
-    work = cost.Work(flops=0, kept=1000)
-    assert cost.memory_needed(load, work, 6) == load.memory + 4500
-    load = cost.Load(STABLE_DIFFUSION_PARTS, unet, moments=2)
-    assert load.memory == 4 * everything + 6 * unet
+    budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, trained, half=True, ema=True)
+    assert budget.memory == 4 * everything + (12 + 2 + 4) * trained
+    assert budget.disk == 4 * everything + 2 * 16 * trained
+    forward = resources.ForwardCost(flops=0, activation_bytes=1000)
+    assert resources.memory_needed(budget, forward, 6) == budget.memory + 4500
+    budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, unet, moments=2)
+    assert budget.memory == 4 * everything + 6 * unet
     adapters = 797_184
-    load = cost.Load(STABLE_DIFFUSION_PARTS, adapters, added=adapters)
-    assert load.memory == 4 * (everything + adapters) + 12 * adapters
-    assert load.disk == 4 * (everything + adapters) + 2 * 12 * adapters
+    budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, adapters, added=adapters)
+    assert budget.memory == 4 * (everything + adapters) + 12 * adapters
+    assert budget.disk == 4 * (everything + adapters) + 2 * 12 * adapters
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 16])
 def test_the_fewest_parts_that_fit(samples):
-    load = cost.Load({"unet": cost.Part(10, 4)}, 10)
-    work = cost.Work(flops=0, kept=1000)
+    budget = resources.MemoryBudget({"unet": resources.Part(10, 4)}, 10)
+    forward = resources.ForwardCost(flops=0, activation_bytes=1000)
     for fitting in range(1, samples + 1):
-        free = -(-cost.memory_needed(load, work, fitting) // cost.USABLE)
-        parts = cost.fewest_parts(load, work, samples, int(free))
-        assert cost.samples_at_once(samples, parts, 1) <= fitting
-        assert parts == 1 or cost.samples_at_once(samples, parts - 1, 1) > fitting
-    assert cost.fewest_parts(load, work, samples, cost.memory_needed(load, work, 1)) is None
+        free = -(-resources.memory_needed(budget, forward, fitting) // resources.USABLE)
+        parts = resources.fewest_parts(budget, forward, samples, int(free))
+        assert resources.samples_at_once(samples, parts, 1) <= fitting
+        assert parts == 1 or resources.samples_at_once(samples, parts - 1, 1) > fitting
+    assert (
+        resources.fewest_parts(
+            budget, forward, samples, resources.memory_needed(budget, forward, 1)
+        )
+        is None
+    )
     plenty = 10**9
-    assert cost.fewest_parts(load, work, samples, plenty, at_least=samples) == samples
+    assert resources.fewest_parts(budget, forward, samples, plenty, at_least=samples) == samples
 
 
 def test_processes_share_a_step():
-    load = cost.Load({"unet": cost.Part(10, 4)}, 10)
-    work = cost.Work(flops=0, kept=1000)
-    free = int(cost.memory_needed(load, work, 2) / cost.USABLE) + 1
-    assert cost.fewest_parts(load, work, 8, free) == 4
-    assert cost.fewest_parts(load, work, 8, free, processes=2) == 2
+    budget = resources.MemoryBudget({"unet": resources.Part(10, 4)}, 10)
+    forward = resources.ForwardCost(flops=0, activation_bytes=1000)
+    free = int(resources.memory_needed(budget, forward, 2) / resources.USABLE) + 1
+    assert resources.fewest_parts(budget, forward, 8, free) == 4
+    assert resources.fewest_parts(budget, forward, 8, free, processes=2) == 2
 
 
 def test_the_speed_is_measured_and_the_memory_asked_for():
@@ -200,7 +221,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def no_weights(monkeypatch):
-    """Whatever would load weights fails."""
+    """Whatever would budget weights fails."""
     for name in ("StableDiffusionPipeline", "UNet2DConditionModel", "AutoencoderKL"):
         monkeypatch.setattr(f"diffusers.{name}.from_pretrained", None)
     monkeypatch.setattr("transformers.CLIPTextModel.from_pretrained", None)
@@ -220,16 +241,25 @@ def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
     assert np.array_equal(report.pictures, np.stack(subject_pictures("mochi")))
     assert [str(finding) for finding in report.findings] == [f"{n}.png: used" for n in range(5)]
     assert report.tokens.tokens == ("zwx</w>",)
-    needs, flops = report.estimate, tiny_work().flops
+    needs, flops = report.estimate, tiny_cost().flops
     assert needs.parts == 1 and needs.problems == ()
     assert needs.training == pytest.approx(5 * 4 * 3 * flops / 0.35e9)
     assert needs.class_images == pytest.approx(4 * 15 * 2 * flops / 0.35e9)
-    parts = cost.read_parts(model_folder())
-    load = cost.Load(parts, parts["unet"].parameters + parts["text_encoder"].parameters)
-    assert needs.memory == load.memory + 4 * tiny_work().kept
-    assert needs.disk == load.disk
-    keeps_best = preflight(config, measured=True).estimate
-    assert keeps_best.disk == load.disk + 2 * load.folder
+    parts = resources.read_parts(model_folder())
+    budget = resources.MemoryBudget(
+        parts, parts["unet"].parameters + parts["text_encoder"].parameters
+    )
+    assert needs.memory == budget.memory + 4 * tiny_cost().activation_bytes
+    assert needs.disk == budget.disk
+    # Four samples at the end, with 15 guided steps each.
+    assert needs.pictures == 4
+    assert needs.measuring == pytest.approx(4 * 15 * 2 * flops / 0.35e9)
+    total = needs.training + needs.class_images + needs.measuring
+    assert f"time: about {resources.duration(total)}: " in str(report)
+    keeps_best = preflight(config, evaluate_every=2).estimate
+    assert keeps_best.pictures == 4 * (4 + 10 + 16)  # at steps 0, 2, 4 and 5
+    assert keeps_best.measuring == pytest.approx(30 * needs.measuring)
+    assert keeps_best.disk == budget.disk + 2 * budget.folder
     for line in ("4.png: used", "1 token: zwx", "memory: ", "disk: ", "time: about "):
         assert line in str(report)
     assert not (tmp_path / "out").exists()
@@ -240,7 +270,7 @@ def test_the_lighter_methods_need_less(pictures, tmp_path, monkeypatch):
     needs = [
         preflight(config_for(pictures, tmp_path, method=method)).estimate for method in METHODS
     ]
-    samples, flops = (4, 4, 2), tiny_work().flops  # Textual Inversion has no class pictures
+    samples, flops = (4, 4, 2), tiny_cost().flops  # Textual Inversion has no class pictures
     passes = [
         each.training * 0.35e9 / (5 * n * flops) for each, n in zip(needs, samples, strict=True)
     ]
@@ -248,8 +278,29 @@ def test_the_lighter_methods_need_less(pictures, tmp_path, monkeypatch):
     for measure in ("memory", "disk"):
         values = [getattr(each, measure) for each in needs]
         assert values == sorted(values, reverse=True) and len(set(values)) == 3
-    folder = sum(4 * part.parameters for part in cost.read_parts(model_folder()).values())
+    folder = sum(4 * part.parameters for part in resources.read_parts(model_folder()).values())
     assert needs[2].disk == folder + 4 * 16 + 2 * 12 * 16  # a row of 16 numbers
+
+
+def test_a_run_that_goes_on_needs_what_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
+    config = new_config(tmp_path / "out")
+    whole, left = (
+        resources.estimate(config, model_folder(), "fp32", 32, evaluate_every=2, done=done)
+        for done in (0, 3)
+    )
+    assert left.training == pytest.approx(whole.training * 2 / 5)
+    assert left.measuring == pytest.approx(whole.measuring * 2 / 4)  # steps 4 and 5
+    assert left.class_images == 0 < whole.class_images
+
+
+def test_another_resolution_is_measured_at_the_models_own(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
+    own, larger = (
+        preflight(config_for(pictures, tmp_path, resolution=side)).estimate for side in (64, 128)
+    )
+    assert larger.measuring == pytest.approx(own.measuring, rel=0.2)
+    assert larger.training > 3 * own.training
 
 
 def test_checkpointing_takes_a_fourth_pass_and_less_memory(pictures, tmp_path, monkeypatch):
@@ -265,9 +316,9 @@ def test_checkpointing_takes_a_fourth_pass_and_less_memory(pictures, tmp_path, m
 def test_the_steps_parts_follow_the_memory(pictures, tmp_path, monkeypatch):
     config = config_for(pictures, tmp_path, batch_size=4)  # 8 samples a step
     needs = preflight(config).estimate
-    kept = tiny_work().kept
+    kept = tiny_cost().activation_bytes
     for fitting, parts in ((8, 1), (7, 2), (4, 2), (3, 3), (2, 4), (1, 8)):
-        free = int((needs.memory - (8 - fitting) * kept) / cost.USABLE) + 1
+        free = int((needs.memory - (8 - fitting) * kept) / resources.USABLE) + 1
         monkeypatch.setattr(hardware, "free_memory", lambda device, free=free: free)
         report = preflight(config)
         assert report.config.gradient_accumulation_steps == parts
@@ -280,9 +331,11 @@ def test_the_steps_parts_follow_the_memory(pictures, tmp_path, monkeypatch):
 def test_processes_agree_on_the_parts(pictures, tmp_path, monkeypatch):
     config = config_for(pictures, tmp_path, batch_size=4)
     needs = preflight(config).estimate
-    little = int((needs.memory - 4 * tiny_work().kept) / cost.USABLE) + 1  # another's: 4 samples
-    monkeypatch.setattr(estimate, "gather_object", lambda mine: [*mine, 2 * little])
-    monkeypatch.setattr(estimate, "PartialState", lambda: SimpleNamespace(num_processes=2))
+    little = (
+        int((needs.memory - 4 * tiny_cost().activation_bytes) / resources.USABLE) + 1
+    )  # another's: 4 samples
+    monkeypatch.setattr(resources, "gather_object", lambda mine: [*mine, 2 * little])
+    monkeypatch.setattr(resources, "PartialState", lambda: SimpleNamespace(num_processes=2))
     report = preflight(config)
     assert report.estimate.free_memory == little  # two share what the other counted
     assert report.config.gradient_accumulation_steps == 1  # four samples for each of two
@@ -412,15 +465,20 @@ def test_a_config_that_is_gone_or_damaged_is_one_line(pictures, tmp_path, name):
 
 @pytest.mark.usefixtures("no_weights")
 @pytest.mark.parametrize(
-    "name", ["unet/config.json", "vae/config.json", "tokenizer/tokenizer.json"]
+    ("name", "said"),
+    [
+        ("unet/config.json", "width of its text encoder"),
+        ("vae/config.json", "whole pipeline folder"),
+        ("tokenizer/tokenizer.json", "whole pipeline folder"),
+    ],
 )
-def test_a_config_that_says_nothing_is_one_line(pictures, tmp_path, name):
+def test_a_config_that_says_nothing_is_one_line(pictures, tmp_path, name, said):
     model = shutil.copytree(model_folder(), tmp_path / "model")
     (model / name).write_text("{}")
     with pytest.raises(Refused) as error:
         preflight(config_for(pictures, tmp_path, model=str(model), resolution=64))
     assert {problem.name for problem in error.value.problems} == {"model"}
-    assert str(model) in str(error.value) and "whole pipeline folder" in str(error.value)
+    assert str(model) in str(error.value) and said in str(error.value)
 
 
 def test_folders_that_are_none(tmp_path):
@@ -508,8 +566,8 @@ def test_a_hub_model_in_the_cache_is_looked_at(pictures, tmp_path, monkeypatch):
 
 
 def test_numbers_in_words():
-    assert [estimate.gib(n) for n in (0, 5 * 2**20, 2.5 * GIB)] == ["0 MiB", "5 MiB", "2.5 GiB"]
-    assert [estimate.duration(s) for s in (4.4, 99, 600, 7200)] == [
+    assert [resources.gib(n) for n in (0, 5 * 2**20, 2.5 * GIB)] == ["0 MiB", "5 MiB", "2.5 GiB"]
+    assert [resources.duration(s) for s in (4.4, 99, 600, 7200)] == [
         "4 s",
         "99 s",
         "10 min",
