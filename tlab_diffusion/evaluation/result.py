@@ -19,11 +19,35 @@ encoders, so its numbers cannot be compared with these.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from tlab_diffusion.evaluation.statistics import Interval
 
 Estimates = dict[str, Interval]
 
+
+class Label(NamedTuple):
+    """How a metric is called in tables, and what it means."""
+
+    title: str
+    meaning: str
+
+
+# The metrics that reports show, in their order.
+LABELS = {
+    "identity": Label("identity", "pictures that show the subject and copy no reference"),
+    "prompt_accuracy": Label(
+        "prompt accuracy", "pictures that show everything the prompt asks for"
+    ),
+    "dino": Label("DINO", "likeness to the references, by an encoder of pictures"),
+    "clip_i": Label("CLIP-I", "the same, by an encoder of pictures and words"),
+    "clip_t": Label("CLIP-T", "likeness to the prompt"),
+    "copies": Label("copies", "pictures that copy a reference"),
+    "pres": Label(
+        "PRES", "likeness of the bare class to the references: high if the class was lost"
+    ),
+    "class_div": Label("class DIV", "variety of the bare class"),
+}
 COLUMNS = {name: name for name in ("dino", "clip_i", "clip_t", "div", "identity", "copies")} | {
     "prompt_accuracy": "prompt_acc",
     "place": "place",

@@ -8,15 +8,25 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tlab_diffusion.diffusion.samplers import Step, ddim, dpm_solver_pp_2m
 from tlab_diffusion.errors import InputError, check_choice, check_integer, check_number
 from tlab_diffusion.files import atomic_write
 
 SETTINGS_FILE = "sampler.json"
-SOLVERS: dict[str, Callable[..., Iterator[Step]]] = {
-    "ddim": ddim,
-    "dpm-solver++": dpm_solver_pp_2m,
+
+
+class Solver(NamedTuple):
+    """A solver of ours, and the diffusers scheduler that takes the same steps."""
+
+    sample: Callable[..., Iterator[Step]]
+    scheduler: str
+
+
+SOLVERS = {
+    "ddim": Solver(ddim, "DDIMScheduler"),
+    "dpm-solver++": Solver(dpm_solver_pp_2m, "DPMSolverMultistepScheduler"),
 }
 
 

@@ -77,7 +77,7 @@ def sample(
             model = denoiser(
                 pipeline.unet, *_prompt_embeds(pipeline, texts), settings.guidance_scale
             )
-            path = SOLVERS[settings.solver](
+            path = SOLVERS[settings.solver].sample(
                 model,
                 noise,
                 alphas_cumprod,

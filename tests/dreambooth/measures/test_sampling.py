@@ -64,7 +64,7 @@ def test_the_same_seed_is_the_same_picture_whatever_else_is_asked():
 
 def test_two_models_start_from_the_same_noise(monkeypatch):
     asked = []
-    solver = SOLVERS["dpm-solver++"]
+    solver = SOLVERS["dpm-solver++"].sample
 
     def noted(model, x_T, *arguments, **options):
         asked.append(x_T)

@@ -8,18 +8,11 @@ from tlab_diffusion.dreambooth.grid.result import ORIGINAL, Grid, GridPoint, for
 from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.dreambooth.measures.selection import QUALITIES
 from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
-from tlab_diffusion.evaluation.result import Metrics
+from tlab_diffusion.evaluation.result import LABELS, Metrics
 from tlab_diffusion.files import as_input_error, atomic_write
 
 # The metrics that are shown next to the qualities.
-COLUMNS = {
-    "dino": "DINO",
-    "clip_i": "CLIP-I",
-    "clip_t": "CLIP-T",
-    "copies": "copies",
-    "pres": "PRES",
-    "class_div": "class DIV",
-}
+COLUMNS = ("dino", "clip_i", "clip_t", "copies", "pres", "class_div")
 NOTHING = "–"
 
 
@@ -150,7 +143,10 @@ def _trials(grid: Grid) -> str:
             shares = (trial.score, *trial.qualities.by_name().values())
             row += [f"{value:.2f}" for value in shares] + _numbers(trial.metrics)
         rows.append(row)
-    return markdown(["learning rate", "steps", "score", *QUALITIES, *COLUMNS.values()], rows)
+    return markdown(
+        ["learning rate", "steps", "score", *QUALITIES, *(LABELS[name].title for name in COLUMNS)],
+        rows,
+    )
 
 
 def _numbers(metrics: Metrics) -> list[str]:

@@ -23,17 +23,10 @@ from tlab_diffusion.dreambooth.training.trainer import (
     PriorImages,
     TrainStep,
 )
-from tlab_diffusion.evaluation.result import Metrics
+from tlab_diffusion.evaluation.result import LABELS, Metrics
 
 # The metrics that fit into a line.
-NAMES = {
-    "identity": "identity",
-    "dino": "DINO",
-    "prompt_accuracy": "prompt accuracy",
-    "clip_t": "CLIP-T",
-    "pres": "PRES",
-    "class_div": "class DIV",
-}
+SHOWN = ("identity", "dino", "prompt_accuracy", "clip_t", "pres", "class_div")
 LOADING, CLASS_IMAGES, TRAINING, MEASURING = "loading", "class pictures", "training", "measuring"
 INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
 
@@ -125,7 +118,7 @@ def _interrupts(bar: "ProgressBar", stop: threading.Event, *, alone: bool) -> It
 def line_of(step: int, metrics: Metrics) -> str:
     """The metrics of a step as one line."""
     numbers = metrics.numbers()
-    values = [f"{words} {numbers[name]:.2f}" for name, words in NAMES.items() if name in numbers]
+    values = [f"{LABELS[name].title} {numbers[name]:.2f}" for name in SHOWN if name in numbers]
     return f"{step_name(step)}: {', '.join(values)}"
 
 

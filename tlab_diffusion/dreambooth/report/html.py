@@ -17,25 +17,12 @@ from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
 from tlab_diffusion.dreambooth.measures.selection import TradeOff
 from tlab_diffusion.dreambooth.report.log import RunLog, step_of
-from tlab_diffusion.evaluation.result import Metrics
+from tlab_diffusion.evaluation.result import LABELS, Metrics
 from tlab_diffusion.evaluation.statistics import Interval
 from tlab_diffusion.files import atomic_write
-from tlab_diffusion.pipelines.sampler_settings import SamplerSettings
+from tlab_diffusion.pipelines.sampler_settings import SOLVERS, SamplerSettings
 
 REPORT = "report.html"
-# The metrics that are shown; metrics.jsonl has the others.
-METRICS = {
-    "identity": "pictures that show the subject and copy no reference",
-    "prompt_accuracy": "pictures that show everything the prompt asks for",
-    "dino": "likeness to the references, by an encoder of pictures",
-    "clip_i": "the same, by an encoder of pictures and words",
-    "clip_t": "likeness to the prompt",
-    "copies": "pictures that copy a reference",
-    "pres": "likeness of the bare class to the references: high where the class was lost",
-    "class_div": "variety of the bare class",
-}
-# The same solvers in diffusers.
-SCHEDULERS = {"ddim": "DDIMScheduler", "dpm-solver++": "DPMSolverMultistepScheduler"}
 
 
 def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chosen: int) -> Path:
@@ -68,7 +55,7 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
         ],
         figures=[(each.title, _data(each.png())) for each in _figures(log.lines(), trade_off)],
         **_tables(log, evaluator),
-        meanings=METRICS,
+        meanings={name: label.meaning for name, label in LABELS.items()},
         sampler=sampler,
         python=_python(folder, texts[0], sampler),
         shell=f"tlab sample {shlex.quote(texts[0])} --model {shlex.quote(str(folder))}",
@@ -121,7 +108,7 @@ def _tables(log: RunLog, evaluator: Evaluator) -> dict:
     points = sorted(log.points(), key=lambda point: point.step)
     if not points:
         return {"rows": [], "controls": [], "names": [], "counts": {}, "encoders": ""}
-    names = [name for name in METRICS if any(name in p.metrics.numbers() for p in points)]
+    names = [name for name in LABELS if any(name in p.metrics.numbers() for p in points)]
     last = points[-1].metrics
     return {
         "names": names,
@@ -141,7 +128,7 @@ def _intervals(metrics: Metrics, names: list[str]) -> list[Interval | None]:
 
 
 def _python(folder: Path, prompt: str, sampler: SamplerSettings) -> str:
-    scheduler = SCHEDULERS[sampler.solver]
+    scheduler = SOLVERS[sampler.solver].scheduler
     return (
         f"from diffusers import DiffusionPipeline, {scheduler}\n\n"
         f"pipeline = DiffusionPipeline.from_pretrained({str(folder)!r})\n"
