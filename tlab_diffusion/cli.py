@@ -325,7 +325,11 @@ def grid(
 
     counts = SampleCounts(per_prompt=num)
     found = preflight_grid(config, **plan)
-    show_grid(found, search(found.config, found.pictures, counts=counts, **plan))
+    try:
+        show_grid(found, search(found.config, found.pictures, counts=counts, **plan))
+    except KeyboardInterrupt:
+        print(f"\ntlab: interrupted; finished trials are kept. Continue with: {_resume_command()}")
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -529,11 +533,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Notes on packages that nothing here needs are not for the reader.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a name may have characters that the terminal cannot show
-        if hasattr(stream, "reconfigure"):
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # for characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
         return app(arguments or ["--help"], prog_name="tlab", standalone_mode=False) or 0
@@ -547,6 +548,9 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         print(f"tlab: {printable(error.format_message())}", file=sys.stderr)
         return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("tlab: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -140,3 +140,13 @@ def test_workers_share_the_devices_that_the_command_may_use(monkeypatch):
     assert _gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     assert _gpus() == ["5", "7"]
+
+
+def test_ctrl_c_names_the_command_that_continues(run, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tlab_diffusion.dreambooth.grid.console.show_grid", interrupted)
+    monkeypatch.setattr("sys.argv", ["tlab", "grid", "--output", "my grid"])
+    assert run() == 130
+    assert "Continue with: tlab grid --output 'my grid' --resume" in capsys.readouterr().out

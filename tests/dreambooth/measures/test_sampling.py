@@ -70,7 +70,7 @@ def test_two_models_start_from_the_same_noise(monkeypatch):
         asked.append(x_T)
         return solver(model, x_T, *arguments, **options)
 
-    monkeypatch.setitem(SOLVERS, "dpm-solver++", noted)
+    monkeypatch.setitem(SOLVERS, "dpm-solver++", SOLVERS["dpm-solver++"]._replace(sample=noted))
     for texts in (TEXTS, ["another", "prompt", "or more"]):
         fast_sampler(tiny_pipeline(), MEASURING.override(steps=1))(texts, 5)
     assert torch.equal(asked[0], asked[1][:2])
