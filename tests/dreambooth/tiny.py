@@ -11,6 +11,7 @@ import torch
 from tests.tiny_pipeline import tiny_pipeline
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.training.trainer import TrainStep, train
+from tlab_diffusion.pipelines.loading import quiet
 from tlab_diffusion.training import checkpoints
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -22,7 +23,8 @@ def model_folder(prediction_type: str = "epsilon") -> Path:
     folder = Path(mkdtemp(prefix="tlab-tiny-")) / prediction_type
     pipeline = tiny_pipeline()
     pipeline.scheduler.register_to_config(prediction_type=prediction_type)
-    pipeline.save_pretrained(folder)
+    with quiet():  # whoever asks first may read what its own command prints
+        pipeline.save_pretrained(folder)
     return folder
 
 
