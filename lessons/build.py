@@ -133,7 +133,7 @@ def execute(notebook, folder: Path) -> None:
         }
         client = NotebookClient(
             notebook,
-            timeout=600,
+            timeout=3600,  # for a kernel that hangs: a lesson trains for minutes
             record_timing=False,
             coalesce_streams=True,
             resources={"metadata": {"path": folder}},
