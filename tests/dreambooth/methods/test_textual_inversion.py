@@ -74,7 +74,7 @@ ROW = "text_encoder.embeddings.token_embedding.row"
 def test_a_checkpoint_has_the_row_and_little_else(trained):
     config, _ = trained
     moments = {"optimizer.0.exp_avg", "optimizer.0.exp_avg_sq", "optimizer.0.step"}
-    assert state_of(config).keys() == {"step", "model." + ROW} | moments
+    assert state_of(config).keys() == {"step", "losses", "model." + ROW} | moments
 
 
 def test_the_output_means_what_was_learned(trained):
