@@ -6,23 +6,12 @@ import signal
 
 import pytest
 from diffusers import DiffusionPipeline
-from PIL import Image
 
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
 from tlab_diffusion.dreambooth.checkpoint.resume import steps_done
 from tlab_diffusion.dreambooth.report.log import RunLog
 from tlab_diffusion.dreambooth.training import trainer
-from tlab_diffusion.picturebook import subject_pictures
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number, picture in enumerate(subject_pictures("pip", size=64)[:3]):
-        Image.fromarray(picture).save(folder / f"{number}.png")
-    return folder
 
 
 @pytest.fixture

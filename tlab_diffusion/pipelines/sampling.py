@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from tlab_diffusion.diffusion.samplers import spaced_timesteps
-from tlab_diffusion.errors import InputError
+from tlab_diffusion.errors import InputError, check_integer
 from tlab_diffusion.pipelines.denoiser import denoiser
 from tlab_diffusion.pipelines.prompts import check_prompts, embed
 from tlab_diffusion.pipelines.sampler_settings import DEFAULT, SOLVERS, SamplerSettings
@@ -55,9 +55,9 @@ def sample(
         InputError: no prompt, or a number out of range; when the first picture is asked for.
     """
     prompts = check_prompts(prompts)
-    _check_integer("num", num, lowest=1)
-    _check_integer("batch_size", batch_size, lowest=1)
-    _check_integer("seed", seed, lowest=0)
+    check_integer("num", num)
+    check_integer("batch_size", batch_size)
+    check_integer("seed", seed, lowest=0)
     settings = settings_of(pipeline).override(
         solver=solver, steps=steps, guidance_scale=guidance_scale
     )
@@ -133,8 +133,3 @@ def _check_steps(steps: int, most: int) -> None:
     """Refuse more steps than the model was trained with."""
     if steps > most:
         raise InputError("steps", got=str(steps), expected=f"at most {most}")
-
-
-def _check_integer(name: str, value: object, lowest: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise InputError(name, got=repr(value), expected=f"an integer from {lowest} up")

@@ -47,6 +47,16 @@ def load(path: Path) -> dict[str, Tensor]:
         return file.get_tensors()
 
 
+def shape_of(path: Path, name: str) -> tuple[int, ...]:
+    r"""The shape of a tensor in a file, read from the file's header.
+
+    Raises:
+        InputError: if there is no such file, or it is damaged.
+    """
+    with _opened(path) as file:
+        return tuple(file.get_slice(name).get_shape())
+
+
 def load_or_compute(path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     r"""Tensors from a cache file. Where it is missing or damaged, they are computed and saved.
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from diffusers import DiffusionPipeline
-from PIL import Image
 
 from tests.dreambooth.tiny import model_folder
 from tlab_diffusion.cli import main
@@ -12,25 +11,15 @@ from tlab_diffusion.dreambooth.grid import search as grid_search
 from tlab_diffusion.dreambooth.grid.search import _gpus, preflight_grid
 from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.picturebook import subject_pictures
 
 
 @pytest.fixture
-def subject(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number, picture in enumerate(subject_pictures("pip", size=64)[:3]):
-        Image.fromarray(picture).save(folder / f"{number}.png")
-    return folder
-
-
-@pytest.fixture
-def run(subject, tmp_path, monkeypatch):
+def run(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(*options, rates="1e-3,1e-4", steps="1,2"):
         names = ["--identifier", "zwx", "--class-noun", "robot", "--model", f"{model_folder()}"]
-        folders = ["--subject-images", f"{subject}", "--output", f"{tmp_path / 'grid'}"]
+        folders = ["--subject-images", f"{pictures}", "--output", f"{tmp_path / 'grid'}"]
         few = ["--num-class-images", "2", "--num", "1"]
         values = ["--learning-rates", rates, "--steps", steps]
         return main(["grid", *folders, *names, *few, *values, *options])
@@ -90,8 +79,8 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, options, said):
     assert not (tmp_path / "grid").exists()
 
 
-def test_everything_wrong_is_said_at_once(run, subject, tmp_path, capsys):
-    (subject / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+def test_everything_wrong_is_said_at_once(run, pictures, tmp_path, capsys):
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "grid").mkdir()
     (tmp_path / "grid/notes.txt").write_text("mine")
     assert run(steps="0") == 2
@@ -113,11 +102,11 @@ def test_an_earlier_grid_with_another_setting_is_refused_by_name(run, tmp_path, 
     assert (tmp_path / "grid/grid.json").read_bytes() == before
 
 
-def test_more_workers_than_memory_holds_are_refused(subject, tmp_path, monkeypatch):
+def test_more_workers_than_memory_holds_are_refused(pictures, tmp_path, monkeypatch):
     from tests.dreambooth.tiny import new_config
 
     def found(workers):
-        config = new_config(tmp_path / "grid", subject_images=subject, identifier="zwx")
+        config = new_config(tmp_path / "grid", subject_images=pictures, identifier="zwx")
         values = {"learning_rates": [1e-4], "steps": [1]}
         return preflight_grid(config, workers=workers, **values)
 

@@ -134,7 +134,15 @@ def _load(folder: Path, batch: range, shape: tuple[int, int, int]) -> Tensor:
 
 
 def _num_saved(folder: Path, batches: Sequence[range]) -> int:
-    return sum(min(len(each), len(_load(folder, each, (0, 0, 0)))) for each in batches)
+    return sum(min(len(each), _length(folder, each)) for each in batches)
+
+
+def _length(folder: Path, batch: range) -> int:
+    """How many images the file of a batch has, from its header; 0 if it is damaged."""
+    try:
+        return checkpoints.shape_of(_file(folder, batch), "latents")[0]
+    except InputError:
+        return 0
 
 
 @contextmanager

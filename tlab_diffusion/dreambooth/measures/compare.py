@@ -246,8 +246,7 @@ def _check_sides(model: str | Path, base: str | Path) -> None:
 
 def _sampler(pipeline, name: str, evaluator: Evaluator, progress: bool) -> Sampler:
     """How a pipeline draws, with a bar that appears with the first pictures."""
-    counts, bars = evaluator.counts, []
-    total = len(evaluator.prompts) * counts.per_prompt + counts.per_class
+    bars, total = [], evaluator.counts.total(len(evaluator.prompts))
 
     def move() -> None:
         if not bars:
