@@ -106,8 +106,8 @@ def test_only_adapters_are_kept_in_a_checkpoint(trained):
     state = state_of(config)
     adapters = adapters_of(config)
     tensors = [tensor for pair in adapters.values() for tensor in pair]
-    # Each with two moments and a count, and the step.
-    assert len(state) == 4 * len(tensors) + 1
+    # Each with two moments and a count; the step, and the losses of the steps.
+    assert len(state) == 4 * len(tensors) + 2
     parts = read_parts(model_folder())
     counted = [
         lora.num_parameters(parts[n].shapes, FAMILY.lora_targets[n], RANK)
