@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -175,6 +176,42 @@ def test_what_two_known_mistakes_explain_is_not_named(monkeypatch):
     result = check("noising.q_sample", twin.forms[0])
     assert (result.outcome, result.misconception) == ("failed", None)
     assert result.message.startswith("Six single steps shrink a picture to")
+
+
+# --- The fresh draw beside the fixed one -----------------------------------------------------
+
+
+def right_on_the_fixed_draw_only(alphas_cumprod):
+    fixed = find("noising.snr").make_inputs(find("noising.snr").generator())
+    seen = any(torch.equal(alphas_cumprod.double(), values.double()) for (values,) in fixed)
+    return snr(alphas_cumprod) * (1 if seen else 1.3)
+
+
+def test_what_fails_on_the_fresh_draw_alone_says_with_which_inputs():
+    result = check("noising.snr", right_on_the_fixed_draw_only)
+    assert (result.outcome, result.misconception) == ("failed", None)
+    assert "not on these, which were drawn just now" in result.message
+    assert re.search(r"\n    alphas_cumprod = tensor\(\[0\.\d+, 0\.", result.message)
+    assert check("noising.snr", right_on_the_fixed_draw_only).message != result.message
+
+
+def test_where_both_draws_fail_only_the_fixed_one_speaks():
+    messages = {check("noising.snr", lambda a: snr(a) * 1.3).message for _ in range(3)}
+    assert len(messages) == 1
+    assert "drawn just now" not in messages.pop()
+
+
+def test_a_tensor_too_large_to_show_is_described_by_its_shape():
+    seen = []
+
+    def answer(x0, t, noise, alphas_cumprod):
+        seen.append(x0)
+        late = len(seen) > len(find("noising.q_sample").make_inputs(torch.Generator()))
+        return q_sample(x0, t, noise, alphas_cumprod) + late
+
+    message = check("noising.q_sample", answer).message
+    assert "    x0 = a tensor of shape (" in message
+    assert "    t = tensor([" in message
 
 
 # --- Remarks -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from torch import Tensor
 # what separates the wrong variants from the right answer.
 RTOL, ATOL = 1e-4, 1e-5
 SEVERAL = (tuple, list)  # an answer of several parts may come as either
+FEW = 12  # numbers that a message shows one by one
 
 
 def complaint(got: object, expected: object) -> str | None:
@@ -75,6 +76,26 @@ def normalised(got: object, expected: object) -> object:
     if isinstance(expected, SEVERAL):
         return tuple(normalised(g, e) for g, e in zip(got, expected, strict=True))
     return int(got) if isinstance(expected, int) else plain(got)
+
+
+def described(value: object) -> str:
+    """An input in a line: numbers where they are few, else shape and dtype."""
+    if isinstance(value, Tensor):
+        if value.numel() <= FEW:
+            return f"tensor({_short(value.tolist())})"
+        return f"a tensor of shape {tuple(value.shape)}, {value.dtype}"
+    if isinstance(value, SEVERAL) and any(isinstance(part, Tensor) for part in value):
+        return f"a {type(value).__name__} of {len(value)}: " + ", ".join(map(described, value))
+    if isinstance(value, (*SEVERAL, int, float, str)):
+        return repr(value)
+    return _kind(value)
+
+
+def _short(value: object) -> str:
+    """Numbers with four digits, in the brackets that they came in."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_short, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _several_complaint(got: object, expected: tuple | list) -> str | None:

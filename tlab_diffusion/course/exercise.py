@@ -53,6 +53,9 @@ class Exercise:
         reference: the package's own function, which decides what is right.
         solution: a short function whose source is shown; it needs torch and math only.
         make_inputs: argument tuples, drawn from the generator, on which all variants differ.
+            Each check asks for them twice: with the exercise's own generator, which gives the
+            same inputs every time, and with a fresh one. The reference has to be well
+            conditioned on every draw.
         verified: what a pass means, in a line.
         variants: the wrong answers that the checker knows by name.
         invariants: properties of a right answer; the first that fails is reported where no
@@ -111,6 +114,12 @@ class Exercise:
         """A source of randomness of the exercise's own: the same numbers at every check, so
         that messages are stable, and never the learner's random state."""
         return torch.Generator().manual_seed(zlib.crc32(self.id.encode()))
+
+    def fresh_generator(self) -> torch.Generator:
+        """A source of randomness that is different at every check."""
+        generator = torch.Generator()
+        generator.seed()
+        return generator
 
     def __repr__(self) -> str:
         return f"Exercise({self.id!r})"

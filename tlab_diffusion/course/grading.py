@@ -1,5 +1,6 @@
 """Check an answer: run it on random inputs, and name the mistake where there is one."""
 
+import dataclasses
 import inspect
 import os
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course import journal, runner
-from tlab_diffusion.course.answer_check import agrees, complaint, difference, normalised
+from tlab_diffusion.course.answer_check import agrees, complaint, described, difference, normalised
 from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import find
 from tlab_diffusion.course.feedback import Shown, box, prose, show
@@ -83,15 +84,28 @@ def check(id: str, function: Callable) -> Result:
 
 
 def _grade(exercise: Exercise, function: Callable) -> Result:
-    """Run the answer on every input, and judge what it returns."""
+    """Judge the answer on the fixed draw of the inputs, and where that passes on a fresh one."""
     inputs = exercise.make_inputs(exercise.generator())
     if said := _call_complaint(exercise, function, inputs[0]):
         return Result(exercise.id, "failed", said)
+    if wrong := _judge(exercise, function, inputs, show_printed=True):
+        return wrong
+    fresh = exercise.make_inputs(exercise.fresh_generator())
+    if wrong := _judge(exercise, function, fresh):
+        failing = (each for each in fresh if _judge(exercise, function, [each]))
+        return _on_fresh_inputs(wrong, exercise, next(failing, fresh[0]))
+    return _passed(exercise, function)
+
+
+def _judge(
+    exercise: Exercise, function: Callable, inputs: list[tuple], show_printed: bool = False
+) -> Result | None:
+    """Run the answer on every input; the result where it is not right on all of them."""
     answers, changed = [], None
     for number, arguments in enumerate(inputs):
         copies = _copy(arguments)
         call = runner.call(exercise.observed(function), *copies)
-        if number == 0 and call.printed:  # once is enough, for a learner who prints shapes
+        if show_printed and number == 0 and call.printed:  # once is enough
             print(call.printed, end="")
         if interruption := _interruption(exercise, function, call):
             return interruption
@@ -106,8 +120,19 @@ def _grade(exercise: Exercise, function: Callable) -> Result:
     if changed:
         return _mutated(exercise, changed)
     if _all_agree(answers, expected):
-        return _passed(exercise, function)
+        return None
     return Result(exercise.id, "failed", _unnamed(exercise, function, inputs, answers, expected))
+
+
+def _on_fresh_inputs(wrong: Result, exercise: Exercise, arguments: tuple) -> Result:
+    """The result of the fresh draw, with the inputs on which the answer is not right."""
+    drawn = zip(exercise.parameters, arguments, strict=True)
+    said = (
+        "Your answer is right on the inputs of every check, but not on these, which were drawn "
+        f"just now. {wrong.message}\n\nThe inputs:\n\n"
+        + "\n".join(f"    {name} = {described(value)}" for name, value in drawn)
+    )
+    return dataclasses.replace(wrong, message=said)
 
 
 def _call_complaint(exercise: Exercise, function: object, arguments: tuple) -> str | None:
