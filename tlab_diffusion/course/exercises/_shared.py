@@ -1,7 +1,8 @@
 """What several exercises need: inputs on which mistakes show, and mistakes made in many places.
 
-Batches are cubes (B = C = H = W): there a missing reshape goes unnoticed by torch, which is
-when it does its harm. Numbers are float64, timesteps differ from sample to sample, and betas
+Some batches are cubes (B = C = H = W): there a missing reshape goes unnoticed by torch, which is
+when it does its harm. The others have different sides, a batch of one, the first and the last
+timestep. Numbers are float32, as in the lessons. Timesteps differ from sample to sample, and betas
 are far larger than in use, so that wrong answers lie far from the right one.
 """
 
@@ -14,21 +15,45 @@ from tlab_diffusion.course.answer_check import agrees
 from tlab_diffusion.course.exercise import Property
 from tlab_diffusion.diffusion import schedules
 
-# All sides equal, so that a misaligned broadcast is not an error; and a batch of one.
-PICTURES = ((4, 4, 4, 4), (3, 3, 3, 3), (1, 3, 3, 3))
-# And a shape with which it is one.
-OBLONG = (2, 3, 4, 5)
 STEPS = 12
+LAST = STEPS - 1
+# The cubes come first: a slip to t + 1 still finds a value there, and is named.
+CUBES = ((4, 4, 4, 4), (3, 3, 3, 3))
+OBLONG = (3, 2, 4, 5)
+PICTURES = (*CUBES, OBLONG, (1, 3, 2, 4))
+# The shape of a batch, and the timesteps with which it begins.
+BATCHES = (
+    *((shape, ()) for shape in CUBES),
+    (OBLONG, (0, LAST)),
+    ((2, 3, 5, 2), (LAST, 0)),
+    ((1, 3, 2, 4), (LAST,)),
+    ((1, 2, 4, 3), (0,)),
+)
 
 
 def randn(generator: torch.Generator, *shape: int) -> Tensor:
-    """Standard normal numbers in float64."""
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
+    """Standard normal numbers."""
+    return torch.randn(shape, generator=generator)
+
+
+def rand(generator: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Uniform numbers from low to high."""
+    return low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def randint(generator: torch.Generator, low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def uniform(generator: torch.Generator, low: float, high: float) -> float:
+    """A Python number from low to high."""
+    return rand(generator, low=low, high=high).item()
 
 
 def random_betas(generator: torch.Generator, steps: int = STEPS) -> Tensor:
     """A schedule without a pattern, betas from 0.03 to 0.3."""
-    return 0.03 + 0.27 * torch.rand(steps, generator=generator, dtype=torch.float64)
+    return rand(generator, steps, low=0.03, high=0.3)
 
 
 def random_alphas_cumprod(generator: torch.Generator) -> Tensor:
@@ -36,9 +61,10 @@ def random_alphas_cumprod(generator: torch.Generator) -> Tensor:
     return schedules.alphas_cumprod(random_betas(generator))
 
 
-def different_timesteps(generator: torch.Generator, batch: int) -> Tensor:
-    """Timesteps that differ, never the last one, so that a slip to t + 1 still finds a value."""
-    return torch.randperm(STEPS - 1, generator=generator)[:batch]
+def timesteps_of(generator: torch.Generator, batch: int, first: tuple = ()) -> Tensor:
+    """Timesteps that differ: those given, then others that are not the last."""
+    others = [t for t in torch.randperm(LAST, generator=generator).tolist() if t not in first]
+    return torch.tensor([*first, *others][:batch])
 
 
 def off_by_one(form: Callable, position: int = 1) -> tuple[Callable, ...]:

@@ -8,11 +8,15 @@ from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises._shared import (
+    CUBES,
+    LAST,
     OBLONG,
     PICTURES,
-    STEPS,
+    rand,
+    randint,
     randn,
     random_alphas_cumprod,
+    uniform,
 )
 from tlab_diffusion.diffusion import latents, samplers
 from tlab_diffusion.diffusion.process import q_sample
@@ -64,9 +68,9 @@ def slerp(a, b, weight):
 
 def _two_pictures(generator: torch.Generator, shape: tuple) -> tuple[Tensor, Tensor]:
     # Not from end to end of the range, so that a peak which is measured differs from 2.
-    a = 1.6 * torch.rand(shape, generator=generator, dtype=torch.float64) - 0.7
-    blur = torch.linspace(0.05, 0.3, shape[0], dtype=torch.float64).reshape(-1, 1, 1, 1)
-    return a, a + blur * randn(generator, *shape)
+    a = rand(generator, *shape, low=-0.7, high=0.9)
+    blur = torch.linspace(uniform(generator, 0.005, 0.05), 0.4, shape[0]).reshape(-1, 1, 1, 1)
+    return a, (a + blur * randn(generator, *shape)).clamp(-1, 1)
 
 
 def _decibels(
@@ -85,7 +89,7 @@ def _peak_of_the_pictures(a: Tensor, b: Tensor) -> Tensor:
 
 
 def a_hundredth_is_forty_decibels(answer: Callable, generator: torch.Generator) -> str | None:
-    a, _ = _two_pictures(generator, PICTURES[1])
+    a, _ = _two_pictures(generator, CUBES[1])
     got = answer(a, a + 0.02).double().mean().item()
     if abs(got - 40) > 0.01:
         return (
@@ -98,20 +102,22 @@ def a_hundredth_is_forty_decibels(answer: Callable, generator: torch.Generator) 
 # --- Encode -------------------------------------------------------------------------------
 
 
-def _posterior_of_pictures(generator: torch.Generator, shape: tuple) -> tuple:
+def _posterior_of_pictures(
+    generator: torch.Generator, shape: tuple, scaling_factor: float = 0.3
+) -> tuple:
     mean, noise = 2 + 3 * randn(generator, *shape), randn(generator, *shape)
-    return mean, -1 + 0.5 * randn(generator, *shape), noise, 0.3
+    return mean, rand(generator, *shape, low=-3.0, high=1.0), noise, scaling_factor
 
 
 def without_noise_it_is_the_scaled_mean(answer: Callable, generator: torch.Generator) -> str | None:
-    mean, logvar, noise, scale = _posterior_of_pictures(generator, PICTURES[1])
+    mean, logvar, noise, scale = _posterior_of_pictures(generator, CUBES[1])
     if (answer(mean, logvar, 0 * noise, scale) - scale * mean).abs().max() > 1e-3:
         return "Where the noise is 0, latents are the mean times the scaling factor; yours differ."
     return None
 
 
 def the_noise_has_the_encoders_width(answer: Callable, generator: torch.Generator) -> str | None:
-    mean, logvar, noise, scale = _posterior_of_pictures(generator, PICTURES[1])
+    mean, logvar, noise, scale = _posterior_of_pictures(generator, CUBES[1])
     moved = answer(mean, logvar, noise + 1, scale) - answer(mean, logvar, noise, scale)
     off = (moved / (scale * (logvar / 2).exp())).mean().item()
     if abs(off - 1) > 1e-3:
@@ -131,10 +137,24 @@ def _toy_model(x_t: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
     return torch.tanh(0.7 * x_t + pull) + 0.05 * t.to(x_t).reshape(-1, 1, 1, 1)
 
 
-def _sampling_arguments(generator: torch.Generator, shape: tuple) -> tuple:
+def _sampling_arguments(
+    generator: torch.Generator,
+    shape: tuple,
+    timesteps: tuple = (LAST - 1, 8, 4, 1),
+    guidance_scale: float = 2.5,
+) -> tuple:
     text, no_text = randn(generator, 2, shape[0], 3, 5)
     x_T, alphas_cumprod = randn(generator, *shape), random_alphas_cumprod(generator)
-    return _toy_model, x_T, text, no_text, [STEPS - 2, 8, 4, 1], alphas_cumprod, 2.5
+    return _toy_model, x_T, text, no_text, list(timesteps), alphas_cumprod, guidance_scale
+
+
+def _sampling_inputs(generator: torch.Generator) -> list[tuple]:
+    cases = (
+        *((shape,) for shape in PICTURES),
+        (OBLONG, (LAST, 6, 0), uniform(generator, 3.0, 6.0)),
+        (CUBES[1], (randint(generator, 3, 9),), uniform(generator, 0.0, 0.8)),
+    )
+    return [_sampling_arguments(generator, *case) for case in cases]
 
 
 def _loop(
@@ -174,9 +194,9 @@ def _wrong_question(model, x_T, text, no_text, timesteps, alphas_cumprod, guidan
 
 def true_noise_leads_home(answer: Callable, generator: torch.Generator) -> str | None:
     _, noise, text, no_text, timesteps, alphas_cumprod, _ = _sampling_arguments(
-        generator, PICTURES[1]
+        generator, CUBES[1]
     )
-    x0 = 0.5 + randn(generator, *PICTURES[1])
+    x0 = 0.5 + randn(generator, *CUBES[1])
     x_T = q_sample(x0, torch.full((3,), timesteps[0]), noise, alphas_cumprod)
 
     def oracle(x: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
@@ -193,7 +213,7 @@ def true_noise_leads_home(answer: Callable, generator: torch.Generator) -> str |
 
 
 def scale_one_is_the_caption_alone(answer: Callable, generator: torch.Generator) -> str | None:
-    arguments = _sampling_arguments(generator, PICTURES[1])[:-1]
+    arguments = _sampling_arguments(generator, CUBES[1])[:-1]
     model, x_T, text, no_text, *rest = arguments
     got = answer(model, x_T, text, no_text, *rest, 1.0)
     if (got - denoise(model, x_T, text, text, *rest, 1.0)).abs().max() > 1e-3:
@@ -207,6 +227,18 @@ def scale_one_is_the_caption_alone(answer: Callable, generator: torch.Generator)
 def _start_arguments(generator: torch.Generator, shape: tuple, strength: float) -> tuple:
     x0, noise = 0.5 + randn(generator, *shape), randn(generator, *shape)
     return x0, noise, strength, [11, 10, 8, 7, 5, 4, 2, 1], random_alphas_cumprod(generator)
+
+
+def _start_inputs(generator: torch.Generator) -> list[tuple]:
+    # 2.4, 5.6, 5 and 3.2 steps of 8; all of 8; and a share of a list of another length.
+    strengths = (0.3, 0.7, 0.625, 0.4, 1.0)
+    shapes = (*PICTURES, (2, 3, 5))
+    usual = [_start_arguments(generator, *pair) for pair in zip(shapes, strengths, strict=True)]
+    n = randint(generator, 3, 6)
+    strength = (randint(generator, 1, n - 1) + uniform(generator, 0.1, 0.9)) / n
+    x0, noise, _, _, alphas_cumprod = _start_arguments(generator, (2, 4, 3, 5), strength)
+    timesteps = torch.randperm(LAST, generator=generator)[:n].sort(descending=True).values
+    return [*usual, (x0, noise, strength, timesteps.tolist(), alphas_cumprod)]
 
 
 def _start(
@@ -237,14 +269,14 @@ def _mixed_by_strength(mix: Callable) -> Callable:
 
 
 def full_strength_does_every_step(answer: Callable, generator: torch.Generator) -> str | None:
-    _, start = answer(*_start_arguments(generator, PICTURES[1], 1.0))
+    _, start = answer(*_start_arguments(generator, CUBES[1], 1.0))
     if start != 0:
         return f"At strength 1 every step is done, so start is 0; yours is {start}."
     return None
 
 
 def what_is_left_undoes_the_noise(answer: Callable, generator: torch.Generator) -> str | None:
-    arguments = _start_arguments(generator, PICTURES[1], 0.5)
+    arguments = _start_arguments(generator, CUBES[1], 0.5)
     x0, noise, _, timesteps, alphas_cumprod = arguments
     x_t, start = answer(*arguments)
     known = samplers.ddim(lambda x, t: noise, x_t, alphas_cumprod, timesteps[int(start) :])
@@ -264,7 +296,7 @@ def what_is_left_undoes_the_noise(answer: Callable, generator: torch.Generator) 
 def _two_noises(generator: torch.Generator, shape: tuple, weight: float) -> tuple:
     # Neither at right angles nor of equal length, and each pair at an angle of its own.
     a, fresh = randn(generator, *shape), randn(generator, *shape)
-    lean = torch.linspace(-0.9, 1.2, shape[0], dtype=torch.float64).reshape(-1, 1, 1, 1)
+    lean = torch.linspace(-0.9, 1.2, shape[0]).reshape(-1, 1, 1, 1)
     return 1.5 * a, lean * a + fresh, weight
 
 
@@ -307,7 +339,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def the_arc_keeps_the_length(answer: Callable, generator: torch.Generator) -> str | None:
-    a, b, _ = _two_noises(generator, PICTURES[0], 0.5)
+    a, b, _ = _two_noises(generator, CUBES[0], 0.5)
     a, b = _unit(a), _unit(b)
     lengths = answer(a, b, 0.5).flatten(1).norm(dim=1)
     if (lengths - 1).abs().max() > 1e-3:
@@ -319,7 +351,7 @@ def the_arc_keeps_the_length(answer: Callable, generator: torch.Generator) -> st
 
 
 def the_walk_starts_at_a(answer: Callable, generator: torch.Generator) -> str | None:
-    a, b, _ = _two_noises(generator, PICTURES[1], 0.5)
+    a, b, _ = _two_noises(generator, CUBES[1], 0.5)
     for weight, end, name in ((0.0, a, "a"), (1.0, b, "b")):
         if (answer(a, b, weight) - end).abs().max() > 1e-3:
             return f"Weight {weight:g} should give `{name}` itself; yours gives something else."
@@ -327,7 +359,7 @@ def the_walk_starts_at_a(answer: Callable, generator: torch.Generator) -> str | 
 
 
 def serves_equal_noises(answer: Callable, generator: torch.Generator) -> str | None:
-    a, _, _ = _two_noises(generator, PICTURES[1], 0.5)
+    a, _, _ = _two_noises(generator, CUBES[1], 0.5)
     got = answer(a, a.clone(), 0.5)
     if torch.isfinite(got).all() and (got - a).abs().max() < 1e-2:
         return None
@@ -425,7 +457,11 @@ EXERCISES = (
         difficulty=1,
         reference=latents.sample_posterior,
         solution=encode,
-        make_inputs=lambda g: [_posterior_of_pictures(g, shape) for shape in PICTURES],
+        make_inputs=lambda g: [
+            *(_posterior_of_pictures(g, shape) for shape in PICTURES),
+            _posterior_of_pictures(g, (3, 4, 2), scaling_factor=0.18215),
+            _posterior_of_pictures(g, (2, 5), scaling_factor=uniform(g, 0.5, 2.0)),
+        ],
         verified="Latents are drawn with the encoder's own mean and width, then scaled.",
         variants=(
             Variant(
@@ -494,7 +530,7 @@ EXERCISES = (
         difficulty=3,
         reference=latents.sample_guided,
         solution=denoise,
-        make_inputs=lambda g: [_sampling_arguments(g, shape) for shape in (*PICTURES, OBLONG)],
+        make_inputs=_sampling_inputs,
         verified="Every step asks twice, guides, and moves to the next timestep; the last one "
         "lands on the clean sample.",
         variants=(
@@ -602,10 +638,7 @@ EXERCISES = (
         difficulty=2,
         reference=latents.img2img_start,
         solution=img2img_start,
-        make_inputs=lambda g: [
-            _start_arguments(g, shape, strength)  # 2.4, 5.6, 5 and 3.2 steps of 8
-            for shape, strength in zip((*PICTURES, OBLONG), (0.3, 0.7, 0.625, 0.4), strict=True)
-        ],
+        make_inputs=_start_inputs,
         verified="The picture is noised to the very timestep at which the remaining steps begin.",
         variants=(
             Variant(
@@ -627,7 +660,14 @@ EXERCISES = (
                 "STEPS_ROUNDED",
                 "You round the number of steps. Cut it, with `int`: a strength of 0.7 does 5 of 8 "
                 "steps, not 6.",
-                (_start(whole=round), _start(whole=math.ceil)),
+                (_start(whole=round),),
+            ),
+            Variant(
+                "SKIPPED_STEPS_CUT",
+                "You do one step too many where the number is not whole: you cut the number of "
+                "steps to *skip*, `int((1 - strength) * n)`, or round the number to do up. Cut the "
+                "number to do: `n - int(strength * n)`.",
+                (_start(whole=math.ceil),),
             ),
             Variant(
                 "INDEX_AS_TIMESTEP",
@@ -695,7 +735,10 @@ EXERCISES = (
         solution=slerp,
         make_inputs=lambda g: [
             _two_noises(g, shape, weight)
-            for shape, weight in zip(PICTURES, (0.3, 0.8, 0.4), strict=True)
+            for shape, weight in (
+                *zip(PICTURES, (0.3, 0.8, uniform(g, 0.1, 0.9), 0.4), strict=True),
+                *((OBLONG, 0.0), (OBLONG, 1.0)),
+            )
         ],
         verified="Each sample walks on its own arc, from a to b.",
         variants=(

@@ -8,9 +8,9 @@ from torch import Tensor
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import (
-    PICTURES,
+    BATCHES,
+    CUBES,
     T_BROADCAST,
-    different_timesteps,
     faulty_line,
     misaligned,
     off_by_one,
@@ -19,6 +19,7 @@ from tlab_diffusion.course.exercises._shared import (
     random_betas,
     same_t,
     serves_points,
+    timesteps_of,
 )
 from tlab_diffusion.diffusion import losses, parameterization, process, schedules
 from tlab_diffusion.diffusion.process import append_dims, extract
@@ -52,12 +53,14 @@ def noise_loss(model, x0, t, noise, alphas_cumprod):
 # --- The posterior ------------------------------------------------------------------------
 
 
-def _posterior_arguments(generator: torch.Generator, shape: tuple) -> tuple:
+def _posterior_arguments(generator: torch.Generator, shape: tuple, first: tuple = ()) -> tuple:
     # Index 0 is among the timesteps: only there does it show what comes before the first step.
-    t = different_timesteps(generator, shape[0])
-    t[(t == 0).nonzero()] = int(t[-1])
-    t[-1] = 0
+    t = timesteps_of(generator, shape[0], first) if first else _ending_at_0(generator, shape[0])
     return 0.5 + randn(generator, *shape), randn(generator, *shape), t, random_betas(generator)
+
+
+def _ending_at_0(generator: torch.Generator, batch: int) -> Tensor:
+    return timesteps_of(generator, batch, first=(0,)).flip(0)
 
 
 def _after_first(first: Callable) -> Callable:
@@ -113,7 +116,7 @@ def _bayes_on_a_grid(x0: float, x_t: float, t: int, betas: Tensor) -> tuple[floa
 
 def posterior_is_bayes(answer: Callable, generator: torch.Generator) -> str | None:
     betas = random_betas(generator)
-    x0, x_t = torch.full((1, 1, 1, 1), 0.7).double(), torch.full((1, 1, 1, 1), -0.4).double()
+    x0, x_t = torch.full((1, 1, 1, 1), 0.7), torch.full((1, 1, 1, 1), -0.4)
     mean, variance = (part.item() for part in answer(x0, x_t, torch.tensor([4]), betas))
     right_mean, right_variance = _bayes_on_a_grid(0.7, -0.4, 4, betas)
     start = "Bayes' rule, worked out point by point on a grid, gives a"
@@ -125,7 +128,7 @@ def posterior_is_bayes(answer: Callable, generator: torch.Generator) -> str | No
 
 
 def first_step_back_is_certain(answer: Callable, generator: torch.Generator) -> str | None:
-    x0, x_t, _, betas = _posterior_arguments(generator, PICTURES[1])
+    x0, x_t, _, betas = _posterior_arguments(generator, CUBES[1])
     mean, variance = answer(x0, x_t, torch.zeros(3, dtype=torch.int64), betas)
     if (mean - x0).abs().max() > 1e-3 or variance.abs().max() > 1e-3:
         return "At t = 0 the step before is the clean picture: the mean is x0, the variance 0."
@@ -135,8 +138,8 @@ def first_step_back_is_certain(answer: Callable, generator: torch.Generator) -> 
 # --- x0 from eps --------------------------------------------------------------------------
 
 
-def _batch(generator: torch.Generator, shape: tuple) -> tuple:
-    t = different_timesteps(generator, shape[0])
+def _batch(generator: torch.Generator, shape: tuple, first: tuple = ()) -> tuple:
+    t = timesteps_of(generator, shape[0], first)
     eps = randn(generator, *shape)
     return 0.5 + randn(generator, *shape), t, eps, random_alphas_cumprod(generator)
 
@@ -159,7 +162,7 @@ def _solved_misaligned(trailing: int) -> Callable:
 
 
 def noise_and_back(answer: Callable, generator: torch.Generator) -> str | None:
-    x0, t, eps, alphas_cumprod = _batch(generator, PICTURES[0])
+    x0, t, eps, alphas_cumprod = _batch(generator, CUBES[0])
     x_t = process.q_sample(x0, t, eps, alphas_cumprod)
     off = (answer(x_t, t, eps, alphas_cumprod) - x0).abs().max()
     if off > 1e-3:
@@ -173,7 +176,7 @@ def noise_and_back(answer: Callable, generator: torch.Generator) -> str | None:
 # --- The noise loss -----------------------------------------------------------------------
 
 
-def _loss_arguments(generator: torch.Generator, shape: tuple) -> tuple:
+def _loss_arguments(generator: torch.Generator, shape: tuple, first: tuple = ()) -> tuple:
     weight = randn(generator, 1).requires_grad_()
 
     def model(x_t: Tensor, t: Tensor) -> Tensor:
@@ -182,7 +185,7 @@ def _loss_arguments(generator: torch.Generator, shape: tuple) -> tuple:
             raise InputError("t", got=got, expected=f"{tuple(x_t.shape[:1])}, one a sample")
         return torch.tanh(weight + x_t) + 0.1 * append_dims(t, x_t)
 
-    x0, t, noise, alphas_cumprod = _batch(generator, shape)
+    x0, t, noise, alphas_cumprod = _batch(generator, shape, first)
     return model, x0, t, noise, alphas_cumprod
 
 
@@ -211,7 +214,7 @@ def _loss_of(
     answer: Callable, generator: torch.Generator, change: Callable
 ) -> tuple[float, Tensor]:
     """The loss of a model that answers `change(noise)`, and the noise."""
-    _, x0, t, noise, alphas_cumprod = _loss_arguments(generator, PICTURES[0])
+    _, x0, t, noise, alphas_cumprod = _loss_arguments(generator, CUBES[0])
     loss = answer(lambda x_t, t: change(noise), x0, t, noise, alphas_cumprod)
     return float(loss), noise
 
@@ -237,7 +240,7 @@ def silence_costs_the_power(answer: Callable, generator: torch.Generator) -> str
 
 
 def model_sees_x_t(answer: Callable, generator: torch.Generator) -> str | None:
-    _, x0, t, noise, alphas_cumprod = _loss_arguments(generator, PICTURES[0])
+    _, x0, t, noise, alphas_cumprod = _loss_arguments(generator, CUBES[0])
     seen = []
 
     def model(x_t: Tensor, t: Tensor) -> Tensor:
@@ -252,8 +255,8 @@ def model_sees_x_t(answer: Callable, generator: torch.Generator) -> str | None:
 
 
 def loss_can_be_trained(answer: Callable, generator: torch.Generator) -> str | None:
-    model, *batch = _loss_arguments(generator, PICTURES[0])
-    weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    model, *batch = _loss_arguments(generator, CUBES[0])
+    weight = torch.zeros(1, requires_grad=True)
 
     def slope(loss_of: Callable) -> Tensor | None:
         loss = loss_of(lambda x_t, t: model(x_t, t) + weight, *batch)
@@ -354,7 +357,7 @@ EXERCISES = (
         difficulty=3,
         reference=process.posterior,
         solution=posterior,
-        make_inputs=lambda g: [_posterior_arguments(g, shape) for shape in PICTURES],
+        make_inputs=lambda g: [_posterior_arguments(g, *batch) for batch in BATCHES],
         verified="Mean and variance are those of Bayes' rule at each sample's timestep, the "
         "first step included.",
         variants=(
@@ -472,7 +475,7 @@ EXERCISES = (
         difficulty=2,
         reference=parameterization.x0_from_eps,
         solution=x0_from_eps,
-        make_inputs=lambda g: [_batch(g, shape) for shape in PICTURES],
+        make_inputs=lambda g: [_batch(g, *batch) for batch in BATCHES],
         verified="It undoes `q_sample` exactly, at each sample's own timestep.",
         variants=(
             Variant(
@@ -565,7 +568,9 @@ EXERCISES = (
         difficulty=2,
         reference=losses.noise_loss,
         solution=noise_loss,
-        make_inputs=lambda g: [_loss_arguments(g, shape) for shape in (*PICTURES, (5, 5, 5, 5))],
+        make_inputs=lambda g: [
+            _loss_arguments(g, *batch) for batch in (((5, 5, 5, 5), ()), *BATCHES)
+        ],
         verified="The model sees x_t and t, and pays the mean square of its error in the noise.",
         variants=(
             Variant(

@@ -9,17 +9,20 @@ from torch import Tensor
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import (
-    PICTURES,
+    BATCHES,
+    CUBES,
     T_BROADCAST,
-    different_timesteps,
     faulty_line,
     misaligned,
     off_by_one,
+    rand,
+    randint,
     randn,
     random_alphas_cumprod,
     random_betas,
     same_t,
     serves_points,
+    timesteps_of,
 )
 from tlab_diffusion.diffusion import process, schedules
 from tlab_diffusion.diffusion.process import append_dims, extract
@@ -66,7 +69,7 @@ def rescale_zero_terminal_snr(betas):
 
 
 def _step_arguments(generator: torch.Generator, shape: tuple) -> tuple:
-    beta_t = random_betas(generator, shape[0])
+    beta_t = rand(generator, shape[0], low=0.03, high=0.9)
     return 0.5 + randn(generator, *shape), beta_t, randn(generator, *shape)
 
 
@@ -90,7 +93,7 @@ def _step_misaligned(trailing: int) -> Callable:
 
 def step_keeps_variance(answer: Callable, generator: torch.Generator) -> str | None:
     x, noise = randn(generator, 2, 1, 100, 100), randn(generator, 2, 1, 100, 100)
-    beta_t = torch.tensor([0.2, 0.5], dtype=torch.float64)
+    beta_t = torch.tensor([0.2, 0.5])
     for sample, beta in zip(answer(x, beta_t, noise), beta_t, strict=True):
         if abs(sample.var() - 1) > 0.1:
             return (
@@ -101,8 +104,8 @@ def step_keeps_variance(answer: Callable, generator: torch.Generator) -> str | N
 
 
 def step_with_beta_1_is_noise(answer: Callable, generator: torch.Generator) -> str | None:
-    x, _, noise = _step_arguments(generator, PICTURES[0])
-    if (answer(x, torch.ones(4, dtype=torch.float64), noise) - noise).abs().max() > 1e-3:
+    x, _, noise = _step_arguments(generator, CUBES[0])
+    if (answer(x, torch.ones(4), noise) - noise).abs().max() > 1e-3:
         return "With beta = 1 nothing of the picture should be left, only the noise as it is."
     return None
 
@@ -110,8 +113,8 @@ def step_with_beta_1_is_noise(answer: Callable, generator: torch.Generator) -> s
 # --- The closed form ----------------------------------------------------------------------
 
 
-def _sample_arguments(generator: torch.Generator, shape: tuple) -> tuple:
-    t = different_timesteps(generator, shape[0])
+def _sample_arguments(generator: torch.Generator, shape: tuple, first: tuple = ()) -> tuple:
+    t = timesteps_of(generator, shape[0], first)
     noise = randn(generator, *shape)
     return 0.5 + randn(generator, *shape), t, noise, random_alphas_cumprod(generator)
 
@@ -154,7 +157,7 @@ def jump_matches_the_steps(answer: Callable, generator: torch.Generator) -> str 
     for beta in betas[:6].tolist():
         mean, variance = (1 - beta) ** 0.5 * mean, (1 - beta) * variance + beta
     t = torch.full((2,), 5)
-    ones, zeros = torch.ones(2, 1, 2, 2).double(), torch.zeros(2, 1, 2, 2).double()
+    ones, zeros = torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)
     signal = answer(ones, t, zeros, schedule).mean().item()
     spread = answer(zeros, t, ones, schedule).mean().item()
     if abs(signal - mean) > 1e-3:
@@ -170,7 +173,7 @@ def jump_matches_the_steps(answer: Callable, generator: torch.Generator) -> str 
 
 
 def _betas(generator: torch.Generator) -> list[tuple]:
-    return [(random_betas(generator, steps),) for steps in (7, 12)]
+    return [(random_betas(generator, steps),) for steps in (7, 12, 2)]
 
 
 def alpha_bar_starts_right(answer: Callable, generator: torch.Generator) -> str | None:
@@ -185,7 +188,7 @@ def alpha_bar_starts_right(answer: Callable, generator: torch.Generator) -> str 
 
 
 def alpha_bar_multiplies(answer: Callable, generator: torch.Generator) -> str | None:
-    got = answer(torch.full((3,), 0.5, dtype=torch.float64))
+    got = answer(torch.full((3,), 0.5))
     if (got - torch.tensor([0.5, 0.25, 0.125])).abs().max() > 1e-3:
         shown = ", ".join(f"{value:.3g}" for value in got.tolist())
         return f"With every beta 0.5, each step halves alpha_bar: 0.5, 0.25, 0.125. Yours: {shown}."
@@ -193,7 +196,7 @@ def alpha_bar_multiplies(answer: Callable, generator: torch.Generator) -> str | 
 
 
 def snr_of_known_shares(answer: Callable, generator: torch.Generator) -> str | None:
-    shares = torch.tensor([0.8, 0.5, 0.2], dtype=torch.float64)
+    shares = torch.tensor([0.8, 0.5, 0.2])
     words = ("four parts of picture to one of noise", "equal parts", "one part to four")
     got = answer(shares)
     for share, right, word, value in zip(shares, (4, 1, 0.25), words, got, strict=True):
@@ -203,7 +206,10 @@ def snr_of_known_shares(answer: Callable, generator: torch.Generator) -> str | N
 
 
 def _shares(generator: torch.Generator) -> list[tuple]:
-    return [(random_alphas_cumprod(generator),), (0.1 + 0.8 * random_betas(generator),)]
+    """Shares in the middle, as of a schedule, and from nearly no picture to hardly any noise."""
+    extreme = torch.cat([rand(generator, 2, low=0.001, high=0.05), rand(generator, 5)])
+    extreme = torch.cat([extreme.clamp(max=0.95), rand(generator, 2, low=0.95, high=0.99)])
+    return [(random_alphas_cumprod(generator),), (extreme,), (extreme[-1:],)]
 
 
 # --- Two schedules ------------------------------------------------------------------------
@@ -353,7 +359,7 @@ EXERCISES = (
         difficulty=1,
         reference=process.q_step,
         solution=q_step,
-        make_inputs=lambda g: [_step_arguments(g, shape) for shape in PICTURES],
+        make_inputs=lambda g: [_step_arguments(g, shape) for shape, _ in BATCHES],
         verified="One step with a beta for each sample, which keeps data of variance 1 at 1.",
         variants=(
             Variant(
@@ -490,7 +496,7 @@ EXERCISES = (
         difficulty=2,
         reference=process.q_sample,
         solution=q_sample,
-        make_inputs=lambda g: [_sample_arguments(g, shape) for shape in PICTURES],
+        make_inputs=lambda g: [_sample_arguments(g, *batch) for batch in BATCHES],
         verified="The closed form holds on random batches, with another timestep for each sample.",
         variants=(
             Variant(
@@ -656,7 +662,7 @@ EXERCISES = (
         difficulty=2,
         reference=schedules.cosine_betas,
         solution=cosine_betas,
-        make_inputs=lambda g: [(10,), (25,)],
+        make_inputs=lambda g: [(10,), (25,), (randint(g, 50, 100),)],
         verified="alpha_bar follows the squared cosine, and no beta is above 0.999.",
         variants=(
             Variant(

@@ -8,13 +8,16 @@ from torch import Tensor
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import (
-    PICTURES,
+    BATCHES,
+    CUBES,
+    LAST,
+    OBLONG,
     STEPS,
     T_BROADCAST,
-    different_timesteps,
     faulty_line,
     misaligned,
     off_by_one,
+    rand,
     randn,
     random_betas,
     same_t,
@@ -48,12 +51,16 @@ def ddim_step(x_t, t, t_prev, eps_pred, alphas_cumprod, eta, noise):
 # --- The denoising step -------------------------------------------------------------------
 
 
-def _ddpm_arguments(generator: torch.Generator, shape: tuple, last: tuple = (1, 0)) -> tuple:
-    # The last samples stand at t = 1 and t = 0, where the noise must be added and left out.
-    t = 2 + different_timesteps(generator, shape[0]) % (STEPS - 3)
-    t[-2:] = torch.tensor(last)[-len(t) :]
+def _ddpm_arguments(
+    generator: torch.Generator, shape: tuple, first: tuple = (), last: tuple = (1, 0)
+) -> tuple:
+    t = 2 + torch.randperm(LAST - 2, generator=generator)[: shape[0]]
+    if first:
+        t[: len(first)] = torch.tensor(first)
+    else:  # the last samples stand at t = 1 and t = 0: the noise must be added and left out
+        t[-2:] = torch.tensor(last)[-len(t) :]
     # No root of any schedule: so a sigma that is not the one handed over shows.
-    step_std = 0.2 + 0.5 * torch.rand(STEPS, generator=generator, dtype=torch.float64)
+    step_std = rand(generator, STEPS, low=0.2, high=0.7)
     x_t, eps, noise = (randn(generator, *shape) for _ in range(3))
     return 0.5 + x_t, t, eps, random_betas(generator), step_std, noise
 
@@ -95,7 +102,7 @@ def _noise_inside_the_brackets(x_t, t, eps_pred, betas, step_std, noise) -> Tens
 
 
 def true_noise_leads_to_x0(answer: Callable, generator: torch.Generator) -> str | None:
-    x0, _, eps, betas, step_std, noise = _ddpm_arguments(generator, PICTURES[0])
+    x0, _, eps, betas, step_std, noise = _ddpm_arguments(generator, CUBES[0])
     t = torch.zeros(len(x0), dtype=torch.int64)
     x_t = process.q_sample(x0, t, eps, schedules.alphas_cumprod(betas))
     off = (answer(x_t, t, eps, betas, step_std, noise) - x0).abs().max()
@@ -109,7 +116,7 @@ def true_noise_leads_to_x0(answer: Callable, generator: torch.Generator) -> str 
 
 def variance_one_stays_one(answer: Callable, generator: torch.Generator) -> str | None:
     betas, t = random_betas(generator), torch.full((2,), 6)
-    ones, zeros = torch.ones(2, 1, 2, 2).double(), torch.zeros(2, 1, 2, 2).double()
+    ones, zeros = torch.ones(2, 1, 2, 2), torch.zeros(2, 1, 2, 2)
     # For standard normal data the exact model says sqrt(1 - alpha_bar_t) x_t.
     eps = (1 - schedules.alphas_cumprod(betas)[6]).sqrt() * ones
     kept = answer(ones, t, eps, betas, betas.sqrt(), zeros).mean().item()
@@ -125,11 +132,11 @@ def variance_one_stays_one(answer: Callable, generator: torch.Generator) -> str 
 
 def mixture_is_recovered(answer: Callable, generator: torch.Generator) -> str | None:
     bumps = GaussianMixture(
-        torch.tensor([0.3, 0.7], dtype=torch.float64),
-        torch.tensor([[-1.5, 0.5], [0.9, -0.4]], dtype=torch.float64),
-        torch.diag_embed(torch.tensor([[0.05, 0.02], [0.02, 0.06]], dtype=torch.float64)),
+        torch.tensor([0.3, 0.7]),
+        torch.tensor([[-1.5, 0.5], [0.9, -0.4]]),
+        torch.diag_embed(torch.tensor([[0.05, 0.02], [0.02, 0.06]])),
     )
-    betas = schedules.linear_betas(60, 1e-3, 0.2).double()
+    betas = schedules.linear_betas(60, 1e-3, 0.2)
     step_std = samplers.ancestral_std(betas)
     model = bumps.denoiser(schedules.alphas_cumprod(betas))
     x = randn(generator, 500, 2)
@@ -155,20 +162,34 @@ def mixture_is_recovered(answer: Callable, generator: torch.Generator) -> str | 
 # --- DDIM ---------------------------------------------------------------------------------
 
 
-def _ddim_arguments(generator: torch.Generator, shape: tuple, eta: float) -> tuple:
+def _ddim_arguments(
+    generator: torch.Generator, shape: tuple, eta: float, first: tuple = (), last: tuple = ()
+) -> tuple:
+    """Arguments whose batch begins with the jumps `first`, pairs (t, t_prev), and ends with
+    `last`."""
     # Betas that rise, and every t_prev below every t: then no mistaken variance is negative.
     betas = random_betas(generator).sort().values
     t = 6 + torch.randperm(5, generator=generator)[: shape[0]]
     t_prev = torch.randperm(5, generator=generator)[: shape[0]]
-    if eta == 0:
-        t_prev[-1] = -1
+    for place, jump in (*enumerate(first), *enumerate(last, start=shape[0] - len(last))):
+        t[place], t_prev[place] = jump
     x_t, eps, noise = (randn(generator, *shape) for _ in range(3))
     return 0.5 + x_t, t, t_prev, eps, schedules.alphas_cumprod(betas), eta, noise
 
 
 def _ddim_inputs(generator: torch.Generator) -> list[tuple]:
-    pairs = [(PICTURES[0], 0.0), *zip(PICTURES, (1.0, 0.6, 0.0), strict=True), (PICTURES[0], 0.6)]
-    return [_ddim_arguments(generator, shape, eta) for shape, eta in pairs]
+    # Jumps to the clean sample have no noise to add, so most of them come with eta = 0.
+    cases = (
+        (CUBES[0], 0.0, (), ((8, -1),)),
+        (CUBES[0], 1.0),
+        (CUBES[1], 0.6),
+        (OBLONG, 0.0, ((LAST, 3), (0, -1))),
+        ((2, 3, 5, 2), 0.5, ((LAST, -1),)),
+        ((1, 3, 2, 4), 0.8),
+        ((1, 3, 2, 4), 0.0, ((9, -1),)),
+        (CUBES[0], 0.6),
+    )
+    return [_ddim_arguments(generator, *case) for case in cases]
 
 
 def _padded(alphas_cumprod: Tensor) -> Tensor:
@@ -226,7 +247,7 @@ def _same_timesteps(x_t, t, t_prev, eps_pred, alphas_cumprod, eta, noise) -> Ten
 
 
 def without_eta_no_noise(answer: Callable, generator: torch.Generator) -> str | None:
-    *arguments, noise = _ddim_arguments(generator, PICTURES[0], 0.0)
+    *arguments, noise = _ddim_arguments(generator, CUBES[0], 0.0)
     off = (answer(*arguments, noise) - answer(*arguments, -noise)).abs().max()
     if off > 1e-4:
         return (
@@ -237,7 +258,7 @@ def without_eta_no_noise(answer: Callable, generator: torch.Generator) -> str | 
 
 
 def true_noise_returns_x0(answer: Callable, generator: torch.Generator) -> str | None:
-    x0, t, t_prev, eps, alphas_cumprod, eta, noise = _ddim_arguments(generator, PICTURES[0], 0.0)
+    x0, t, t_prev, eps, alphas_cumprod, eta, noise = _ddim_arguments(generator, CUBES[0], 0.0)
     x_t = process.q_sample(x0, t, eps, alphas_cumprod)
     clean = torch.full_like(t, -1)
     off = (answer(x_t, t, clean, eps, alphas_cumprod, eta, noise) - x0).abs().max()
@@ -250,7 +271,7 @@ def true_noise_returns_x0(answer: Callable, generator: torch.Generator) -> str |
 
 
 def with_eta_1_it_is_ancestral(answer: Callable, generator: torch.Generator) -> str | None:
-    x_t, t, eps, betas, _, noise = _ddpm_arguments(generator, PICTURES[0])
+    x_t, t, eps, betas, _, noise = _ddpm_arguments(generator, CUBES[0])
     alphas_cumprod = schedules.alphas_cumprod(betas)
     t = 1 + t  # the last step adds no noise, and is looked at elsewhere
     step_std = samplers.ancestral_std(betas)
@@ -350,8 +371,8 @@ EXERCISES = (
         reference=samplers.ddpm_step,
         solution=ddpm_step,
         make_inputs=lambda g: [
-            *(_ddpm_arguments(g, shape) for shape in PICTURES),
-            _ddpm_arguments(g, PICTURES[0], last=(2, 1)),  # a batch without a last step
+            *(_ddpm_arguments(g, *batch) for batch in BATCHES),
+            _ddpm_arguments(g, CUBES[0], last=(2, 1)),  # a batch without a last step
         ],
         verified="Mean and noise are right at each sample's own timestep, and the last step is "
         "calm.",
