@@ -861,7 +861,7 @@ def adam_with_lerp(gradient, m, v, step, learning_rate):
     m = torch.lerp(m, gradient, 0.1)
     v = torch.lerp(v, gradient.square(), 0.001)
     scale = math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-    return -learning_rate * scale * m / v.sqrt(), m, v
+    return -learning_rate * scale * m / (v.sqrt() + 1e-8 * math.sqrt(1 - 0.999**step)), m, v
 
 
 def adam_as_a_list(gradient, m, v, step, learning_rate):

@@ -108,7 +108,8 @@ def _judge(
         if show_printed and number == 0 and call.printed:  # once is enough
             print(call.printed, end="")
         if interruption := _interruption(exercise, function, call):
-            return interruption
+            # A mistake that ends in an error on these inputs may have a name on those before.
+            return _named(exercise, inputs, answers) or interruption
         answers.append(call.value)
         changed = changed or _changed(exercise, arguments, copies)
     right = exercise.observed(exercise.reference)
@@ -181,12 +182,20 @@ def _interruption(exercise: Exercise, function: Callable, call: runner.Call) -> 
 
 
 def _named(exercise: Exercise, inputs: list, answers: list) -> Result | None:
-    """The result if exactly one known wrong answer agrees on all inputs."""
+    """The result if exactly one known wrong answer agrees on the inputs that are answered."""
 
     def fits(form: Callable) -> bool:
         wrong = exercise.observed(form)
-        return _all_agree(answers, [wrong(*_copy(arguments)) for arguments in inputs])
+        try:
+            return all(
+                agrees(got, wrong(*_copy(arguments)))
+                for got, arguments in zip(answers, inputs, strict=False)
+            )
+        except Exception:  # a mistake that is an error where the answer is none
+            return False
 
+    if not answers or fits(exercise.reference):
+        return None
     matching = [v for v in exercise.variants if any(fits(form) for form in v.forms)]
     if len(matching) != 1:
         return None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
-from tlab_diffusion.course.exercises._shared import faulty_line, randn
+from tlab_diffusion.course.exercises._shared import faulty_line, randn, uniform
 from tlab_diffusion.dreambooth import presets
 from tlab_diffusion.dreambooth.training import loss
 
@@ -120,7 +120,7 @@ def prompts_differ_in_the_identifier_alone(
 def _halves(generator: torch.Generator, shape: tuple, prior_weight: float) -> tuple:
     """A batch whose halves are wrong by different amounts, the samples of each half too."""
     target = randn(generator, *shape)
-    size = torch.linspace(0.3, 2.0, shape[0], dtype=torch.float64).reshape(-1, 1, 1, 1)
+    size = torch.linspace(0.3, 2.0, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
     return target + size * randn(generator, *shape), target, prior_weight
 
 
@@ -388,6 +388,9 @@ EXERCISES = (
             _halves(g, (6, 2, 3, 3), 0.6),
             _halves(g, (4, 4, 4, 4), 2.5),
             _halves(g, (2, 3, 3, 3), 1.7),
+            _halves(g, (4, 3, 2, 5), uniform(g, 0.1, 3.0)),
+            _halves(g, (6, 5), 0.4),
+            _halves(g, (8, 2, 3), 1.0),
         ],
         verified="The subject's mean squared error, plus lambda times the class's.",
         variants=(

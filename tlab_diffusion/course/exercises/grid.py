@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
-from tlab_diffusion.course.exercises._shared import faulty_line, randn
+from tlab_diffusion.course.exercises._shared import faulty_line, rand, randint, randn, uniform
 
 # --- Solutions, as learners are shown them ------------------------------------------------
 
@@ -31,6 +31,13 @@ def adam_update(gradient, m, v, step, learning_rate):
 
 def _powers(low: float, factor: float, num: int) -> Tensor:
     return low * factor ** torch.arange(num, dtype=torch.float64)
+
+
+def _ranges(generator: torch.Generator) -> list[tuple]:
+    ratio, num = uniform(generator, 5.0, 50.0), randint(generator, 4, 7)
+    low = uniform(generator, 0.01, 0.6)
+    usual = [(0.2, 30.0, 4), (1.0, 27.0, 5), (3.0, 35.0, 3)]
+    return [*usual, (low, ratio * low, num), (2.0, uniform(generator, 20.0, 40.0), 2)]
 
 
 def both_ends_are_there(answer: Callable, generator: torch.Generator) -> str | None:
@@ -63,8 +70,15 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 def _moments(generator: torch.Generator, shape: tuple, step: int, learning_rate: float) -> tuple:
     """A gradient and what came before it, in sizes on which every slip shows."""
     gradient = 3 + 3 * randn(generator, *shape)
-    squares = 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)
+    squares = rand(generator, *shape, low=0.5, high=1.5)
     return gradient, 2 + randn(generator, *shape), squares, step, learning_rate
+
+
+def _tiny_moments(generator: torch.Generator) -> tuple:
+    """Gradients so small that it matters where the 1e-8 is."""
+    size = 3e-8
+    gradient, m, squares, step, learning_rate = _moments(generator, (3, 2), 2, 0.6)
+    return size * gradient, size * m, size**2 * squares, step, learning_rate
 
 
 def _adam(
@@ -95,8 +109,7 @@ def _with_the_old_means(
 def the_first_step_is_as_long_as_the_learning_rate(
     answer: Callable, generator: torch.Generator
 ) -> str | None:
-    gradient = torch.tensor([0.02, -5.0, 300.0], dtype=torch.float64)
-    nothing = torch.zeros(3, dtype=torch.float64)
+    gradient, nothing = torch.tensor([0.02, -5.0, 300.0]), torch.zeros(3)
     got = answer(gradient, nothing, nothing.clone(), 1, 0.1)[0]
     if (got + 0.1 * gradient.sign()).abs().max() > 1e-3:
         said = ", ".join(f"{each:.3g}" for each in got.tolist())
@@ -117,17 +130,6 @@ def means_at_rest_stay(answer: Callable, generator: torch.Generator) -> str | No
             "they are; yours move."
         )
     return None
-
-
-def serves_a_gradient_of_zero(answer: Callable, generator: torch.Generator) -> str | None:
-    zero = torch.zeros(2, dtype=torch.float64)
-    change, _, _ = answer(zero, zero.clone(), zero.clone(), 1, 0.1)
-    if torch.isfinite(change).all():
-        return None
-    return (
-        "A weight whose gradient is 0 gets 0 / 0 from yours, and is no number from then on. Add "
-        "1e-8 to the root."
-    )
 
 
 # --- Find the bug -------------------------------------------------------------------------
@@ -215,7 +217,7 @@ EXERCISES = (
         difficulty=1,
         reference=log_spaced,
         solution=log_spaced,
-        make_inputs=lambda g: [(0.2, 30.0, 4), (1.0, 27.0, 5), (3.0, 35.0, 3)],
+        make_inputs=_ranges,
         verified="Each value is the one before it, times the same factor; both ends are there.",
         variants=(
             Variant(
@@ -297,6 +299,9 @@ EXERCISES = (
             _moments(g, (4, 3), 2, 0.7),
             _moments(g, (5,), 4, 1.3),
             _moments(g, (2, 2, 2), 9, 0.4),
+            _moments(g, (2, 3), randint(g, 2, 20), uniform(g, 0.2, 2.0)),
+            _moments(g, (3,), 500, 0.9),
+            _tiny_moments(g),
         ],
         verified="The mean gradient over the root of the mean square, both corrected for their "
         "start at 0: about the learning rate, whatever the gradient's size.",
@@ -346,6 +351,18 @@ EXERCISES = (
                 (_with_the_old_means,),
             ),
             Variant(
+                "EPSILON_LEFT_OUT",
+                "The 1e-8 beside the root is missing. A weight whose gradient is 0 gets 0 / 0, and "
+                "is no number from then on: divide by `v_hat.sqrt() + 1e-8`.",
+                (_adam(change=lambda m, v, rate, gradient: -rate * m / v.sqrt()),),
+            ),
+            Variant(
+                "EPSILON_INSIDE_THE_ROOT",
+                "You add the 1e-8 before you take the root, which makes it 1e-4: small gradients "
+                "then hardly move their weights. Take the root first, then add.",
+                (_adam(change=lambda m, v, rate, gradient: -rate * m / (v + EPSILON).sqrt()),),
+            ),
+            Variant(
                 "OFF_BY_ONE_STEP",
                 "Your correction uses the number of another step. Steps count from 1 here: in the "
                 "first one m is 0.1 times the gradient, and `1 - 0.9**1 = 0.1` makes up for it.",
@@ -356,7 +373,6 @@ EXERCISES = (
             ),
         ),
         invariants=(the_first_step_is_as_long_as_the_learning_rate, means_at_rest_stay),
-        remarks=(serves_a_gradient_of_zero,),
         hints=(
             "Two running means, of the gradient and of its square; the step is the one over the "
             "root of the other.",

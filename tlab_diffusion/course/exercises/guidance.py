@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
-from tlab_diffusion.course.exercises._shared import PICTURES, faulty_line, randn
+from tlab_diffusion.course.exercises._shared import PICTURES, faulty_line, randint, randn, uniform
 from tlab_diffusion.diffusion import conditioning, guidance
 
 # --- Solutions, as learners are shown them ------------------------------------------------
@@ -78,7 +78,7 @@ def _own_logits_only(image_features: Tensor, text_features: Tensor, temperature:
 
 
 def silence_costs_log_of_batch(answer: Callable, generator: torch.Generator) -> str | None:
-    got = float(answer(torch.ones(6, 4).double(), torch.ones(6, 4).double(), 0.5))
+    got = float(answer(torch.ones(6, 4), torch.ones(6, 4), 0.5))
     if abs(got - math.log(6)) > 1e-3:
         return (
             "Where all features are the same, the loss can only guess among the B = 6 captions, "
@@ -164,14 +164,18 @@ CAPTIONS = (
 CALLS, REPEATED = 300, 40  # calls of an answer, and those that are made a second time
 # What an answer may give back besides captions, each kept or "".
 WELL_FORMED, SHORTER, NOT_TEXT, WORDS_MISSING, IN_PLACE, STRANGE = range(6)
+# Six standard errors or more of a right answer's shares and correlations over so many calls.
+SHARE_OFF, CORRELATED = 0.2, 0.4
 
 
 def _observe(function: Callable) -> Callable:
     r"""What can be seen of an answer that draws: numbers that no lucky draw changes.
 
-    The result has six: what comes back (0 where it is captions, kept or ""), which share is
+    The result has nine: what comes back (0 where it is captions, kept or ""), which share is
     dropped, whether captions of a call share their fate, whether each call drops as many,
-    whether the generator's seed decides, and whether the draws go on from call to call.
+    whether the generator's seed decides, whether the draws go on from call to call, whether the
+    dropped ones are always the first or the last of the list, whether some places lose more
+    captions than others, and whether two places, or two calls, hang together.
     """
 
     def seen(captions: Sequence[str], p: float, generator: torch.Generator) -> Tensor:
@@ -184,18 +188,42 @@ def _observe(function: Callable) -> Callable:
         if kind == WELL_FORMED and any(texts != list(captions) for texts in handed):
             kind = IN_PLACE
         if kind != WELL_FORMED:
-            return torch.tensor([kind, 0, 0, 0, 0, 0], dtype=torch.float64)
+            return torch.tensor([kind, *[0] * 8], dtype=torch.float64)
         dropped = torch.tensor([[text == "" for text in result] for result in results])
         goes_on = bool((dropped != dropped[0]).any())
         one_fate = bool((dropped == dropped[:, :1]).all())
+        in_order = goes_on and _is_run(dropped)
         share = 0 if one_fate or not goes_on else _nearest_share(dropped.double().mean(), p)
         as_many = goes_on and not one_fate and bool((dropped.sum(1) == dropped[0].sum()).all())
         nothing = not bool(dropped.any())
         by_seed = list(map(list, again)) == list(map(list, results[:REPEATED])) or not goes_on
+        ordinary = goes_on and not one_fate and not as_many and not share
+        uneven = ordinary and _spread_of_shares(dropped) > SHARE_OFF
+        together = ordinary and not uneven and _strongest_correlation(dropped) > CORRELATED
         facts = [kind, share, one_fate, as_many, by_seed, 2 * goes_on + nothing]
-        return torch.tensor(facts, dtype=torch.float64)
+        return torch.tensor([*facts, in_order, uneven, together], dtype=torch.float64)
 
     return seen
+
+
+def _is_run(dropped: Tensor) -> bool:
+    """Whether every call drops the first captions of the list, or every call the last ones."""
+    ranked = dropped.int()
+    return any(bool((order.diff(dim=1) <= 0).all()) for order in (ranked, ranked.flip(1)))
+
+
+def _spread_of_shares(dropped: Tensor) -> float:
+    """How far the share that is dropped at one place departs from that of all."""
+    shares = dropped.double().mean(dim=0)
+    return (shares - shares.mean()).abs().max().item()
+
+
+def _strongest_correlation(dropped: Tensor) -> float:
+    """Of two places in one call, or of two calls that follow each other."""
+    values = dropped.double()
+    one_and_next = torch.cat([values[:-1], values[1:]], dim=1)
+    table = torch.corrcoef(one_and_next.T).abs()
+    return table.fill_diagonal_(0).max().item()
 
 
 def _kind(result: object, captions: Sequence[str]) -> int:
@@ -272,6 +300,17 @@ def _reseeded(n: int, generator: torch.Generator) -> Tensor:
 def _python_draws(n: int, generator: torch.Generator) -> Tensor:
     draws = random.Random()  # noqa: S311
     return torch.tensor([draws.random() for _ in range(n)])
+
+
+def _batches_of_captions(generator: torch.Generator) -> list[tuple]:
+    # One text comes twice, so that an answer that looks captions up by their text shows.
+    twice = [*CAPTIONS[:3], CAPTIONS[0], CAPTIONS[4]]
+    cases = ((CAPTIONS, 0.25), (CAPTIONS, 0.125), (twice, 0.5), (CAPTIONS[:1], 0.4))
+    cases = (*cases, (CAPTIONS[:3], 0.0), (CAPTIONS[:3], 1.0))
+    return [
+        (list(captions), p, torch.Generator().manual_seed(randint(generator, 0, 2**31 - 1)))
+        for captions, p in cases
+    ]
 
 
 def returns_as_many_captions(answer: Callable, generator: torch.Generator) -> str | None:
@@ -406,7 +445,12 @@ EXERCISES = (
         difficulty=2,
         reference=conditioning.contrastive_loss,
         solution=contrastive_loss,
-        make_inputs=lambda g: [_pairs(g, 5, 6, 0.3), _pairs(g, 8, 3, 0.5), _pairs(g, 4, 4, 0.2)],
+        make_inputs=lambda g: [
+            _pairs(g, 5, 6, 0.3),
+            _pairs(g, 8, 3, 0.5),
+            _pairs(g, 4, 4, 0.2),
+            _pairs(g, 2, 5, uniform(g, 0.07, 1.5)),
+        ],
         verified="Every picture looks for its caption and every caption for its picture, by "
         "cosine, and at your temperature.",
         variants=(
@@ -494,6 +538,8 @@ EXERCISES = (
             _questions(g, 2, 5, 3, 4),
             _questions(g, 3, 4, 7, 9),
             _questions(g, 1, 6, 3, 5),
+            _questions(g, 3, 3, 3, 3, of_value=3),
+            _questions(g, 2, 1, randint(g, 1, 6), 4, of_value=randint(g, 1, 5)),
         ],
         verified="Each place reads a mean of the words' values, weighted by a softmax over the "
         "words.",
@@ -581,14 +627,7 @@ EXERCISES = (
         difficulty=1,
         reference=guidance.drop_captions,
         solution=drop_captions,
-        make_inputs=lambda g: [
-            (
-                list(CAPTIONS),
-                p,
-                torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=g))),
-            )
-            for p in (0.25, 0.125)
-        ],
+        make_inputs=_batches_of_captions,
         observe=_observe,
         verified="Each caption has a draw of its own, from your generator, and about a share p "
         "becomes the empty one.",
@@ -691,7 +730,10 @@ EXERCISES = (
         solution=cfg,
         make_inputs=lambda g: [
             _predictions(g, shape, scale)
-            for shape, scale in zip(PICTURES, (3.0, 7.5, 0.4), strict=True)
+            for shape, scale in (
+                *zip(PICTURES, (3.0, 7.5, 0.4, uniform(g, 1.0, 15.0)), strict=True),
+                *(((3, 5), 0.0), ((2, 4, 3), 1.0)),
+            )
         ],
         verified="Scale 0 is the model without words, 1 with them, and more goes further the "
         "same way.",

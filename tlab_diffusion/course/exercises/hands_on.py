@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
+from tlab_diffusion.course.exercises._shared import rand, randint
 
 # --- Solutions, as learners are shown them ------------------------------------------------
 
@@ -87,19 +88,18 @@ def it_means_nothing_yet(answer: Callable, generator: torch.Generator) -> str | 
 
 
 def _qualities(generator: torch.Generator, checkpoints: int, qualities: int) -> Tensor:
-    shares = torch.rand(checkpoints, qualities, generator=generator, dtype=torch.float64)
-    return 0.05 + 0.9 * shares
+    return rand(generator, checkpoints, qualities, low=0.05, high=0.95)
 
 
 def equals_are_their_own_mean(answer: Callable, generator: torch.Generator) -> str | None:
-    got = answer(torch.full((1, 3), 0.6, dtype=torch.float64))
+    got = answer(torch.full((1, 3), 0.6))
     if abs(float(got) - 0.6) > 1e-3:
         return f"Three qualities of 0.6 have the mean 0.6, of whatever kind; yours is {got.item()}."
     return None
 
 
 def one_weak_quality_counts(answer: Callable, generator: torch.Generator) -> str | None:
-    got = answer(torch.tensor([[1.0, 1.0, 0.2]], dtype=torch.float64))
+    got = answer(torch.tensor([[1.0, 1.0, 0.2]]))
     right = 3 / 7
     if abs(float(got) - right) > 1e-3:
         return (
@@ -111,7 +111,7 @@ def one_weak_quality_counts(answer: Callable, generator: torch.Generator) -> str
 
 def nothing_buys_a_zero(answer: Callable, generator: torch.Generator) -> str | None:
     try:
-        got = float(answer(torch.tensor([[1.0, 1.0, 0.0]], dtype=torch.float64)))
+        got = float(answer(torch.tensor([[1.0, 1.0, 0.0]])))
     except Exception:  # whatever it is, it does not serve a zero
         got = None
     if got is not None and abs(got) < 1e-3:
@@ -200,7 +200,9 @@ EXERCISES = (
         difficulty=1,
         reference=harmonic_mean,
         solution=harmonic_mean,
-        make_inputs=lambda g: [(_qualities(g, *shape),) for shape in ((3, 3), (4, 3), (2, 5))],
+        make_inputs=lambda g: [
+            (_qualities(g, *shape),) for shape in ((3, 3), (4, 3), (2, 5), (1, 4))
+        ],
         verified="The number of qualities, over the sum of their reciprocals: near the smallest of "
         "them, and 0 where one is.",
         variants=(
@@ -273,7 +275,10 @@ EXERCISES = (
         difficulty=1,
         reference=state_bytes,
         solution=state_bytes,
-        make_inputs=lambda g: [(859_520_964, 206_714_343), (5_000, 7_000), (300, 20)],
+        make_inputs=lambda g: [
+            *((859_520_964, 206_714_343), (5_000, 7_000), (300, 20), (0, 17)),
+            (randint(g, 1, 10**6), randint(g, 1, 10**6)),
+        ],
         verified="16 bytes for each number that learns, 4 for each that does not.",
         variants=(
             Variant(

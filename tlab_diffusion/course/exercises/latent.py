@@ -193,9 +193,7 @@ def _wrong_question(model, x_T, text, no_text, timesteps, alphas_cumprod, guidan
 
 
 def true_noise_leads_home(answer: Callable, generator: torch.Generator) -> str | None:
-    _, noise, text, no_text, timesteps, alphas_cumprod, _ = _sampling_arguments(
-        generator, CUBES[1]
-    )
+    _, noise, text, no_text, timesteps, alphas_cumprod, _ = _sampling_arguments(generator, CUBES[1])
     x0 = 0.5 + randn(generator, *CUBES[1])
     x_T = q_sample(x0, torch.full((3,), timesteps[0]), noise, alphas_cumprod)
 
@@ -232,7 +230,7 @@ def _start_arguments(generator: torch.Generator, shape: tuple, strength: float) 
 def _start_inputs(generator: torch.Generator) -> list[tuple]:
     # 2.4, 5.6, 5 and 3.2 steps of 8; all of 8; and a share of a list of another length.
     strengths = (0.3, 0.7, 0.625, 0.4, 1.0)
-    shapes = (*PICTURES, (2, 3, 5))
+    shapes = (*PICTURES, (2, 3, 5, 2))
     usual = [_start_arguments(generator, *pair) for pair in zip(shapes, strengths, strict=True)]
     n = randint(generator, 3, 6)
     strength = (randint(generator, 1, n - 1) + uniform(generator, 0.1, 0.9)) / n
@@ -320,7 +318,8 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 def _angle_along(*axes: int) -> Callable:
     def angle(a: Tensor, b: Tensor) -> Tensor:
         norms = (a**2).sum(axes, keepdim=True).sqrt() * (b**2).sum(axes, keepdim=True).sqrt()
-        return torch.arccos((a * b).sum(axes, keepdim=True) / norms)
+        cosine = (a * b).sum(axes, keepdim=True) / norms
+        return torch.arccos(cosine.clamp(-0.999, 0.999))
 
     return angle
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
-from tlab_diffusion.course.exercises._shared import faulty_line, randn
+from tlab_diffusion.course.exercises._shared import faulty_line, rand, randn
 from tlab_diffusion.evaluation import metrics
 
 # --- Solutions, as learners are shown them ------------------------------------------------
@@ -38,12 +38,15 @@ def diversity(features):
 
 def _features(generator: torch.Generator, number: int, width: int) -> Tensor:
     """Features around a common direction, as an encoder's are, of very different lengths."""
-    lengths = 0.3 + 3 * torch.rand(number, 1, generator=generator, dtype=torch.float64)
+    lengths = rand(generator, number, 1, low=0.3, high=3.3)
     return lengths * (0.6 + randn(generator, number, width))
 
 
-def _two_sets(generator: torch.Generator, n: int, m: int, width: int) -> tuple[Tensor, Tensor]:
-    return _features(generator, n, width), _features(generator, m, width)
+def _two_sets(
+    generator: torch.Generator, n: int, m: int, width: int, towards: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Two sets around one direction, or, with `towards` -1, around opposite ones."""
+    return _features(generator, n, width), towards * _features(generator, m, width)
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -111,7 +114,7 @@ def a_picture_is_like_itself(answer: Callable, generator: torch.Generator) -> st
 
 
 def every_real_picture_counts(answer: Callable, generator: torch.Generator) -> str | None:
-    axes = torch.eye(4, dtype=torch.float64)
+    axes = torch.eye(4)
     got = float(answer(axes[:1], axes))
     if abs(got - 0.25) > 1e-3:
         return (
@@ -125,7 +128,7 @@ def every_real_picture_counts(answer: Callable, generator: torch.Generator) -> s
 
 
 def each_has_its_own_prompt(answer: Callable, generator: torch.Generator) -> str | None:
-    axes = torch.eye(3, dtype=torch.float64)
+    axes = torch.eye(3)
     for texts, right, what in ((axes, 1, "its own"), (axes.roll(1, dims=0), 0, "another's")):
         got = float(answer(axes, texts))
         if abs(got - right) > 1e-3:
@@ -164,7 +167,7 @@ def copies_have_none(answer: Callable, generator: torch.Generator) -> str | None
 
 
 def right_angles_have_one(answer: Callable, generator: torch.Generator) -> str | None:
-    got = float(answer(3 * torch.eye(4, dtype=torch.float64)))
+    got = float(answer(3 * torch.eye(4)))
     if abs(got - 1) > 1e-3:
         return (
             "Four features at right angles to one another: every distinct pair has cosine 0, so "
@@ -256,6 +259,8 @@ EXERCISES = (
             _two_sets(g, 5, 3, 6),
             _two_sets(g, 4, 4, 4),
             _two_sets(g, 2, 5, 7),
+            _two_sets(g, 1, 3, 5, towards=-1),
+            _two_sets(g, 4, 1, 3),
         ],
         verified="The mean cosine of every generated picture with every real one: the paper's "
         "DINO and CLIP-I, depending on whose features you hand it.",
@@ -352,6 +357,8 @@ EXERCISES = (
             _two_sets(g, 5, 5, 6),
             _two_sets(g, 4, 4, 4),
             _two_sets(g, 3, 3, 8),
+            _two_sets(g, 2, 2, 5, towards=-1),
+            _two_sets(g, 1, 1, 4),
         ],
         verified="The mean cosine of each picture with its own prompt: CLIP-T, where the features "
         "are CLIP's and the prompt leaves the identifier out.",
@@ -447,7 +454,9 @@ EXERCISES = (
         difficulty=2,
         reference=metrics.diversity,
         solution=diversity,
-        make_inputs=lambda g: [(_features(g, n, width),) for n, width in ((5, 6), (4, 4), (2, 5))],
+        make_inputs=lambda g: [
+            (_features(g, n, width),) for n, width in ((5, 6), (4, 4), (2, 5), (3, 12))
+        ],
         verified="The mean of 1 - cosine over distinct pairs: 0 for copies, and the same however "
         "many pictures there are.",
         variants=(

@@ -14,11 +14,15 @@ def to_model_range(pixels):
 
 
 def _inputs(generator: torch.Generator) -> list[tuple]:
-    # A picture that is not square, and a square one, where a swap of the axes keeps the shape.
-    shapes = [(4, 6, 3), (5, 5, 3)]
-    return [
-        (torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),) for shape in shapes
+    # Pictures that are not square, square ones, where a swap of the axes keeps the shape, and a
+    # cube, where a picture whose axes stay does.
+    pictures = [
+        torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        for shape in ((4, 6, 3), (5, 5, 3), (3, 3, 3), (1, 7, 3), (6, 2, 3))
     ]
+    for picture in pictures:
+        picture[0, 0], picture[-1, -1] = torch.tensor([0, 255, 128]), torch.tensor([255, 127, 0])
+    return [(picture,) for picture in pictures]
 
 
 def _scaled_by(scale: Callable[[Tensor], Tensor]) -> Callable:

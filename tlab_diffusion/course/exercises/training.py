@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises import _figures
-from tlab_diffusion.course.exercises._shared import faulty_line, randn
+from tlab_diffusion.course.exercises._shared import faulty_line, randint, randn, uniform
 from tlab_diffusion.diffusion import unet
 from tlab_diffusion.training import ema
 
@@ -33,9 +33,12 @@ def ema_update(ema, params, decay):
 
 
 def _times(generator: torch.Generator) -> list[tuple]:
-    # Small times: float32 and float64 then agree to the checker's tolerance.
+    # Small times, and large ones for two waves alone: float32 and float64 then agree to the
+    # checker's tolerance.
     later = 1 + torch.randperm(29, generator=generator)
-    return [(torch.cat([torch.zeros(1, dtype=torch.int64), later[:4]]), 8), (later[4:7], 12)]
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), later[:4]])
+    last = torch.tensor([999, randint(generator, 30, 998), randint(generator, 30, 998)])
+    return [(first, 8), (later[4:7], 12), (last, 4), (later[7:8], 6)]
 
 
 def _embedding(
@@ -63,7 +66,7 @@ def time_zero_is_all_cosine(answer: Callable, generator: torch.Generator) -> str
 
 
 def waves_are_points_on_a_circle(answer: Callable, generator: torch.Generator) -> str | None:
-    (t, size), _ = _times(generator)
+    t, size = _times(generator)[0]
     cosine, sine = answer(t, size).double().chunk(2, dim=1)
     if (cosine.square() + sine.square() - 1).abs().max() > 1e-3:
         return (
@@ -87,9 +90,13 @@ def later_waves_are_slower(answer: Callable, generator: torch.Generator) -> str 
 # --- The moving average -------------------------------------------------------------------
 
 
-def _weights(generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
+SHAPES = ((3, 4), (5,), (2, 2, 2))
+
+
+def _weights(
+    generator: torch.Generator, shapes: tuple = SHAPES
+) -> tuple[list[Tensor], list[Tensor]]:
     """Averages and parameters, of several shapes as in a network."""
-    shapes = ((3, 4), (5,), (2, 2, 2))
     ema = [1 + randn(generator, *shape) for shape in shapes]
     return ema, [randn(generator, *shape) - 1 for shape in shapes]
 
@@ -314,7 +321,12 @@ EXERCISES = (
         difficulty=1,
         reference=ema.ema_update,
         solution=ema_update,
-        make_inputs=lambda g: [(*_weights(g), 0.8), (*_weights(g), 0.97)],
+        make_inputs=lambda g: [
+            (*_weights(g), 0.8),
+            (*_weights(g), 0.97),
+            (*_weights(g, ((), (2, 1, 3, 3))), uniform(g, 0.1, 0.9)),
+            (*_weights(g, ((4,),)), 0.0),
+        ],
         verified="Each average keeps `decay` of itself and takes the rest from its new weight.",
         variants=(
             Variant(
