@@ -9,6 +9,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import recognisers
 from tlab_diffusion.evaluation.recognisers import ANSWERS, NOTHING, Recogniser
 from tlab_diffusion.picturebook import Scene, random_scene
+from tlab_diffusion.pipelines.latents import to_tensor
 
 BLANK = np.zeros((2, 64, 64, 3), np.uint8)
 CAT = Scene("cat", "purple", "striped", "side", "sad", "crown", "snow", "pencil")
@@ -70,6 +71,14 @@ def test_pictures_do_not_depend_on_their_batch(monkeypatch):
     torch.testing.assert_close(recognisers.in_batches(model, pictures), whole)
 
 
+def test_pictures_of_another_side_are_seen_at_64():
+    large = BLANK.repeat(2, axis=1).repeat(2, axis=2)
+    seen = []
+    recognisers.in_batches(lambda x: seen.append(x) or x.flatten(1), large)
+    assert seen[0].shape[1:] == (3, 64, 64)
+    assert torch.equal(seen[0], to_tensor(BLANK))
+
+
 @pytest.mark.parametrize(
     "pictures",
     [
@@ -82,5 +91,5 @@ def test_pictures_do_not_depend_on_their_batch(monkeypatch):
     ],
 )
 def test_other_pictures_are_refused(pictures):
-    with pytest.raises(InputError, match=r"pictures: got .* expected uint8 of shape \(N, 64"):
+    with pytest.raises(InputError, match=r"pictures: got .* expected uint8 of shape \(N, S"):
         recognisers.recognise(pictures, Oracle(CAT, BEHIND))

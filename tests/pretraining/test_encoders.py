@@ -39,7 +39,7 @@ def small_world(monkeypatch):
     for module in (characters, encoders):
         monkeypatch.setattr(module, "KINDS", [("cat", "red"), ("robot", "blue")])
     monkeypatch.setattr(characters, "CHUNK", 4)
-    monkeypatch.setattr(characters.cached_characters, "__defaults__", (False, 1))
+    monkeypatch.setattr(characters.cached_characters, "__defaults__", (False, 64, 1))
     for name, value in {"NUM_TEST": 5, "MEMBERS": 2, "VISITS": 1}.items():
         monkeypatch.setattr(encoders, name, value)
 

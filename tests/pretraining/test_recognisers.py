@@ -42,7 +42,7 @@ def small_world(monkeypatch):
     monkeypatch.setattr(recognisers, "NUM_TEST", 4)
     # One process draws: starting more takes longer than the pictures.
     monkeypatch.setattr(pictures.draw_scenes, "__defaults__", (64, 1, False))
-    monkeypatch.setattr(characters.cached_characters, "__defaults__", (False, 1))
+    monkeypatch.setattr(characters.cached_characters, "__defaults__", (False, 64, 1))
 
 
 def test_the_loss_is_a_sum_of_cross_entropies_over_what_is_shown():

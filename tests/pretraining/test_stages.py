@@ -36,7 +36,7 @@ def small_world():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "CHUNK", 6)
         patch.setattr(characters, "CHUNK", 1)
-        patch.setattr(characters.cached_characters, "__defaults__", (False, 1))
+        patch.setattr(characters.cached_characters, "__defaults__", (False, 64, 1))
         patch.setattr(stages, "NUM_TEST", 4)
         yield
 

@@ -7,13 +7,15 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.pretraining.tiny import RECIPE, scenes
+from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.picturebook import random_scene, render
 from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pretraining import pictures, stage
-from tlab_diffusion.pretraining.networks import new_vae
+from tlab_diffusion.pretraining.networks import grown_vae, new_vae
 from tlab_diffusion.pretraining.vae import VaeLoss, picture_batches
 
 TINY = RECIPE.vae
@@ -88,6 +90,42 @@ def test_from_a_base_on_scenes_stay_nearer_to_its_latents(vae, tmp_path):
         return (model.vae.encode(to_tensor(x)).latent_dist.mean - latents).square().mean().item()
 
     assert moved(100.0) < 0.2 * moved(0.0)
+
+
+def test_a_grown_autoencoder_starts_with_the_inner_levels_of_its_base(vae):
+    grown = grown_vae(vae, (8, *TINY.channels))
+    assert grown.config.sample_size == 2 * vae.config.sample_size
+    assert grown.config.scaling_factor == vae.config.scaling_factor
+    latents = torch.randn(2, 4, 16, 16)
+    seen = {}
+    for name, each in ("base", vae), ("grown", grown):
+        up_blocks = each.decoder.up_blocks
+        last = len(vae.decoder.up_blocks) - 1
+        up_blocks[last].register_forward_hook(
+            lambda module, x, y, name=name: seen.update({name: y})
+        )
+        each.decode(latents)
+    enlarged = seen["base"].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert torch.allclose(seen["grown"], enlarged, atol=1e-5)
+    down = grown.encoder.down_blocks[2].state_dict()
+    assert all(map(torch.equal, down.values(), vae.encoder.down_blocks[1].state_dict().values()))
+    with pytest.raises(InputError, match=r"got \[8, 16, 8, 8\], from a base with \[8, 8, 8\]"):
+        grown_vae(vae, (8, 16, 8, 8))
+
+
+def test_latents_are_held_where_a_base_of_half_the_side_has_them(vae):
+    x = torch.rand(6, 3, 128, 128) * 2 - 1
+    grown, smaller = grown_vae(vae, (8, *TINY.channels)), F.avg_pool2d(x, 2)
+    vae.register_to_config(scaling_factor=0.5)
+    noise, is_scene = torch.zeros(6, 4, 16, 16), torch.ones(6, dtype=torch.bool)
+
+    def loss(latent_weight):
+        config = dataclasses.replace(TINY, latent_weight=latent_weight)
+        return VaeLoss(grown, config, vae)(x, noise, is_scene).item()
+
+    moved = grown.encode(x).latent_dist.mean - vae.encode(smaller).latent_dist.mean
+    expected = 0.25 * moved.square().mean().item()
+    assert loss(3.0) - loss(0.0) == pytest.approx(3 * expected, rel=1e-4)
 
 
 def test_scenes_are_drawn_once(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.encoders import Encoders, shipped_encoders
-from tlab_diffusion.evaluation.pictures import SIZE, resized
+from tlab_diffusion.evaluation.pictures import SIZE
 from tlab_diffusion.training.hardware import best_device
 
 CLIP = "openai/clip-vit-base-patch32"
@@ -75,8 +75,8 @@ def suitable_encoders(side: int) -> Encoders:
     except InputError:
         own = shipped_encoders()
         return Encoders(
-            identity=lambda pictures: own.identity(resized(pictures, SIZE)),
-            image=lambda pictures: own.image(resized(pictures, SIZE)),
+            identity=own.identity,
+            image=own.image,
             text=own.text,
             name=f"{own.name}, on pictures reduced to {SIZE} pixels: CLIP and DINO cannot be had",
         )

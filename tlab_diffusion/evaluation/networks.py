@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.pictures import check_pictures
+from tlab_diffusion.evaluation.pictures import SIZE, check_pictures, resized
 from tlab_diffusion.files import atomic_write
 from tlab_diffusion.pipelines.latents import to_tensor
 
@@ -69,8 +69,16 @@ def load_weights(model: nn.Module, file: Path) -> nn.Module:
 
 @torch.inference_mode()
 def in_batches(model: Callable[[Tensor], Tensor], pictures: np.ndarray) -> Tensor:
-    r"""Apply a model to pictures (N, 64, 64, 3) uint8 in batches: (N, ...), without gradients."""
-    return torch.cat(list(_results(model, check_pictures(pictures))))
+    r"""Apply a model to pictures in batches, without gradients.
+
+    Args:
+        model: takes (B, 3, 64, 64) in [-1, 1].
+        pictures: (N, S, S, 3) uint8; of another side than 64, they are resized.
+
+    Returns:
+        The model's results, (N, ...).
+    """
+    return torch.cat(list(_results(model, resized(check_pictures(pictures), SIZE))))
 
 
 def _results(model: Callable[[Tensor], Tensor], pictures: np.ndarray) -> Iterator[Tensor]:

@@ -13,22 +13,23 @@ from tlab_diffusion.picturebook import SUBJECTS, Scene, draw_scenes, render, sub
 # Texts and a seed to pictures (N, H, W, 3) uint8, one for each text.
 Sampler = Callable[[Sequence[str], int], np.ndarray]
 
-SIZE = 64
+SIZE = 64  # the side at which the shipped networks look at pictures
 # Seeds from here on are for evaluation; no training run uses them.
 FIRST_TEST_SEED = 1_000_000_000
 
 
 def check_pictures(pictures: object) -> np.ndarray:
-    """Return pictures as one array (N, 64, 64, 3) uint8, or raise InputError."""
+    """Return square pictures as one array (N, S, S, 3) uint8, or raise InputError."""
     try:
         array = np.asarray(pictures)
     except ValueError:  # of different sizes
         array = np.empty(0)
-    if array.dtype != np.uint8 or array.shape[1:] != (SIZE, SIZE, 3) or not len(array):
+    square = array.ndim == 4 and array.shape[1] == array.shape[2] and array.shape[3] == 3
+    if array.dtype != np.uint8 or not square or 0 in array.shape:
         raise InputError(
             "pictures",
             got=f"{array.dtype} of shape {array.shape}",
-            expected=f"uint8 of shape (N, {SIZE}, {SIZE}, 3), with N from 1 up",
+            expected="uint8 of shape (N, S, S, 3), with N and S from 1 up",
         )
     return array
 
@@ -71,8 +72,8 @@ def render_scenes(scenes: Sequence[Scene], size: int = SIZE) -> np.ndarray:
     return np.stack([render(scene, size) for scene in scenes])
 
 
-def unseen_pictures(num_scenes: int = 256) -> dict[str, np.ndarray]:
+def unseen_pictures(num_scenes: int = 256, size: int = SIZE) -> dict[str, np.ndarray]:
     """Pictures that no training sees: scenes of test seeds, and all subjects' references."""
-    subjects = np.concatenate([np.stack(subject_pictures(name)) for name in SUBJECTS])
+    subjects = np.concatenate([np.stack(subject_pictures(name, size)) for name in SUBJECTS])
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + num_scenes)
-    return {"scenes": draw_scenes(seeds, processes=1, progress=False), "subjects": subjects}
+    return {"scenes": draw_scenes(seeds, size, processes=1, progress=False), "subjects": subjects}

@@ -9,7 +9,7 @@ from tlab_diffusion.pipelines.latents import to_tensor
 
 @torch.inference_mode()
 def reconstruct(vae, pictures: np.ndarray) -> np.ndarray:
-    r"""What an autoencoder keeps of pictures (N, 64, 64, 3) uint8, by its latents' means."""
+    r"""What an autoencoder keeps of pictures (N, S, S, 3) uint8, by its latents' means."""
     parts = []
     for start in range(0, len(pictures), 64):
         x = to_tensor(pictures[start : start + 64]).to(vae.device)
@@ -19,5 +19,5 @@ def reconstruct(vae, pictures: np.ndarray) -> np.ndarray:
 
 
 def reconstruction_psnr(vae, pictures: np.ndarray) -> float:
-    r"""Mean PSNR of reconstructions, in dB, of pictures (N, 64, 64, 3) uint8."""
+    r"""Mean PSNR of reconstructions, in dB, of pictures (N, S, S, 3) uint8."""
     return psnr(to_tensor(pictures), to_tensor(reconstruct(vae, pictures))).mean().item()

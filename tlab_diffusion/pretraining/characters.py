@@ -16,7 +16,7 @@ from random import Random
 import numpy as np
 from tqdm.auto import tqdm
 
-from tlab_diffusion.evaluation.pictures import kept
+from tlab_diffusion.evaluation.pictures import SIZE, kept
 from tlab_diffusion.picturebook import CLASSES, COLOURS, PATTERNS, Scene, random_scene, render
 
 SCENES_EACH = 6
@@ -55,7 +55,7 @@ def character_scenes(first: int, num: int, oddities: bool = False) -> list[Scene
 
 
 def cached_characters(
-    folder: Path, num: int, oddities: bool = False, processes: int = 2
+    folder: Path, num: int, oddities: bool = False, size: int = SIZE, processes: int = 2
 ) -> np.ndarray:
     r"""The pictures of `character_scenes`, drawn on the first call and read on the next.
 
@@ -63,28 +63,32 @@ def cached_characters(
         folder: with the files; missing ones are drawn.
         num: how many characters.
         oddities: whether most have some.
+        size: the pictures' side, in pixels.
         processes: how many to draw with.
 
     Returns:
-        (num * SCENES_EACH, 64, 64, 3) uint8.
+        (num * SCENES_EACH, size, size, 3) uint8.
     """
     parts = []
     for start in range(0, num, CHUNK):
-        path = folder / f"{'odd-' if oddities else ''}characters-{start}.npy"
-        chunk = kept(path, partial(_drawn, start, oddities, processes))
+        path = folder / f"{'odd-' if oddities else ''}characters-{size}-{start}.npy"
+        chunk = kept(path, partial(_drawn, start, oddities, size, processes))
         parts.append(chunk[: (num - start) * SCENES_EACH])
     return np.concatenate(parts)
 
 
-def _drawn(start: int, oddities: bool, processes: int) -> np.ndarray:
-    return draw(character_scenes(start, CHUNK, oddities), processes)
+def _drawn(start: int, oddities: bool, size: int, processes: int) -> np.ndarray:
+    return draw(character_scenes(start, CHUNK, oddities), size, processes)
 
 
-def draw(scenes: Sequence[Scene], processes: int = 1, progress: bool = True) -> np.ndarray:
-    r"""Pictures of any scenes: (N, 64, 64, 3) uint8; they do not depend on `processes`."""
+def draw(
+    scenes: Sequence[Scene], size: int = SIZE, processes: int = 1, progress: bool = True
+) -> np.ndarray:
+    r"""Pictures of any scenes: (N, size, size, 3) uint8; they do not depend on `processes`."""
+    of_size = partial(render, size=size)
     bar = {"total": len(scenes), "unit": "scene", "disable": not progress}
     if processes == 1:
-        return np.stack(list(tqdm(map(render, scenes), **bar)))
+        return np.stack(list(tqdm(map(of_size, scenes), **bar)))
     # Fresh processes: a fork of one that runs threads (torch) may hang.
     with get_context("spawn").Pool(processes) as pool:
-        return np.stack(list(tqdm(pool.imap(render, scenes, chunksize=32), **bar)))
+        return np.stack(list(tqdm(pool.imap(of_size, scenes, chunksize=32), **bar)))

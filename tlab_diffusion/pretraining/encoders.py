@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import shipped_encoders
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, SIZE, resized
 from tlab_diffusion.evaluation.recognisers import Recogniser
 from tlab_diffusion.evaluation.reconstruction import reconstruct
 from tlab_diffusion.evaluation.shipped_encoders import Identity, ImageText
@@ -225,7 +225,9 @@ def pretrain_identity(
     pictures = cached_characters(folder / "characters", config.num_characters, oddities=True)
     reconstructions = None
     if vae is not None and config.num_reconstructed:
-        first = pictures[: SCENES_EACH * config.num_reconstructed]
+        first = cached_characters(
+            folder / "characters", config.num_reconstructed, True, vae.config.sample_size
+        )
         reconstructions = cached_reconstructions(folder, "odd-reconstructions", vae, first)
     file = out / shipped_encoders.IDENTITY_FILE.name
     test = subject_trial(VISITS, MEMBERS)
@@ -267,7 +269,6 @@ def subject_trial(visits: int, members: int) -> dict[str, dict[str, np.ndarray]]
     """
     test = {}
     for name, subject in SUBJECTS.items():
-        scenes = [_visit(name, seed) for seed in range(100, 100 + visits)]
         kind = {"class_noun": subject.class_noun, "colour": subject.colour, "pattern": "plain"}
         kind |= {"style": "cartoon", "held_out": None}
         seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + members)
@@ -276,7 +277,7 @@ def subject_trial(visits: int, members: int) -> dict[str, dict[str, np.ndarray]]
         ]
         test[name] = {
             "references": np.stack(subject_pictures(name)),
-            "scenes": draw(scenes, progress=False),
+            "scenes": draw(_visits(name, visits), progress=False),
             "members": draw(others, progress=False),
         }
     return test
@@ -285,8 +286,18 @@ def subject_trial(visits: int, members: int) -> dict[str, dict[str, np.ndarray]]
 def _through(vae, test: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
     """The same trial, with the scenes as an autoencoder keeps them."""
     return {
-        name: parts | {"scenes": reconstruct(vae, parts["scenes"])} for name, parts in test.items()
+        name: parts | {"scenes": _kept_of(name, len(parts["scenes"]), vae)}
+        for name, parts in test.items()
     }
+
+
+def _kept_of(name: str, visits: int, vae) -> np.ndarray:
+    scenes = draw(_visits(name, visits), vae.config.sample_size, progress=False)
+    return resized(reconstruct(vae, scenes), SIZE)
+
+
+def _visits(name: str, visits: int) -> list[Scene]:
+    return [_visit(name, seed) for seed in range(100, 100 + visits)]
 
 
 def _visit(name: str, seed: int) -> Scene:

@@ -1,6 +1,7 @@
 r"""The parts of `picturebook` before training, and how they become one pipeline folder."""
 
 import copy
+import re
 from pathlib import Path
 
 from diffusers import (
@@ -9,26 +10,76 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from tlab_diffusion.errors import InputError
 from tlab_diffusion.pipelines.part_config import forget_origin, load_in_float32
 
 TEXT_WIDTH = 128
 TEXT_LAYERS = 3
+LATENT_SIDE = 16
+DOWN_BLOCK = re.compile(r"(encoder\.down_blocks\.)(\d+)")
 
 
 def new_vae(channels: tuple[int, ...]) -> AutoencoderKL:
-    """An untrained autoencoder; each rung after the first halves the picture's sides."""
-    rungs = len(channels)
+    """An untrained autoencoder to latents (4, 16, 16); each level but the first halves a side."""
+    levels = len(channels)
     return AutoencoderKL(
         latent_channels=4,
         block_out_channels=channels,
-        down_block_types=["DownEncoderBlock2D"] * rungs,
-        up_block_types=["UpDecoderBlock2D"] * rungs,
+        down_block_types=["DownEncoderBlock2D"] * levels,
+        up_block_types=["UpDecoderBlock2D"] * levels,
         layers_per_block=1,
         norm_num_groups=8,
-        sample_size=64,
+        sample_size=LATENT_SIDE * 2 ** (levels - 1),
     )
+
+
+def grown_vae(base: AutoencoderKL, channels: tuple[int, ...]) -> AutoencoderKL:
+    r"""An autoencoder for pictures of twice the side, with the inner levels of a trained one.
+
+    One level is added at the new resolution, as in progressive growing (arXiv:1710.10196). Its
+    residual branches start at zero and its upsampling as a copy of each pixel, so the decoder
+    starts near an enlarged picture of the base's.
+
+    Args:
+        base: the trained autoencoder, on the CPU, in float32.
+        channels: of all levels, the new one first.
+
+    Raises:
+        InputError: if the other levels are not those of the base.
+    """
+    inner = tuple(base.config.block_out_channels)
+    if tuple(channels[1:]) != inner:
+        raise InputError(
+            "recipe vae.channels",
+            got=f"{list(channels)}, from a base with {list(inner)}",
+            expected=f"{list(inner)}, or these with one level before them",
+        )
+    grown = new_vae(channels)
+    grown.register_to_config(scaling_factor=base.config.scaling_factor)
+    deepest = len(inner) - 1
+    decoder, encoder = grown.decoder, grown.encoder
+    _start_at_zero(encoder.down_blocks[0], decoder.up_blocks[-1])
+    upsampling = decoder.up_blocks[deepest].upsamplers[0].conv
+    nn.init.dirac_(upsampling.weight)
+    nn.init.zeros_(upsampling.bias)
+    weights = grown.state_dict()
+    for name, tensor in base.state_dict().items():
+        name = DOWN_BLOCK.sub(lambda found: f"{found[1]}{int(found[2]) + 1}", name)
+        if name in weights and weights[name].shape == tensor.shape:
+            weights[name] = tensor.clone()
+    grown.load_state_dict(weights)
+    return grown
+
+
+def _start_at_zero(*blocks: nn.Module) -> None:
+    """Let the residual blocks of a level add nothing at first."""
+    for block in blocks:
+        for resnet in block.resnets:
+            nn.init.zeros_(resnet.conv2.weight)
+            nn.init.zeros_(resnet.conv2.bias)
 
 
 def text_config(tokenizer: CLIPTokenizer, width: int = TEXT_WIDTH) -> CLIPTextConfig:
@@ -52,7 +103,7 @@ def new_unet(
 ) -> UNet2DConditionModel:
     """An untrained U-Net for 16 x 16 latents, which reads the caption at 8 x 8."""
     return UNet2DConditionModel(
-        sample_size=16,
+        sample_size=LATENT_SIDE,
         in_channels=4,
         out_channels=4,
         block_out_channels=channels,

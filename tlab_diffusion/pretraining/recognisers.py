@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tlab_diffusion.evaluation.networks import load_weights, save_weights
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, kept
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, SIZE, kept, resized
 from tlab_diffusion.evaluation.recognisers import (
     NOTHING,
     Recogniser,
@@ -120,9 +120,9 @@ def pretrain_recognisers(
     pictures, labels = _labelled(folder, config)
     reconstructions = None
     if vae is not None and config.num_reconstructions:
-        reconstructions = cached_reconstructions(
-            folder, "reconstructions", vae, pictures[: config.num_reconstructions]
-        )
+        size = vae.config.sample_size
+        first = cached_scenes(folder / "scenes", config.num_reconstructions, size)
+        reconstructions = cached_reconstructions(folder, "reconstructions", vae, first)
     tests = unseen_pictures(vae, NUM_TEST)
 
     def measure(ema: RecogniserLoss, step: int) -> dict:
@@ -146,7 +146,8 @@ def unseen_pictures(vae, num: int) -> dict[str, tuple[np.ndarray, list[Scene]]]:
     }
     if vae is not None:
         half = num // 2
-        tests["reconstructions"] = (reconstruct(vae, tests["scenes"][0][:half]), seen[:half])
+        pictures = draw(seen[:half], vae.config.sample_size, progress=False)
+        tests["reconstructions"] = (resized(reconstruct(vae, pictures), SIZE), seen[:half])
     return tests
 
 
@@ -167,7 +168,10 @@ def _labelled(folder: Path, config: RecogniserConfig) -> tuple[np.ndarray, Tenso
 
 
 def cached_reconstructions(folder: Path, name: str, vae, pictures: np.ndarray) -> np.ndarray:
-    """Computed once: a resumed run must see the same ones, also if the VAE has changed."""
+    """Reconstructions at the networks' side.
+
+    Computed once: a resumed run must see the same ones, also if the VAE has changed.
+    """
     path = folder / f"{name}-{len(pictures)}.npy"
     with autocast(vae.device):  # thousands of pictures, to be soft: half precision will do
-        return kept(path, lambda: reconstruct(vae, pictures))
+        return kept(path, lambda: resized(reconstruct(vae, pictures), SIZE))

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, unseen_pictures
+from tlab_diffusion.evaluation.pictures import FIRST_TEST_SEED, SIZE, unseen_pictures
 from tlab_diffusion.evaluation.reconstruction import reconstruction_psnr
 from tlab_diffusion.files import file_lock
 from tlab_diffusion.picturebook import EXPRESSIONS, caption, draw_scenes, random_scene
@@ -28,6 +28,7 @@ from tlab_diffusion.pipelines.prompts import tokenise
 from tlab_diffusion.pretraining import encoders, recognisers
 from tlab_diffusion.pretraining.characters import cached_characters
 from tlab_diffusion.pretraining.networks import (
+    grown_vae,
     new_pipeline,
     new_unet,
     new_vae,
@@ -80,10 +81,11 @@ def pretrain_vae(folder: Path, recipe: Recipe, *, resume: bool, base: Path | Non
     check_state(folder, "vae", config, resume=resume)
     torch.manual_seed(config.seed)
     held = _held_vae(folder, base)
-    vae = new_vae(config.channels) if held is None else copy.deepcopy(held)
-    scenes = cached_scenes(folder / "scenes", config.num_scenes)
-    oddities = cached_characters(folder / "characters", config.num_characters, oddities=True)
-    unseen = unseen_pictures(NUM_TEST)
+    vae = _first_vae(held, config.channels)
+    size = vae.config.sample_size
+    scenes = cached_scenes(folder / "scenes", config.num_scenes, size)
+    oddities = cached_characters(folder / "characters", config.num_characters, True, size)
+    unseen = unseen_pictures(NUM_TEST, size)
 
     def measure(ema: VaeLoss, step: int) -> dict:
         if held is None:
@@ -179,7 +181,7 @@ def pretrain_encoders(
 
 @torch.inference_mode()
 def latent_std(vae: AutoencoderKL, pictures: np.ndarray) -> float:
-    r"""Standard deviation of the latents of pictures (N, 64, 64, 3): 1 / scaling_factor."""
+    r"""Standard deviation of the latents of pictures (N, H, W, 3): 1 / scaling_factor."""
     x = to_tensor(pictures).to(vae.device)
     latents = [vae.encode(part).latent_dist.mean for part in x.split(64)]
     return torch.cat(latents).std().item()
@@ -195,10 +197,18 @@ def save_sheet(pipeline, file: Path) -> None:
     Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(file)
 
 
-def _unseen_scenes() -> tuple[np.ndarray, list[str]]:
+def _first_vae(held: AutoencoderKL | None, channels: tuple[int, ...]) -> AutoencoderKL:
+    """The autoencoder before the first step: new, a copy of the base, or the base grown."""
+    if held is None:
+        return new_vae(channels)
+    same = len(channels) == len(held.config.block_out_channels)
+    return copy.deepcopy(held) if same else grown_vae(held, channels)
+
+
+def _unseen_scenes(size: int = SIZE) -> tuple[np.ndarray, list[str]]:
     """Pictures and captions of scenes that no training sees."""
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + NUM_TEST)
-    return draw_scenes(seeds, progress=False), [caption(random_scene(seed)) for seed in seeds]
+    return draw_scenes(seeds, size, progress=False), [caption(random_scene(seed)) for seed in seeds]
 
 
 def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.Tensor:
@@ -210,7 +220,7 @@ def _cached_moments(folder: Path, vae: AutoencoderKL, num_scenes: int) -> torch.
             cached = checkpoints.load(path)
             if torch.equal(cached["encoder"], encoder):
                 return cached["moments"]
-        pictures = cached_scenes(folder / "scenes", num_scenes)
+        pictures = cached_scenes(folder / "scenes", num_scenes, vae.config.sample_size)
         moments = _half_moments(vae, pictures, progress=True)
         checkpoints.save(path, {"moments": moments, "encoder": encoder})
     return moments
@@ -224,7 +234,7 @@ def _half_moments(vae: AutoencoderKL, pictures: np.ndarray, progress: bool = Fal
 
 def _test_batch(vae: AutoencoderKL, tokenizer, config: UnetConfig):
     """The batch on which the loss is measured, always the same."""
-    pictures, texts = _unseen_scenes()
+    pictures, texts = _unseen_scenes(vae.config.sample_size)
     moments = _half_moments(vae, pictures)
     mean = moments.float().chunk(2, dim=1)[0]
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(config.seed))

@@ -1,4 +1,4 @@
-r"""The autoencoder of `picturebook`: pictures (3, 64, 64) to latents (4, 16, 16) and back.
+r"""The autoencoder of `picturebook`: pictures (3, S, S) to latents (4, 16, 16) and back.
 
 Loss: `|e|^2 + sharpness_weight (|e| + |grad e|) + kl_weight KL(q(z | x) || N(0, I))` with
 e = x - x_hat, means over elements. The square learns fastest while errors are large; the other two
@@ -10,6 +10,7 @@ scenes alone smeared the marks of subjects, and what it cannot keep, no fine-tun
 
 From a base on, its U-Net knows what latents of scenes look like, so these are held where they are,
 by `latent_weight |s (z - z_base)|^2` with the base's scaling factor s; those of oddities are free.
+The base may be one for pictures of half the side: then it encodes the picture's 2 x 2 means.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tlab_diffusion.pipelines.latents import to_tensor
 from tlab_diffusion.pretraining.stage import NewBatch, StageConfig
@@ -67,8 +69,9 @@ class VaeLoss(nn.Module):
         if not self.base:
             return mean.new_zeros(())
         base = self.base[0].to(x.device)
+        smaller = x.shape[-1] // base.config.sample_size
         with torch.no_grad():
-            before = base.encode(x[is_scene]).latent_dist.mean
+            before = base.encode(F.avg_pool2d(x[is_scene], smaller)).latent_dist.mean
         moved = base.config.scaling_factor * (mean[is_scene] - before).float()
         return moved.square().sum() / mean.numel()
 
@@ -80,8 +83,8 @@ def picture_batches(scenes: np.ndarray, oddities: np.ndarray, config: VaeConfig)
     at random: subjects that the world never shows must pass through the autoencoder too.
 
     Args:
-        scenes: (N, 64, 64, 3) uint8, for the first half of a batch.
-        oddities: (M, 64, 64, 3) uint8, for the second half.
+        scenes: (N, S, S, 3) uint8, for the first half of a batch.
+        oddities: (M, S, S, 3) uint8, for the second half.
         config: the size of a batch.
     """
     side, size = scenes.shape[1] // 2 ** (len(config.channels) - 1), config.batch_size
