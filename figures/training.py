@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlab_diffusion.course.widgets.training import TASKS, as_shown, frames, running_mean
+from tlab_diffusion.course.live_view import running_mean
+from tlab_diffusion.course.widgets.training import TASKS, as_shown, frames
 from tlab_diffusion.plots import Picture
 from tlab_diffusion.plots.style import GREY, INK, PALETTE, bare_axes, new_figure, style_axes
 from tlab_diffusion.plots.training_panels import LIMIT, mosaic

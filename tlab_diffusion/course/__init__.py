@@ -1,4 +1,5 @@
-"""What the lessons import: check an answer, show a hint or the solution, list your progress."""
+"""What the lessons import: check an answer, show a hint or the solution, list your progress, and
+watch a training."""
 
 from tlab_diffusion.course.catalogue import (
     exercises,
@@ -9,6 +10,7 @@ from tlab_diffusion.course.catalogue import (
     solution,
 )
 from tlab_diffusion.course.grading import Result, check
+from tlab_diffusion.course.live_view import watch
 
 __all__ = [
     "Result",
@@ -19,4 +21,5 @@ __all__ = [
     "reference",
     "snippets",
     "solution",
+    "watch",
 ]

@@ -1,5 +1,6 @@
-r"""The live figure of the training view: the loss, the data, and what the model draws so far."""
+r"""The live figure of a training: the loss, and what the model draws so far."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,50 +8,54 @@ import numpy as np
 from tlab_diffusion.plots.live import LiveFigure
 from tlab_diffusion.plots.style import GREY, INK, PALETTE, WIDTH, bare_axes, legend, style_axes
 
-HEIGHT = 3.9  # inches
 LIMIT = 2.6  # points are shown from -LIMIT to LIMIT
-LOSSES = (0.01, 2.0)  # the losses shown, on a logarithmic axis
+LOSSES = (0.003, 2.0)  # the losses shown, on a logarithmic axis
+TICKS = (0.01, 0.03, 0.1, 0.3, 1)
 GAP = 1  # pixels between the pictures of a mosaic
 EMPTY = np.zeros((0, 2))
-
-
-class TrainingTask(NamedTuple):
-    """What stays still while a model trains."""
-
-    steps: int  # the length of the loss axis
-    data: np.ndarray  # points (N, 2), or pictures (N, H, W, 3) uint8
-    least: float | None  # the loss of the exact denoiser, where it is known
+COLOURS = (PALETTE["blue"], PALETTE["vermilion"])  # of points in the first panel and in others
+# Inches.
+LEFT, BOTTOM, LINE, BETWEEN = 0.55, 0.5, 0.16, 0.12
+LARGEST = 2.7  # side of a panel
+LOSS_WIDTH = 2.6  # of the loss axes, at least
 
 
 class TrainingView(NamedTuple):
-    """What moves: one moment of a training."""
+    """One moment of a training."""
 
     losses: np.ndarray  # (S,), one a step
     smooth: np.ndarray  # (S,), their running mean
-    samples: np.ndarray | None  # shaped like the data, or nothing yet
+    panels: Sequence[np.ndarray | None]  # points (N, 2), pictures (N, H, W, 3), or nothing yet
 
 
 class TrainingPanels(LiveFigure):
-    """Loss, data and samples, side by side."""
+    r"""The loss on the left; beside it square panels with points or pictures.
 
-    def __init__(self):
-        super().__init__(WIDTH, HEIGHT)
-        place = {"left": 0.07, "right": 0.99, "top": 0.91, "bottom": 0.14, "wspace": 0.08}
-        loss, data, samples = self.figure.subplots(
-            1, 3, width_ratios=(1.55, 1, 1), gridspec_kw=place
-        )
-        self._draw_loss(loss)
-        self._data = _Panel(data, "the data", PALETTE["blue"])
-        self._samples = _Panel(samples, "samples of the averaged model", PALETTE["vermilion"])
-        self.moving(*self._samples.artists)
+    Args:
+        titles: one for each panel; a title may have several lines.
+    """
 
-    def set_task(self, task: TrainingTask) -> None:
-        """Show other data, or a longer axis."""
-        self._loss_axes.set_xlim(0, task.steps)
-        self._least.set_ydata([task.least or np.nan] * 2)
-        self._least.set_label("the exact denoiser's" if task.least else "_hidden")
+    def __init__(self, titles: Sequence[str]):
+        number = max(1, len(titles))
+        side = min(LARGEST, (WIDTH - LEFT - LOSS_WIDTH) / number - BETWEEN)
+        above = 0.12 + LINE * max((title.count("\n") + 1 for title in titles), default=1)
+        super().__init__(WIDTH, BOTTOM + side + above)
+        wide = WIDTH - LEFT - len(titles) * (side + BETWEEN) - BETWEEN
+        self._draw_loss(self.axes_at(LEFT, BOTTOM, wide, side))
+        left = LEFT + wide + BETWEEN
+        self._panels = []
+        for place, title in enumerate(titles):
+            axes = self.axes_at(left + place * (side + BETWEEN), BOTTOM, side, side)
+            colour = COLOURS[0] if place == 0 and number > 1 else COLOURS[1]
+            self._panels.append(_Panel(axes, title, colour))
+            self.moving(*self._panels[-1].artists)
+
+    def set_task(self, steps: int, least: float | None = None) -> None:
+        """Set the length of the loss axis, and the exact denoiser's loss where it is known."""
+        self._loss_axes.set_xlim(0, steps)
+        self._least.set_ydata([least or np.nan] * 2)
+        self._least.set_label("the exact denoiser's" if least else "_hidden")
         legend(self._loss_axes, loc="upper right")
-        self._data.show(task.data)
         self.still_changed()
 
     def show(self, view: TrainingView) -> None:
@@ -58,13 +63,14 @@ class TrainingPanels(LiveFigure):
         steps = np.arange(1, len(view.losses) + 1)
         self._raw.set_data(steps, view.losses)
         self._smooth.set_data(steps, view.smooth)
-        self._samples.show(view.samples)
+        for panel, samples in zip(self._panels, view.panels, strict=True):
+            panel.show(samples)
 
     def _draw_loss(self, axes) -> None:
         style_axes(axes, title="loss", xlabel="step")
         axes.set_yscale("log")
         axes.set_ylim(*LOSSES)
-        axes.set_yticks([0.01, 0.03, 0.1, 0.3, 1], ["0.01", "0.03", "0.1", "0.3", "1"])
+        axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
         axes.minorticks_off()
         (self._raw,) = axes.plot([], [], color=GREY, linewidth=0.8, label="of each step")
         look = {"color": PALETTE["blue"], "linewidth": 2.2}

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tlab_diffusion.course.live_view import running_mean
 from tlab_diffusion.course.toy_data import pixel_cats, smile
 from tlab_diffusion.course.widgets.base import LivePicture
 from tlab_diffusion.diffusion import losses, samplers, schedules
 from tlab_diffusion.diffusion.points import PointNet
 from tlab_diffusion.diffusion.unet import UNet
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.plots.training_panels import TrainingPanels, TrainingTask, TrainingView
+from tlab_diffusion.plots.training_panels import TrainingPanels, TrainingView
 from tlab_diffusion.training.loop import train
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1)
 EMA_DECAYS = (0.0, 0.9, 0.99, 0.999)
-SMOOTH = 50  # steps of the running mean
 SAMPLING_STEPS = 20
 PAUSE = 0.01  # seconds between two slices of training, for clicks to be heard
 _shown: list["TrainingWidget"] = []  # the last one, at most
@@ -132,14 +132,6 @@ def sample(task: Task, model: nn.Module) -> Tensor:
     return last.x
 
 
-def running_mean(values: np.ndarray, length: int = SMOOTH) -> np.ndarray:
-    """The mean of each value and those before it, `length` at most."""
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - length, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)
-
-
 def as_shown(samples: Tensor) -> np.ndarray:
     """Samples for the figure: points unchanged, pictures as (N, H, W, 3) uint8."""
     if samples.ndim == 2:
@@ -167,7 +159,7 @@ class TrainingWidget(LivePicture):
         return ipywidgets.VBox([super().arrange(), self.button])
 
     def new_figure(self) -> TrainingPanels:
-        return TrainingPanels()
+        return TrainingPanels(["the data", "samples of the averaged model"])
 
     def settle(self, setting: str) -> None:
         """A changed setting starts another training."""
@@ -188,13 +180,11 @@ class TrainingWidget(LivePicture):
     ) -> str:
         task = TASKS[settings["data"]]()
         if changed & {"data", "steps"}:
-            data = as_shown(task.data[: task.shown])
-            figure.set_task(TrainingTask(settings["steps"], data, task.least))
-        if frame is None:
-            figure.show(TrainingView(np.zeros(0), np.zeros(0), None))
-        else:
-            smooth = running_mean(frame.losses)
-            figure.show(TrainingView(frame.losses, smooth, as_shown(frame.samples)))
+            figure.set_task(settings["steps"], task.least)
+        losses = np.zeros(0) if frame is None else frame.losses
+        samples = None if frame is None else as_shown(frame.samples)
+        panels = as_shown(task.data[: task.shown]), samples
+        figure.show(TrainingView(losses, running_mean(losses), panels))
         return f"{_standing(task, settings, frame)}{self._trouble}\n{_in_words(task, settings)}"
 
     def _on_button(self, change) -> None:
