@@ -55,7 +55,7 @@ class TrainingPanels(LiveFigure):
         self._loss_axes.set_xlim(0, steps)
         self._least.set_ydata([least or np.nan] * 2)
         self._least.set_label("the exact denoiser's" if least else "_hidden")
-        legend(self._loss_axes, loc="upper right")
+        legend(self._loss_axes, loc="lower left")
         self.still_changed()
 
     def show(self, view: TrainingView) -> None:
