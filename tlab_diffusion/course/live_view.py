@@ -58,15 +58,15 @@ def watch(
         The steps.
     """
     view = LiveView(total, titles if draw else (), losses)
-    last = None
-    with gentle_interrupts() as interrupted:
+    last, interrupted = None, threading.Event()
+    with gentle_interrupts(interrupted):
         try:
             for last in steps:
                 view.step(last.step, last.loss)
                 if draw and view.due():
                     view.draw(draw, last)
                 yield last
-                if interrupted():
+                if interrupted.is_set():
                     break
             if draw and last is not None:
                 view.draw(draw, last)
@@ -85,27 +85,29 @@ def _ending(last, total: int) -> tuple[str, bool]:
 
 
 @contextmanager
-def gentle_interrupts() -> Iterator[Callable[[], bool]]:
+def gentle_interrupts(
+    seen: threading.Event, waits: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
     r"""Note the first interrupt instead of raising it; the second one raises KeyboardInterrupt.
 
     Python delivers signals to the main thread alone: elsewhere every interrupt raises.
 
-    Yields:
-        A function that says whether there was one.
+    Args:
+        seen: set by the first interrupt.
+        waits: says whether an interrupt now is only noted.
     """
-    seen = threading.Event()
 
     def handle(*_) -> None:
-        if seen.is_set():
+        if seen.is_set() or not waits():
             raise KeyboardInterrupt
         seen.set()
 
     if threading.current_thread() is not threading.main_thread():
-        yield seen.is_set
+        yield
         return
     before = signal.signal(signal.SIGINT, handle)
     try:
-        yield seen.is_set
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -163,11 +165,15 @@ class LiveView:
     def draw(self, draw: Callable[[object], object], step: object) -> None:
         """Draw what the model draws after a step, and the loss."""
         start = time.monotonic()
-        self._samples = self._split(draw(step))
-        self._show_picture()
+        self.show(draw(step))
         self._took(start)
         cost = time.monotonic() - start
         self._next_picture = time.monotonic() + max(PICTURES_EVERY, cost * (1 / SHARE - 1))
+
+    def show(self, samples: object) -> None:
+        """Draw the loss and some samples."""
+        self._samples = self._split(samples)
+        self._show_picture()
 
     def close(self, words: str, whole: bool) -> None:
         """Show the last line: the same at every run, so that outputs can be compared."""

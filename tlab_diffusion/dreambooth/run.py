@@ -67,7 +67,7 @@ def run(
         names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
         progress: `progress("measuring", done, total)` is called for each picture that is drawn.
-        stop: see `trainer.train`.
+        stop: see `trainer.train`; the step that is saved because of it is measured too.
 
     Returns:
         The events of `trainer.train`, and `Evaluated` after `Loaded` and after each `TrainStep`
@@ -99,7 +99,8 @@ def run(
     )
     if not PartialState().is_main_process:
         return events
-    return _Watch(config, pictures, evaluate_every, cache, log, progress).watch(events)
+    watch = _Watch(config, pictures, evaluate_every, cache, log, progress)
+    return watch.watch(events, stop or threading.Event())
 
 
 class _Watch:
@@ -113,15 +114,17 @@ class _Watch:
         self.evaluator = evaluator_of(config, pictures)
         self.progress, self.drawn, self.total = progress, 0, 0
 
-    def watch(self, events: Iterator[Event]) -> Iterator[Event | Evaluated]:
+    def watch(self, events: Iterator[Event], stop: threading.Event) -> Iterator[Event | Evaluated]:
         for event in events:
             if isinstance(event, Finished):
                 self._leave(event)
             yield event
             if isinstance(event, Loaded):
                 yield from self._begin(event)
-            elif isinstance(event, TrainStep) and event.step in self.steps:
-                yield from self._look(event)
+            elif isinstance(event, TrainStep):
+                stopped = stop.is_set() and checkpoint.steps_done(self.config.output) == event.step
+                if stopped or event.step in self.steps:
+                    yield from self._look(event)
 
     def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
         self._check_encoders()
