@@ -253,10 +253,6 @@ def loss_per_sample_first(model, x0, t, noise, alphas_cumprod):
     return (predicted - noise).pow(2).flatten(1).mean(1).mean()
 
 
-def loss_as_a_float(model, x0, t, noise, alphas_cumprod):
-    return loss_with_mse(model, x0, t, noise, alphas_cumprod).item()
-
-
 def loss_bugs_in_branches(snippet):
     if snippet == 2:
         return 3
@@ -698,7 +694,7 @@ def dreambooth_in_a_loop(pred, target, prior_weight):
     half, total = len(pred) // 2, 0.0
     for i in range(2 * half):
         weight = 1 if i < half else prior_weight
-        total = total + weight * F.mse_loss(pred[i], target[i]).item() / half
+        total = total + weight * F.mse_loss(pred[i], target[i]) / half
     return total
 
 
@@ -923,7 +919,7 @@ RIGHT = {
     ),
     "loss.posterior": (posterior_in_a_loop, posterior_with_tables, posterior_by_precisions),
     "loss.x0_from_eps": (back_in_a_loop, back_with_one_over, back_einsum),
-    "loss.noise_loss": (loss_with_mse, loss_by_norms, loss_per_sample_first, loss_as_a_float),
+    "loss.noise_loss": (loss_with_mse, loss_by_norms, loss_per_sample_first),
     "loss.find_the_bug": (loss_bugs_in_branches, loss_bugs_in_a_list, loss_bugs_as_tensors),
     "sampling.ddpm_step": (
         ancestral_in_a_loop,

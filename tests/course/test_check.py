@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import numbers
 import os
 import re
 import subprocess
@@ -14,8 +15,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.course.answers import loss_as_a_float, loss_with_mse
-from tlab_diffusion.course import Result, check, grading, runner, solution
+from tests.course.answers import loss_with_mse
+from tlab_diffusion.course import Result, answer_check, check, grading, runner, solution
 from tlab_diffusion.course.exercises import find
 from tlab_diffusion.course.exercises.noising import q_sample, snr
 from tlab_diffusion.diffusion import process
@@ -160,7 +161,8 @@ def test_an_answer_that_draws_its_own_noise_is_told_so():
 def test_a_wrong_number_is_located():
     def answer(betas):
         alpha_bar = torch.cumprod(1 - betas, 0)
-        alpha_bar[3] += 0.25
+        if len(betas) > 3:
+            alpha_bar[3] += 0.25
         return alpha_bar
 
     message = check("noising.alphas_cumprod", answer).message
@@ -176,6 +178,233 @@ def test_what_two_known_mistakes_explain_is_not_named(monkeypatch):
     result = check("noising.q_sample", twin.forms[0])
     assert (result.outcome, result.misconception) == ("failed", None)
     assert result.message.startswith("Six single steps shrink a picture to")
+
+
+# --- Answers that cannot be read -------------------------------------------------------------
+
+
+def raises(*arguments):
+    raise KeyError("no")
+
+
+def never_ends(*arguments):
+    while True:
+        pass
+
+
+METHODS = (
+    "__float__",
+    "__iter__",
+    "__str__",
+    "__repr__",
+    "__eq__",
+    "__len__",
+    "__int__",
+    "__bool__",
+)
+
+
+@pytest.mark.parametrize("behave", [raises, never_ends])
+@pytest.mark.parametrize("base", [object, float, int, list, tuple, str, dict])
+@pytest.mark.parametrize("id", ["noising.snr", "loss.posterior", "loss.find_the_bug"])
+def test_an_object_whose_methods_fail_is_not_looked_at(id, base, behave):
+    kind = type("Nasty", (base,), {**dict.fromkeys(METHODS, behave), "__hash__": object.__hash__})
+    result = check(id, lambda *arguments: kind())
+    assert result.outcome == "failed"
+    assert result.message
+
+
+def test_an_object_is_something_that_cannot_be_read():
+    kind = type("Mine", (), dict.fromkeys(METHODS, raises))
+    message = check("noising.snr", lambda a: kind()).message
+    assert "an object that cannot be read as an answer (its type is Mine)" in message
+
+
+@pytest.mark.parametrize("method", [raises, never_ends])
+def test_a_number_that_raises_or_never_comes_cannot_be_read(method, short_limit):
+    kind = type("Mine", (), {"__float__": method})
+    numbers.Real.register(kind)
+    result = check("loss.noise_loss", lambda *arguments: kind())
+    assert result.outcome == "failed"
+    words = "returned something that cannot be read" if method is raises else "had not ended"
+    assert words in result.message
+
+
+@pytest.mark.parametrize("method", [raises, never_ends])
+def test_an_error_whose_text_cannot_be_had_is_an_error_still(method, short_limit):
+    kind = type("Mine", (Exception,), {"__str__": method})
+
+    def answer(alphas_cumprod):
+        raise kind
+
+    result = check("noising.snr", answer)
+    assert result.outcome == "raised"
+    assert "Mine" in result.message
+
+
+def test_a_list_that_holds_itself_cannot_be_read():
+    endless = []
+    endless.append(endless)
+    assert "cannot be read" in check("noising.snr", lambda a: endless).message
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.array, torch.tensor])
+def test_a_whole_number_may_be_of_any_library(kind):
+    answer = solution_of("noising.find_the_bug")
+    assert check("noising.find_the_bug", lambda snippet: kind(answer(snippet)))
+
+
+# --- Mistakes that the checker knows in every exercise ----------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("back", [False, True])
+def test_half_precision_is_named(dtype, back):
+    def answer(alphas_cumprod):
+        value = snr(alphas_cumprod).to(dtype)
+        return value.float() if back else value
+
+    result = check("noising.snr", answer)
+    assert (result.outcome, result.misconception) == ("failed", "HALF_PRECISION")
+    assert "Compute in float32" in result.message
+
+
+NOTEBOOK = """
+import torch
+alphas_cumprod, x, bar = torch.linspace(0.9, 0.1, 12), 3, torch.linspace(0.9, 0.1, 12)
+def renamed(x0, t, noise, schedule):
+    bar_t = alphas_cumprod[t].reshape(-1, *[1] * (x0.ndim - 1))
+    return bar_t.sqrt() * x0 + (1 - bar_t).sqrt() * noise
+def other_name(x0, t, noise, alphas_cumprod):
+    pick = lambda: bar[t].reshape(-1, *[1] * (x0.ndim - 1))
+    return pick().sqrt() * x0 + (1 - pick()).sqrt() * noise
+def of_another_shape(x0, t, noise, schedule):
+    return x0 * alphas_cumprod[t] + torch.ones(99) * noise
+def one_constant(x0, t, noise, alphas_cumprod):
+    return x * alphas_cumprod[t].reshape(-1, *[1] * (x0.ndim - 1)) * x0 * noise
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "argument"),
+    [
+        ("renamed", "alphas_cumprod", "schedule"),
+        ("other_name", "bar", "alphas_cumprod"),
+        ("of_another_shape", "alphas_cumprod", "schedule"),
+    ],
+)
+def test_a_variable_of_the_notebook_in_place_of_an_argument_is_named(name, variable, argument):
+    names = {}
+    exec(NOTEBOOK, names)
+    result = check("noising.q_sample", names[name])
+    assert result.misconception == "NOTEBOOK_VARIABLE"
+    assert f"reads `{variable}`, a variable of the notebook" in result.message
+    assert f"never its argument `{argument}`" in result.message
+
+
+def test_a_constant_of_the_notebook_is_no_mistake():
+    names = {}
+    exec(NOTEBOOK, names)
+    assert check("noising.q_sample", names["one_constant"]).misconception != "NOTEBOOK_VARIABLE"
+
+
+def test_the_raise_of_the_stub_below_the_code_is_named():
+    def snr(alphas_cumprod):
+        """What to write."""
+        alphas_cumprod = alphas_cumprod / (1 - alphas_cumprod)
+        raise NotImplementedError("your turn")
+
+    def above(alphas_cumprod):
+        raise NotImplementedError("your turn")
+        return alphas_cumprod / (1 - alphas_cumprod)
+
+    for answer in (snr, above):
+        result = check("noising.snr", answer)
+        assert (result.outcome, result.misconception) == ("raised", "RAISE_LEFT_IN")
+        assert "Delete that line" in result.message
+
+
+def test_a_known_mistake_that_divides_by_zero_is_named(monkeypatch):
+    def inverted(alphas_cumprod):
+        return alphas_cumprod.sqrt().log() / (alphas_cumprod - alphas_cumprod)
+
+    exercise = find("noising.snr")
+    variant = dataclasses.replace(exercise.variants[0], name="NAN", forms=(inverted,))
+    monkeypatch.setattr(
+        grading, "find", lambda id: dataclasses.replace(exercise, variants=(variant,))
+    )
+    assert check("noising.snr", inverted).misconception == "NAN"
+    nan = check("noising.snr", lambda alphas_cumprod: inverted(alphas_cumprod) * torch.nan)
+    assert nan.misconception is None and "nan or infinite" in nan.message
+
+
+def test_arguments_by_name_only_are_told_apart_from_a_wrong_signature():
+    message = check("noising.snr", lambda *, alphas_cumprod: alphas_cumprod).message
+    assert "leave out the `*`" in message
+    assert message.count("alphas_cumprod") == 1
+
+
+def test_an_answer_in_the_lessons_dtype_is_right():
+    assert check("noising.alphas_cumprod", lambda betas: torch.cumprod(1 - betas.float(), 0))
+    assert check("noising.alphas_cumprod", lambda betas: torch.cumprod(1 - betas.double(), 0))
+
+
+def test_what_it_remembers_from_call_to_call_is_no_answer():
+    seen = {}
+
+    def answer(alphas_cumprod):
+        return seen.setdefault(alphas_cumprod.shape, snr(alphas_cumprod))
+
+    assert check("noising.snr", answer).outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        (lambda right: 3 * right, "All your values are 3 times the right ones."),
+        (lambda right: -right, "All your values are -1 times the right ones."),
+        (lambda right: right + 0.5, "All your values lie 0.5 above the right ones."),
+        (lambda right: right * torch.tensor([1, 1.004]), "yours is 2.01, the right value 2"),
+    ],
+)
+def test_how_an_answer_is_wrong_is_said_in_numbers(got, said):
+    right = torch.tensor([1.0, 2.0])
+    assert said in answer_check.difference(got(right), right)
+
+
+def test_numbers_that_differ_look_different():
+    assert answer_check.told_apart(1.0, 1.00004) == ("1", "1.00004")
+    assert answer_check.told_apart(0.5, 2.0) == ("0.5", "2")
+    assert answer_check.told_apart(2.0, 2.0) == ("2", "2")
+
+
+def test_an_answer_that_writes_into_a_dict_or_a_module_is_told_so(monkeypatch):
+    def double(state, layer):
+        return layer.weight.detach() * 2 + state["bias"]
+
+    def writes(target):
+        def answer(state, layer):
+            value = double(state, layer)
+            (state["bias"] if target == "state" else layer.weight.data).add_(1)
+            return value
+
+        return answer
+
+    exercise = dataclasses.replace(
+        find("noising.snr"),
+        reference=double,
+        solution=double,
+        make_inputs=lambda g: [({"bias": torch.ones(2)}, torch.nn.Linear(2, 2))],
+        variants=(),
+        invariants=(),
+        remarks=(),
+    )
+    monkeypatch.setattr(grading, "find", lambda id: exercise)
+    assert check("any", double)
+    for name in ("state", "layer"):
+        result = check("any", writes(name))
+        assert result.misconception == "INPUT_MUTATED"
+        assert f"argument `{name}`" in result.message
 
 
 # --- The fresh draw beside the fixed one -----------------------------------------------------
@@ -217,19 +446,42 @@ def test_a_tensor_too_large_to_show_is_described_by_its_shape():
 # --- Remarks -------------------------------------------------------------------------------
 
 
-def test_a_loss_without_a_gradient_passes_with_a_remark():
-    result = check("loss.noise_loss", loss_as_a_float)
-    assert result.outcome == "passed"
-    assert "could not be trained with" in result.message
-    assert "remark" not in check("loss.noise_loss", solution_of("loss.noise_loss")).message
+def loss_in_no_grad(model, x0, t, noise, alphas_cumprod):
+    with torch.no_grad():
+        return loss_with_mse(model, x0, t, noise, alphas_cumprod)
 
 
-def test_a_loss_with_half_its_gradient_is_remarked_on():
+@pytest.mark.parametrize(
+    ("id", "answer"),
+    [
+        ("loss.noise_loss", lambda *a: loss_with_mse(*a).item()),
+        ("loss.noise_loss", lambda *a: loss_with_mse(*a).detach()),
+        ("loss.noise_loss", lambda *a: torch.tensor(float(loss_with_mse(*a)))),
+        ("loss.noise_loss", loss_in_no_grad),
+        (
+            "dreambooth.prior_preservation_loss",
+            lambda *a: solution_of("dreambooth.prior_preservation_loss")(*a).item(),
+        ),
+        (
+            "guidance.contrastive_loss",
+            lambda *a: solution_of("guidance.contrastive_loss")(*a).detach(),
+        ),
+    ],
+)
+def test_a_loss_without_a_gradient_fails(id, answer):
+    result = check(id, answer)
+    assert (result.outcome, result.misconception) == ("failed", "NO_GRADIENT")
+    assert "no gradient flows back" in result.message
+
+
+def test_a_loss_with_half_its_gradient_fails():
     def half(model, x0, t, noise, alphas_cumprod):
         error = model(process.q_sample(x0, t, noise, alphas_cumprod), t) - noise
         return (error * error.detach()).mean()
 
-    assert "gradient that flows back" in check("loss.noise_loss", half).message
+    result = check("loss.noise_loss", half)
+    assert result.outcome == "failed"
+    assert "gradient that flows back from it is not" in result.message
 
 
 def test_a_variance_that_loses_its_batch_of_one_is_seen():
@@ -374,7 +626,7 @@ def test_what_an_answer_prints_is_shown_once(capsys):
 
 def test_a_wrong_use_of_the_model_names_what_it_takes():
     result = check("loss.noise_loss", lambda m, x0, t, noise, a: m(x0, t[0]))
-    assert "t: got shape (), expected (4,), one a sample" in result.message
+    assert "t: got shape (), expected (5,), one a sample" in result.message
     assert "loss.py" not in result.message
 
 
@@ -450,6 +702,21 @@ def test_under_grading_what_did_not_pass_raises(answer, outcome, monkeypatch, ca
         check("noising.snr", answer)
     assert "noising.snr" in capsys.readouterr().out
     assert check("noising.snr", snr).outcome == "passed"
+
+
+def test_a_result_is_true_where_the_answer_passed():
+    assert check("noising.snr", snr)
+    assert [bool(check("noising.snr", a)) for a in (stub, lambda a: a, lambda a: 1 / 0)] == [
+        False
+    ] * 3
+
+
+@pytest.mark.parametrize("answer", [stub, lambda a: a, lambda a: 1 / 0])
+def test_a_graded_check_raises_without_any_variable(answer, monkeypatch, capsys):
+    monkeypatch.delenv("TLAB_GRADING", raising=False)
+    with pytest.raises(AssertionError, match=r"noising\.snr: "):
+        check("noising.snr", answer, grade=True)
+    assert check("noising.snr", snr, grade=True).outcome == "passed"
 
 
 def test_a_result_is_one_of_four_and_shows_itself():

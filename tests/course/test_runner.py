@@ -2,7 +2,9 @@
 
 import _thread
 import contextvars
+import os
 import signal
+import sys
 import threading
 import time
 
@@ -64,7 +66,8 @@ def test_printing_without_end_keeps_the_beginning():
     call = runner.call(answer)
     assert not call.ended
     assert call.printed.startswith("again\nagain\n")
-    assert len(call.printed) <= runner.MOST_PRINTED
+    assert call.printed.endswith("The rest of what your function prints is left out.\n")
+    assert len(call.printed) < runner.MOST_PRINTED + 100
 
 
 def test_output_is_back_in_place_afterwards(capsys):
@@ -109,3 +112,50 @@ def test_the_answer_runs_in_the_callers_context():
     cell = contextvars.ContextVar("cell")
     cell.set("the seventh")
     assert runner.call(cell.get).value == "the seventh"
+
+
+def flood(write) -> None:
+    for _ in range(2000):
+        write("x" * 4096)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: print(text),
+        lambda text: print(text, file=sys.stderr),
+        lambda text: sys.__stdout__.write(text),
+        lambda text: os.write(1, text.encode()),
+        lambda text: os.write(2, text.encode()),
+        lambda text: os.system("echo " + "x" * 1000),
+    ],
+    ids=["stdout", "stderr", "dunder", "descriptor 1", "descriptor 2", "child"],
+)
+def test_a_flood_does_not_leave_the_call(write, capfd):
+    call = runner.call(flood, write)
+    seen = capfd.readouterr()
+    assert len(seen.out) + len(seen.err) < 10_000  # a stream's own buffer may come late
+    assert len(call.printed) + len(call.warned) < 2 * (runner.MOST_PRINTED + 100)
+    assert "The rest of what your function prints is left out" in call.printed + call.warned
+    os.write(1, b"after")
+    assert capfd.readouterr().out.endswith("after")
+
+
+def test_what_goes_to_a_descriptor_is_kept(capfd):
+    call = runner.call(lambda: os.write(1, b"from C"))
+    assert call.printed == "from C"
+    assert capfd.readouterr().out == ""
+
+
+def test_time_of_imports_is_not_counted(tmp_path, monkeypatch):
+    (tmp_path / "slow_module_of_a_test.py").write_text("import time\ntime.sleep(0.6)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert runner.call(lambda: __import__("slow_module_of_a_test")).ended
+
+
+def test_an_import_that_never_ends_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "MOST_UNCOUNTED_S", 0.3)
+    (tmp_path / "endless_module_of_a_test.py").write_text("while True:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    call = runner.call(lambda: __import__("endless_module_of_a_test"))
+    assert (call.ended, call.stopped) == (False, True)

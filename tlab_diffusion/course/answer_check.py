@@ -5,15 +5,28 @@ import numbers
 import torch
 from torch import Tensor
 
+from tlab_diffusion.course.readable import Other
+
 # Wide enough for an answer that computes in float32 or through Python numbers; a hundredth of
 # what separates the wrong variants from the right answer.
 RTOL, ATOL = 1e-4, 1e-5
+HALVES, HALF_RTOL = (torch.float16, torch.bfloat16), 2e-2  # and how near such answers come
 SEVERAL = (tuple, list)  # an answer of several parts may come as either
 FEW = 12  # numbers that a message shows one by one
+MOST_DIGITS = 15
+
+NOT_FINITE = (
+    "Some values are nan or infinite. Look for a division by 0, or for the root or the logarithm "
+    "of a negative number."
+)
+HALF_PRECISION = (
+    "The values are in half precision, which keeps three digits or fewer. Compute in float32: "
+    "leave out `.half()`, `.bfloat16()` and autocast."
+)
 
 
 def complaint(got: object, expected: object) -> str | None:
-    """Say what is wrong with the form of an answer (type, shape, dtype, nan), if anything is.
+    """Say what is wrong with the form of an answer (type, shape, dtype), if anything is.
 
     Args:
         got: what the learner's function returned.
@@ -31,14 +44,34 @@ def complaint(got: object, expected: object) -> str | None:
 
 
 def agrees(got: object, expected: object) -> bool:
-    """Whether an answer has the right form and, up to rounding, the right values."""
+    """Whether an answer has the right form and, up to rounding, the right values.
+
+    What is nan in both agrees: a known mistake may divide by 0 just as the answer does.
+    """
     if complaint(got, expected):
         return False
     if isinstance(expected, SEVERAL):
         return all(agrees(g, e) for g, e in zip(got, expected, strict=True))
     if isinstance(expected, int):
         return int(got) == expected
-    return bool(torch.isclose(plain(got), plain(expected), rtol=RTOL, atol=ATOL).all())
+    got, expected = plain(got), plain(expected)
+    return bool(torch.isclose(got, expected, rtol=RTOL, atol=ATOL, equal_nan=True).all())
+
+
+def unfinished(got: object, expected: object) -> str | None:
+    """Say that values are nan or infinite, or in half precision, where the right ones are not."""
+    if isinstance(expected, SEVERAL):
+        return next(filter(None, map(unfinished, got, expected)), None)
+    if isinstance(expected, int):
+        return None
+    values, right = plain(got), plain(expected)
+    if not torch.isfinite(values).all() and torch.isfinite(right).all():
+        return NOT_FINITE
+    near = torch.isclose(values, right, rtol=HALF_RTOL, atol=HALF_RTOL).all()
+    halves = (values.to(dtype).double() for dtype in HALVES)
+    if near and any(torch.equal(values, half) for half in halves):
+        return HALF_PRECISION
+    return None
 
 
 def difference(got: object, expected: object) -> str:
@@ -48,17 +81,56 @@ def difference(got: object, expected: object) -> str:
             if not agrees(g, e):
                 return f"Of the {len(expected)} results, number {number}: {difference(g, e)}"
     if isinstance(expected, int):
-        return f"{int(got)} is wrong."
+        return f"{_whole(got)} is wrong."
     got, expected = plain(got), plain(expected)
-    largest = f"Your values differ from the right ones by up to {(got - expected).abs().max():.2g}"
+    if said := _one_rule(got, expected):
+        return said
+    off = (got - expected).abs()
+    largest = f"Your values differ from the right ones by up to {off.max():.2g}"
     if got.ndim == 0:
-        return largest + "."
+        return f"{largest}: {_yours(got, expected)}."
+    place = [int(i) for i in torch.unravel_index(off.argmax(), off.shape)]
+    worst = f" At {place} {_yours(got[tuple(place)], expected[tuple(place)])}."
     right = torch.isclose(got, expected, rtol=RTOL, atol=ATOL).flatten(1 if got.ndim > 1 else 0)
     right = right.all(dim=1) if got.ndim > 1 else right
     wrong = [str(index) for index, ok in enumerate(right.tolist()) if not ok]
     if len(wrong) == len(right):
-        return f"{largest}, at every index of the first axis."
-    return f"{largest}. They are wrong at index {', '.join(wrong)} of the first axis only."
+        return f"{largest}, at every index of the first axis.{worst}"
+    return f"{largest}. They are wrong at index {', '.join(wrong)} of the first axis only.{worst}"
+
+
+def told_apart(*values: float, digits: int = 3) -> tuple[str, ...]:
+    """Numbers as text with so many digits that those that differ look different."""
+    while True:
+        texts = tuple(f"{value:.{digits}g}" for value in values)
+        if len(set(texts)) == len(set(map(float, values))) or digits >= MOST_DIGITS:
+            return texts
+        digits += 1
+
+
+def _yours(got: Tensor, expected: Tensor) -> str:
+    yours, right = told_apart(got.item(), expected.item())
+    return f"yours is {yours}, the right value {right}"
+
+
+def _one_rule(got: Tensor, expected: Tensor) -> str | None:
+    """Say so if one factor, or one number added, separates all values from the right ones."""
+    if got.numel() < 2 or not torch.isfinite(got).all():
+        return None
+    factor = (got * expected).sum() / (expected * expected).sum()
+    if factor.abs() > ATOL and torch.isclose(got, factor * expected, rtol=RTOL, atol=ATOL).all():
+        return f"All your values are {told_apart(factor.item(), 1.0)[0]} times the right ones."
+    added = (got - expected).mean()
+    if torch.isclose(got, expected + added, rtol=RTOL, atol=ATOL).all():
+        word = "above" if added > 0 else "below"
+        return f"All your values lie {added.abs():.3g} {word} the right ones."
+    return None
+
+
+def _whole(number: object) -> str:
+    """A whole number as text, also where Python refuses to write it out."""
+    number = int(number)
+    return str(number) if abs(number) < 10**MOST_DIGITS else "A number that large"
 
 
 def plain(value: object) -> Tensor:
@@ -124,20 +196,17 @@ def _tensor_complaint(got: object, expected: Tensor) -> str | None:
     if not isinstance(got, Tensor):
         wanted = "a torch tensor" if expected.ndim else "a tensor holding one number"
         return f"Your function returns {_kind(got)}; expected {wanted}."
-    if got.layout != torch.strided or got.is_meta or got.is_quantized:
+    if got.layout != torch.strided or got.is_meta or got.is_quantized or got.is_nested:
         return "Your function returns an unusual kind of tensor; expected an ordinary one."
     if got.shape != expected.shape:
         return (
             f"The shape is {tuple(got.shape)}; expected {tuple(expected.shape)}. "
             "Print the shape after each line to see where it changes."
         )
+    if got.dtype in HALVES:
+        return f"The dtype is {got.dtype}. {HALF_PRECISION}"
     if not got.is_floating_point():
         return f"The dtype is {got.dtype}; expected floating-point numbers."
-    if not torch.isfinite(plain(got)).all():
-        return (
-            "Some values are nan or infinite. Look for a division by 0, or for the root or "
-            "the logarithm of a negative number."
-        )
     return None
 
 
@@ -148,5 +217,8 @@ def _kind(value: object) -> str:
         "Tensor": "one tensor",
         "generator": "a generator (`yield`)",
     }
+    if isinstance(value, Other):
+        unread = f"an object that cannot be read as an answer (its type is {value.kind})"
+        return words.get(value.kind, unread)
     name = type(value).__name__
     return words.get(name, f"{'an' if name[0] in 'aeiou' else 'a'} {name}")

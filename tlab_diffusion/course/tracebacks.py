@@ -1,6 +1,8 @@
 """Tracebacks of the learner's code, without the checker's frames."""
 
+import ast
 import dis
+import inspect
 import re
 import textwrap
 import traceback
@@ -13,7 +15,7 @@ READ_IT = "The last line says what went wrong, the lines above it where in your 
 
 
 def is_stub(error: BaseException, function: Callable) -> bool:
-    """Whether an error is the `raise NotImplementedError` of an exercise not yet written.
+    """Whether an error is the `raise NotImplementedError` that stands in an exercise's stub.
 
     Torch raises NotImplementedError too, from within its operations ("not implemented for
     'Int'"), and so does a helper that is still a stub: those are mistakes to show. So ask whether
@@ -28,6 +30,20 @@ def is_stub(error: BaseException, function: Callable) -> bool:
     if code is not getattr(function, "__code__", code):
         return False
     return code.co_code[frame.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def has_code(function: Callable) -> bool:
+    """Whether a function holds more than its docstring and a `raise`."""
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+        body = tree.body
+    except (OSError, TypeError, SyntaxError, ValueError, AttributeError):  # it has no source
+        return False
+    return not all(isinstance(n, ast.Raise | ast.Pass) or _is_text(n) for n in body)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def learners_traceback(error: BaseException) -> str:

@@ -121,7 +121,8 @@ def _halves(generator: torch.Generator, shape: tuple, prior_weight: float) -> tu
     """A batch whose halves are wrong by different amounts, the samples of each half too."""
     target = randn(generator, *shape)
     size = torch.linspace(0.3, 2.0, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
-    return target + size * randn(generator, *shape), target, prior_weight
+    pred = target + size * randn(generator, *shape)
+    return pred.requires_grad_(), target, prior_weight
 
 
 def _mse(difference: Tensor) -> Tensor:
@@ -181,25 +182,6 @@ def a_perfect_prediction_costs_nothing(answer: Callable, generator: torch.Genera
     if abs(got) > 1e-3:
         return f"Where pred is target, the loss should be 0; yours is {got:.3f}."
     return None
-
-
-def it_can_be_trained(answer: Callable, generator: torch.Generator) -> str | None:
-    pred, target, weight = _halves(generator, (4, 2, 3, 3), 0.7)
-
-    def slope(loss_of: Callable) -> Tensor | None:
-        own = pred.clone().requires_grad_()
-        value = loss_of(own, target, weight)
-        if not isinstance(value, Tensor) or not value.requires_grad:
-            return None
-        return torch.autograd.grad(value, own)[0]
-
-    got, right = slope(answer), slope(prior_preservation_loss)
-    if got is not None and torch.allclose(got, right):
-        return None
-    return (
-        "The value is right, but the gradient that flows back from it is not: it could not be "
-        "trained with. Return the tensor itself, without `.item()`, `float()` or `.detach()`."
-    )
 
 
 # --- Find the bug -------------------------------------------------------------------------
@@ -482,7 +464,6 @@ EXERCISES = (
             without_weight_only_the_subject_counts,
             the_class_counts_as_often_as_the_weight_says,
         ),
-        remarks=(it_can_be_trained,),
         hints=(
             "Two losses you know, each over its own half of the batch: the subject under its "
             "prompt, the class under its own. One number says how much the second weighs.",

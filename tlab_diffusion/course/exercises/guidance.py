@@ -45,7 +45,7 @@ def cfg(eps_uncond, eps_cond, guidance_scale):
 def _pairs(generator: torch.Generator, batch: int, width: int, temperature: float) -> tuple:
     images = randn(generator, batch, width)
     texts = 0.7 * images + randn(generator, batch, width)
-    return images, 2 * texts, temperature
+    return images.requires_grad_(), (2 * texts).requires_grad_(), temperature
 
 
 def _both_ways(of_images: Tensor, of_texts: Tensor) -> Tensor:

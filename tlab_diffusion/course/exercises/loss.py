@@ -254,26 +254,6 @@ def model_sees_x_t(answer: Callable, generator: torch.Generator) -> str | None:
     return None
 
 
-def loss_can_be_trained(answer: Callable, generator: torch.Generator) -> str | None:
-    model, *batch = _loss_arguments(generator, CUBES[0])
-    weight = torch.zeros(1, requires_grad=True)
-
-    def slope(loss_of: Callable) -> Tensor | None:
-        loss = loss_of(lambda x_t, t: model(x_t, t) + weight, *batch)
-        if not isinstance(loss, Tensor) or not loss.requires_grad:
-            return None
-        return torch.autograd.grad(loss, weight, allow_unused=True)[0]
-
-    got, right = slope(answer), slope(losses.noise_loss)
-    if got is not None and torch.allclose(got, right):
-        return None
-    return (
-        "The value is right, but the gradient that flows back from it to the model is not: it "
-        "could not be trained with. Return the tensor itself, without `.item()`, `float()` or "
-        "`.detach()`."
-    )
-
-
 # --- Find the bug -------------------------------------------------------------------------
 
 SNIPPETS = (
@@ -707,7 +687,7 @@ EXERCISES = (
             ),
         ),
         invariants=(true_noise_costs_nothing, model_sees_x_t, silence_costs_the_power),
-        remarks=(loss_can_be_trained, serves_points(losses.noise_loss, _loss_arguments)),
+        remarks=(serves_points(losses.noise_loss, _loss_arguments),),
         hints=(
             "You mixed the noise in yourself, so you know the right answer. Let the model guess "
             "it from what it may see, and measure how far off it is.",
