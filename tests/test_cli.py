@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlab_diffusion import doctor, lab
+from tlab_diffusion import copies, doctor
 from tlab_diffusion.cli import app, main
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.picturebook import SUBJECTS
@@ -265,7 +265,7 @@ def no_model(monkeypatch):
 
 
 def no_lessons(monkeypatch):
-    monkeypatch.setattr(lab, "__file__", "/elsewhere/tlab_diffusion/lab.py")
+    monkeypatch.setattr(copies, "__file__", "/elsewhere/tlab_diffusion/copies.py")
 
 
 @pytest.mark.parametrize(

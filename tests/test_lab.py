@@ -1,8 +1,11 @@
 """`tlab lab` before JupyterLab starts: the learner's copies."""
 
+import json
+
 import pytest
 
-from tlab_diffusion import lab
+from tlab_diffusion import copies, lab
+from tlab_diffusion.course import fresh_copy
 from tlab_diffusion.errors import InputError
 
 
@@ -41,7 +44,7 @@ def test_a_copy_that_was_cut_short_is_made_again(course, monkeypatch):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lab.shutil, "copyfile", full_disk)
+        patch.setattr(copies.shutil, "copyfile", full_disk)
         with pytest.raises(OSError, match="No space"):
             lab.copy_missing(course)
     assert [path.read_text() for path in lab.copy_missing(course)] == [
@@ -52,16 +55,74 @@ def test_a_copy_that_was_cut_short_is_made_again(course, monkeypatch):
 
 def test_the_current_folder_comes_first(course, monkeypatch):
     monkeypatch.chdir(course)
-    assert lab.find_course() == course
+    assert copies.find_course() == course
 
 
 def test_the_checkout_of_the_package_is_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert (lab.find_course() / "pyproject.toml").exists()
+    assert (copies.find_course() / "pyproject.toml").exists()
 
 
 def test_no_lessons_is_said_plainly(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lab, "__file__", str(tmp_path / "site-packages/tlab_diffusion/lab.py"))
+    monkeypatch.setattr(
+        copies, "__file__", str(tmp_path / "site-packages/tlab_diffusion/copies.py")
+    )
     with pytest.raises(InputError, match="Change into it"):
-        lab.find_course()
+        copies.find_course()
+
+
+# --- Fresh copies and newer versions ---------------------------------------------------------
+
+
+def notebook(*texts: str) -> str:
+    cells = [{"cell_type": "markdown", "source": [text]} for text in texts]
+    return json.dumps({"cells": [*cells, {"cell_type": "code", "source": ["1 + 1"]}]})
+
+
+def test_a_fresh_copy_keeps_the_old_one_under_another_name(course):
+    own = course / "work" / "01_next.ipynb"
+    for number in (1, 2):
+        lab.copy_missing(course)
+        own.write_text(f"my answers {number}")
+        kept = own.with_name(f"01_next-old-{number}.ipynb")
+        assert copies.fresh_copy(course, "01") == (own, kept)
+        assert kept.read_text() == f"my answers {number}"
+        assert own.read_text() == "new lessons/01_next.ipynb"
+    assert own.with_name("01_next-old-1.ipynb").read_text() == "my answers 1"
+
+
+def test_a_first_copy_has_nothing_to_keep(course):
+    assert copies.fresh_copy(course, "00") == (course / "work" / "00_start.ipynb", None)
+
+
+@pytest.mark.parametrize("number", ["1", "07", "", "../01", None])
+def test_a_lesson_that_is_not_there_is_named(course, number):
+    with pytest.raises(InputError, match="one of 00, 01"):
+        copies.fresh_copy(course, number)
+
+
+def test_a_fresh_copy_is_one_call_that_says_what_it_did(course, monkeypatch):
+    (course / "work").mkdir()
+    monkeypatch.chdir(course / "work")
+    assert str(fresh_copy("01")) == f"A fresh copy lies in {course}/work/01_next.ipynb."
+    assert f"Yours is kept as {course}/work/01_next-old-1.ipynb." in str(fresh_copy("01"))
+
+
+def test_a_newer_text_is_announced_and_answers_are_no_difference(course):
+    lesson, own = (course / folder / "01_next.ipynb" for folder in ("lessons", "work"))
+    lesson.write_text(notebook("one", "two"))
+    lab.copy_missing(course)
+    assert copies.newer_lessons(course) == []
+    own.write_text(notebook("one", "my note", "two").replace("1 + 1", "my answer"))
+    assert copies.newer_lessons(course) == []
+    lesson.write_text(notebook("one", "two, mended"))
+    before = own.read_bytes()
+    assert copies.newer_lessons(course) == ["01"]
+    assert own.read_bytes() == before
+
+
+def test_what_is_no_notebook_any_more_is_no_obstacle(course):
+    lab.copy_missing(course)
+    (course / "lessons" / "01_next.ipynb").write_text(notebook("one"))
+    assert copies.newer_lessons(course) == ["01"]

@@ -139,11 +139,17 @@ def doctor(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(context: typer.Context) -> None:
     """Open the course in JupyterLab; further options go to JupyterLab."""
-    from tlab_diffusion.lab import copy_missing, find_course, open_lab
+    from tlab_diffusion.copies import find_course, newer_lessons
+    from tlab_diffusion.lab import copy_missing, open_lab
 
     course = find_course()
     for lesson in copy_missing(course):
         print(f"new lesson: {lesson.relative_to(course)}")
+    for number in newer_lessons(course):
+        print(
+            f"lesson {number} has another text than your copy, which stays as it is. For the new "
+            f'version: from tlab_diffusion.course import fresh_copy; fresh_copy("{number}")'
+        )
     open_lab(course, context.args)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from tlab_diffusion.copies import find_course
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.lab import find_course
 
 GIB = 2**30
 MEMORY_WANTED = 4 * GIB

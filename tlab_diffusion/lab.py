@@ -1,24 +1,9 @@
 """JupyterLab on the learner's own copies of the lessons."""
 
 import os
-import shutil
 from pathlib import Path
 
-from tlab_diffusion.errors import InputError
-from tlab_diffusion.files import atomic_write
-
-
-def find_course() -> Path:
-    """Returns the folder with the lessons: the current one, else the package's checkout."""
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[1]):
-        if (folder / "jupyter" / "jupyter_lab_config.py").exists():
-            return folder
-    raise InputError(
-        "tlab lab",
-        got="a folder without lessons",
-        expected="the checkout of the course",
-        fix="Change into it and try again.",
-    )
+from tlab_diffusion.copies import copy_lesson
 
 
 def copy_missing(course: Path) -> list[Path]:
@@ -33,8 +18,7 @@ def copy_missing(course: Path) -> list[Path]:
     for lesson in sorted((course / "lessons").glob("*.ipynb")):
         own = work / lesson.name
         if not own.exists():
-            with atomic_write(own) as draft:
-                shutil.copyfile(lesson, draft)
+            copy_lesson(lesson, own)
             copied.append(own)
     return copied
 

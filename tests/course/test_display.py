@@ -6,18 +6,23 @@ import subprocess
 import sys
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from tlab_diffusion.course import (
     check,
     exercises,
+    grading,
     hint,
+    journal,
     progress,
     reference,
+    reset,
     snippets,
     solution,
 )
 from tlab_diffusion.course.exercises import ALL
 from tlab_diffusion.course.feedback import inline, prose
+from tlab_diffusion.course.hint_button import HintButton
 from tlab_diffusion.diffusion import process
 from tlab_diffusion.errors import InputError
 
@@ -98,6 +103,77 @@ def test_progress_counts_by_lesson(tmp_path, monkeypatch):
     assert "01 Noising: 1 of 7\n" in text
     assert "02 The loss: 0 of 4\n  ✗ loss.posterior\n" in text
     assert "✓ <code>noising.snr</code>" in progress()._repr_mimebundle_()["text/html"]
+
+
+def test_progress_says_the_total_and_what_comes_next(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLAB_PROGRESS", str(tmp_path / "p.jsonl"))
+    first, second = (ALL[number].id for number in (0, 1))
+    assert str(progress()).startswith(f"0 of {len(ALL)} exercises passed. Next: {first}, in 00")
+    check(first, reference(first))
+    assert str(progress()).startswith(f"1 of {len(ALL)} exercises passed. Next: {second}, in 01")
+    for exercise in ALL:
+        journal.record(exercise.id, "passed", None)
+    assert "All are passed." in str(progress())
+
+
+@pytest.mark.parametrize("lesson", ["noising", "01"])
+def test_progress_of_one_lesson(lesson, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLAB_PROGRESS", str(tmp_path / "p.jsonl"))
+    text = str(progress(lesson))
+    assert text.startswith("0 of 7 exercises passed. Next: noising.q_step, in 01 Noising.\n")
+    assert "loss." not in text
+
+
+@pytest.mark.parametrize("lesson", ["noise", 1, ""])
+def test_progress_of_a_lesson_that_is_not_there(lesson):
+    with pytest.raises(InputError, match="start, noising, loss"):
+        progress(lesson)
+
+
+def wrong(alphas_cumprod):
+    return alphas_cumprod
+
+
+def test_a_failure_offers_the_next_hint_as_text():
+    reset("noising.snr")
+    offers = ['hint("noising.snr")', 'hint("noising.snr", 2)', 'hint("noising.snr", 3)']
+    for tier, offer in enumerate([*offers, 'solution("noising.snr")'], start=1):
+        assert str(check("noising.snr", wrong)).endswith(f"For help: `{offer}`")
+        if tier < 4:
+            hint("noising.snr", tier)
+    reset("noising.snr")
+
+
+def test_the_button_shows_hint_after_hint_and_then_the_solution():
+    reset("noising.snr")
+    button = HintButton("noising.snr")
+    exercise = next(e for e in ALL if e.id == "noising.snr")
+    for tier in (1, 2, 3):
+        assert button.button.description == f"Show hint {tier} of 3"
+        button.button.click()
+        assert exercise.hints[tier - 1] in button.shown.outputs[-1]["data"]["text/plain"]
+        assert len(button.shown.outputs) == tier
+    assert button.button.description == "Show the solution"
+    button.button.click()
+    assert "def snr(" in button.shown.outputs[-1]["data"]["text/markdown"]
+    assert button.button.layout.display == "none"
+    reset("noising.snr")
+
+
+def test_in_a_notebook_a_failure_comes_with_a_button(monkeypatch):
+    shown = []
+    monkeypatch.setattr(grading, "in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda thing, **options: shown.append(thing))
+    check("noising.snr", wrong)._ipython_display_()
+    assert "Not yet" in shown[0]["text/html"]
+    assert shown[1].children[0].description.startswith("Show hint")
+
+
+def test_elsewhere_and_after_a_pass_a_result_is_shown_as_usual(monkeypatch):
+    formatter = DisplayFormatter()
+    for result in (check("noising.snr", wrong), check("noising.snr", reference("noising.snr"))):
+        assert set(formatter.format(result)[0]) == {"text/plain", "text/html"}
+        monkeypatch.setattr(grading, "in_notebook", lambda: True)
 
 
 def test_the_reference_is_the_packages_own():

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tlab_diffusion.course import catalogue, check, grading, progress
+from tlab_diffusion.course import catalogue, check, grading, hint, progress, reset
+from tlab_diffusion.course.exercises import ALL
 from tlab_diffusion.course.exercises.noising import snr
+from tlab_diffusion.course.hints import next_tier
+from tlab_diffusion.errors import InputError
 
 # The module itself, without the package around it: it needs the standard library only, and so
 # a process that writes is up in no time.
@@ -54,8 +57,48 @@ def test_a_check_is_noted_and_shown(journal):
 def test_what_passed_once_stays_passed(journal):
     check("noising.snr", snr)
     check("noising.snr", lambda a: a)
+    assert "✓ noising.snr (the last try failed)\n" in str(progress())
     check("noising.snr", lambda a: 1 / 0)
-    assert "✓ noising.snr" in str(progress())
+    assert "✓ noising.snr (the last try raised an error)\n" in str(progress())
+    check("noising.snr", snr)
+    assert "✓ noising.snr\n" in str(progress())
+
+
+def test_an_error_is_told_apart_from_a_wrong_answer(journal):
+    check("noising.snr", lambda a: 1 / 0)
+    check("noising.q_step", lambda x, b, n: x)
+    assert "! noising.snr" in str(progress())
+    assert "✗ noising.q_step" in str(progress())
+
+
+def test_a_reset_forgets_one_exercise_and_says_so(journal):
+    assert "Nothing was noted of noising.snr" in str(reset("noising.snr"))
+    check("noising.snr", snr)
+    check("noising.q_step", lambda x, b, n: x)
+    hint("noising.snr", 2)
+    assert "it was passed, and is open again" in str(reset("noising.snr"))
+    assert "· noising.snr" in str(progress())
+    assert "✗ noising.q_step" in str(progress())
+    assert next_tier("noising.snr") == 1
+    check("noising.snr", lambda a: a)
+    assert "✗ noising.snr" in str(progress())
+    check("noising.snr", snr)
+    assert "✓ noising.snr\n" in str(progress())
+    with pytest.raises(InputError, match=r"noising\.q_step"):
+        reset("noising.q_stepp")
+
+
+def test_a_long_journal_is_read_quickly(journal):
+    ids = [exercise.id for exercise in ALL]
+    lines = [
+        f'\n{{"exercise": "{id}", "outcome": "failed", "misconception": null}}\n' for id in ids
+    ]
+    journal.write_text("".join(lines) * 2000)  # 6 MB
+    with journal.open("a") as file:
+        file.write('\n{"exercise": "noising.snr", "outcome": "passed", "misconception": null}\n')
+    began = time.process_time()
+    assert catalogue.journal.read()["noising.snr"].passed
+    assert time.process_time() - began < 0.3  # to parse every line takes longer
 
 
 def test_what_was_not_attempted_is_not_noted(journal):
@@ -85,10 +128,10 @@ def test_a_writer_killed_at_any_time_leaves_a_journal_that_reads(journal, after)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         standing = catalogue.journal.read()
-    assert standing["killed.0"] == "passed"
+    assert standing["killed.0"].passed
     assert list(standing) == [f"killed.{number}" for number in range(len(standing))]
     check("noising.snr", snr)
-    assert catalogue.journal.read()["noising.snr"] == "passed"
+    assert catalogue.journal.read()["noising.snr"].passed
 
 
 def test_several_notebooks_may_write_at_once(journal):
@@ -108,11 +151,11 @@ def test_a_record_torn_anywhere_spoils_no_other(journal):
         journal.write_bytes(whole[:end])
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert catalogue.journal.read()["noising.snr"] == "passed"
+            assert catalogue.journal.read()["noising.snr"].passed
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             catalogue.journal.record("noising.q_sample", "passed", None)
-            assert catalogue.journal.read()["noising.q_sample"] == "passed"
+            assert catalogue.journal.read()["noising.q_sample"].passed
 
 
 def test_a_damaged_journal_warns_once_and_keeps_what_is_whole(journal):

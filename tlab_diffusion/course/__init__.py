@@ -1,25 +1,26 @@
-"""What the lessons import: check an answer, show a hint or the solution, list your progress, and
-watch a training."""
+"""What the lessons import: check an answer, show a hint or the solution, list your progress."""
 
 from tlab_diffusion.course.catalogue import (
     exercises,
-    hint,
     progress,
     reference,
+    reset,
     snippets,
     solution,
 )
+from tlab_diffusion.course.fresh import fresh_copy
 from tlab_diffusion.course.grading import Result, check
-from tlab_diffusion.course.live_view import watch
+from tlab_diffusion.course.hints import hint
 
 __all__ = [
     "Result",
     "check",
     "exercises",
+    "fresh_copy",
     "hint",
     "progress",
     "reference",
+    "reset",
     "snippets",
     "solution",
-    "watch",
 ]

@@ -1,38 +1,15 @@
-"""The list of exercises, hints, solutions and progress."""
+"""The list of exercises, solutions and progress."""
 
 import inspect
 import itertools
 from collections.abc import Callable
 
-from tlab_diffusion.course import journal
-from tlab_diffusion.course.exercise import Exercise
+from tlab_diffusion.course import hints, journal
+from tlab_diffusion.course.exercise import LESSONS, Exercise
 from tlab_diffusion.course.exercises import ALL, find
-from tlab_diffusion.course.feedback import Shown, box, image, prose, table
+from tlab_diffusion.course.feedback import Note, Shown, prose, table
+from tlab_diffusion.course.journal import Standing
 from tlab_diffusion.errors import InputError
-
-CALM = "#0072b2"
-
-
-class Hint(Shown):
-    """A hint, and how to ask for the next one; the last shows the expected figure too."""
-
-    def __init__(self, exercise: Exercise, tier: int):
-        self.figure = None
-        self.heading = f"Hint {tier} of {len(exercise.hints)}: {exercise.id}"
-        following = f'`hint("{exercise.id}", {tier + 1})`'
-        if tier == len(exercise.hints):
-            following = f'`solution("{exercise.id}")`'
-            self.figure = exercise.expected_figure and exercise.expected_figure()
-        self.message = f"{exercise.hints[tier - 1]}\n\nNext: {following}"
-
-    def _text(self) -> str:
-        return f"{self.heading}\n{self.message}"
-
-    def _html(self) -> str:
-        body = prose(self.message)
-        if self.figure:
-            body += image(self.figure.png(), self.figure.title)
-        return box(self.heading, body, CALM)
 
 
 class Source(str):
@@ -69,27 +46,43 @@ class ExerciseList(list, Shown):
 
 
 class Progress(Shown):
-    """The learner's progress by lesson."""
+    """The learner's progress, by lesson.
 
-    def __init__(self, standing: dict[str, str]):
+    Args:
+        standing: of the exercises that were tried.
+        shown: the exercises to show.
+    """
+
+    def __init__(self, standing: dict[str, Standing], shown: tuple[Exercise, ...] = ALL):
         self.lessons = [
             (lesson, [(e, standing.get(e.id)) for e in group])
-            for lesson, group in itertools.groupby(ALL, key=lambda e: e.lesson)
+            for lesson, group in itertools.groupby(shown, key=lambda e: e.lesson)
         ]
 
+    def _total(self) -> str:
+        entries = [entry for _, group in self.lessons for entry in group]
+        left = [exercise for exercise, standing in entries if not (standing and standing.passed)]
+        following = f"Next: `{left[0].id}`, in {left[0].lesson}." if left else "All are passed."
+        return f"{_count(entries)} exercises passed. {following}"
+
     def _text(self) -> str:
-        lines = []
+        lines = [self._total().replace("`", "")]
         for lesson, entries in self.lessons:
             lines.append(f"{lesson}: {_count(entries)}")
-            lines += [f"  {_mark(outcome)} {e.id}" for e, outcome in entries]
+            lines += [f"  {_mark(standing)} {e.id}{_last(standing)}" for e, standing in entries]
         return "\n".join(lines)
 
     def _html(self) -> str:
         rows = [
-            [lesson, _count(entries), ", ".join(f"{_mark(o)} `{e.id}`" for e, o in entries)]
+            [
+                lesson,
+                _count(entries),
+                ", ".join(f"{_mark(s)} `{e.id}`{_last(s)}" for e, s in entries),
+            ]
             for lesson, entries in self.lessons
         ]
-        return table(["Lesson", "Passed", "Exercises (✓ passed, ✗ tried, · open)"], rows)
+        legend = "Exercises (✓ passed, ✗ failed, ! raised an error, · open)"
+        return prose(self._total()) + table(["Lesson", "Passed", legend], rows)
 
 
 def exercises() -> ExerciseList:
@@ -100,14 +93,6 @@ def exercises() -> ExerciseList:
 def reference(id: str) -> Callable:
     """The package's own function for an exercise, which the rest of the lesson uses."""
     return find(id).reference
-
-
-def hint(id: str, tier: int = 1) -> Hint:
-    """A hint: tier 1 is an idea, 2 the formula in terms of code, 3 nearly the code."""
-    exercise = find(id)
-    if type(tier) is not int or not 1 <= tier <= len(exercise.hints):
-        raise InputError("tier", got=repr(tier), expected=f"1 to {len(exercise.hints)}")
-    return Hint(exercise, tier)
 
 
 def solution(id: str) -> Source:
@@ -129,14 +114,52 @@ def snippets(id: str) -> Source:
     return Source("\n\n".join(blocks))
 
 
-def progress() -> Progress:
-    """How far you have come: a table of the exercises passed, read from your journal."""
-    return Progress(journal.read())
+def progress(lesson: str | None = None) -> Progress:
+    """How far you have come, read from your journal.
+
+    Args:
+        lesson: the part of an exercise's id before the point, such as "noising", or the lesson's
+            number, such as "01"; all lessons if it is left out.
+    """
+    if lesson is None:
+        return Progress(journal.read())
+    title = LESSONS.get(lesson) if isinstance(lesson, str) else None
+    shown = tuple(e for e in ALL if e.lesson == title or e.lesson.split()[0] == lesson)
+    if not shown:
+        raise InputError("lesson", got=repr(lesson), expected=", ".join(LESSONS))
+    return Progress(journal.read(), shown)
+
+
+def reset(id: str) -> Note:
+    """Forget the tries of an exercise, so that `progress()` shows it as open."""
+    find(id)
+    standing = journal.read().get(id)
+    hints.seen.pop(id, None)
+    if standing is None:
+        return Note(f"Nothing was noted of `{id}`: it is open.")
+    journal.forget(id)
+    tried = "passed" if standing.passed else "not passed yet"
+    return Note(
+        f"The tries of `{id}` are forgotten: it was {tried}, and is open again. Your code in the "
+        "notebook stays."
+    )
 
 
 def _count(entries: list) -> str:
-    return f"{sum(outcome == 'passed' for _, outcome in entries)} of {len(entries)}"
+    passed = sum(standing is not None and standing.passed for _, standing in entries)
+    return f"{passed} of {len(entries)}"
 
 
-def _mark(outcome: str | None) -> str:
-    return {"passed": "✓", None: "·"}.get(outcome, "✗")
+def _mark(standing: Standing | None) -> str:
+    if standing is None:
+        return "·"
+    if standing.passed:
+        return "✓"
+    return "!" if standing.last == "raised" else "✗"
+
+
+def _last(standing: Standing | None) -> str:
+    """The last try, where an answer that had passed is broken since."""
+    if standing is None or not standing.passed or standing.last == "passed":
+        return ""
+    return f" (the last try {'raised an error' if standing.last == 'raised' else 'failed'})"

@@ -30,6 +30,19 @@ class Shown:
         return {"text/plain": self._text(), "text/html": self._html()}
 
 
+class Note(Shown):
+    """A message that says what was done."""
+
+    def __init__(self, message: str):
+        self.message = message
+
+    def _text(self) -> str:
+        return self.message.replace("`", "")
+
+    def _html(self) -> str:
+        return prose(self.message)
+
+
 def show(shown: Shown) -> None:
     """Show something now: in the cell's output in a notebook, else as text."""
     if "IPython" in sys.modules:
@@ -38,6 +51,15 @@ def show(shown: Shown) -> None:
         display(shown)
     else:
         print(shown)
+
+
+def in_notebook() -> bool:
+    """Whether outputs go to a notebook, which shows widgets."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
 
 
 def box(heading: str, body: str, colour: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tlab_diffusion.course import journal, runner
+from tlab_diffusion.course import hints, journal, runner
 from tlab_diffusion.course.answer_check import (
     HALF_PRECISION,
     agrees,
@@ -25,7 +25,7 @@ from tlab_diffusion.course.answer_check import (
 from tlab_diffusion.course.containment import RANDOM, contained, the_checks_own_state
 from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import find
-from tlab_diffusion.course.feedback import Shown, box, prose, show
+from tlab_diffusion.course.feedback import Shown, box, in_notebook, prose, show
 from tlab_diffusion.course.gradients import gradient_complaint
 from tlab_diffusion.course.notebook_variables import read_instead
 from tlab_diffusion.course.readable import CannotBeRead, name_of_type, readable
@@ -51,12 +51,14 @@ class Result(Shown):
         outcome: "passed", "failed", "raised" or "not_attempted".
         message: what was found, in plain words.
         misconception: the name of the mistake, where exactly one known mistake fits.
+        offer: what to type for the next hint; the first one if it is left out.
     """
 
     id: str
     outcome: str
     message: str
     misconception: str | None = None
+    offer: str = ""
 
     def __bool__(self) -> bool:
         return self.outcome == "passed"
@@ -66,8 +68,19 @@ class Result(Shown):
         return f"{FACES[self.outcome][0]}: {self.id}{name}"
 
     def _body(self) -> str:
-        more = "" if self.outcome == "passed" else f'\n\nFor help: `hint("{self.id}")`'
-        return self.message + more
+        offer = self.offer or f'hint("{self.id}")'
+        return self.message + ("" if self else f"\n\nFor help: `{offer}`")
+
+    def _ipython_display_(self) -> None:
+        """Show a failure with a button for the next hint; anything else as usual."""
+        if self.outcome not in ("failed", "raised") or not in_notebook():
+            raise NotImplementedError  # IPython then asks for the representations
+        from IPython.display import display
+
+        from tlab_diffusion.course.hint_button import HintButton
+
+        display(self._repr_mimebundle_(), raw=True)
+        display(HintButton(self.id).widget)
 
     def _text(self) -> str:
         return f"{self._heading()}\n{self._body()}"
@@ -99,7 +112,8 @@ def check(id: str, function: Callable, *, grade: bool = False) -> Result:
         result = trial.result()
     # A wrong answer that draws random numbers is told so in other words.
     changed = trial.changed if result else trial.changed - RANDOM
-    result = dataclasses.replace(result, message=result.message + _aside(changed, replaced))
+    message = result.message + _aside(changed, replaced)
+    result = dataclasses.replace(result, message=message, offer=hints.next_call(id))
     journal.record(result.id, result.outcome, result.misconception)
     if (grade or os.environ.get("TLAB_GRADING") == "1") and not result:
         show(result)

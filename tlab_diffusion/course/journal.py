@@ -9,7 +9,18 @@ import functools
 import json
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+
+RESET = "reset"  # an outcome: what came before it does not count
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an exercise stands: whether it ever passed, and the outcome of the last try."""
+
+    passed: bool
+    last: str
 
 
 def path() -> Path:
@@ -33,31 +44,50 @@ def record(id: str, outcome: str, misconception: str | None) -> None:
         _warn(f"Progress is not being saved: {path()}: {error.strerror}. Checks still work.")
 
 
-def read() -> dict[str, str]:
-    """The state of each exercise that was tried: "passed" once it ever passed, else the
-    latest outcome. Damaged lines are left out, with a warning unless it is the last one."""
+def forget(id: str) -> None:
+    """Note that the tries of an exercise so far do not count."""
+    record(id, RESET, None)
+
+
+def read() -> dict[str, Standing]:
+    """How each exercise stands that was tried, the latest one last.
+
+    Damaged lines are left out, with a warning unless it is the last one, which may still be
+    being written.
+    """
     try:
-        lines = path().read_bytes().split(b"\n")
+        lines = _last_places(path())
     except FileNotFoundError:
         return {}
     except OSError as error:
         _warn(f"Progress cannot be read: {path()}: {error.strerror}.")
         return {}
     standing, damaged = {}, 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for line in sorted(lines, key=lines.get):
         try:
             entry = json.loads(line)
             id, outcome = str(entry["exercise"]), str(entry["outcome"])
         except (ValueError, TypeError, KeyError, RecursionError):
-            damaged += number < len(lines)  # a torn last line is still being written
+            damaged += line.endswith(b"\n")
             continue
-        if standing.get(id) != "passed":
-            standing[id] = outcome
+        before = standing.pop(id, None)
+        if outcome != RESET:
+            passed = outcome == "passed" or (before is not None and before.passed)
+            standing[id] = Standing(passed, outcome)
     if damaged:
         _warn(f"{path()} has {damaged} damaged lines; they were left out.")
     return standing
+
+
+def _last_places(file: Path) -> dict[bytes, int]:
+    """Each different line, with the place where it stands last.
+
+    A long journal says the same again and again, so that few of its lines have to be parsed.
+    """
+    with file.open("rb") as lines:
+        places = {line: place for place, line in enumerate(lines)}
+    places.pop(b"\n", None)
+    return places
 
 
 @functools.cache
