@@ -51,7 +51,7 @@ def copy(tmp_path):
 
 def lint(folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, *LINT], cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, *LINT], cwd=folder, capture_output=True, text=True, timeout=600
     )
 
 

@@ -49,23 +49,6 @@ def test_without_a_browser_every_lesson_runs_and_the_last_line_says_so(pretend, 
     assert "browser tests did NOT run" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_an_unsolved_lesson_that_trains_takes_few_steps(tmp_path):
-    (name, (many, few)), *_ = run.FEW_STEPS.items()
-    lesson = tmp_path / "lessons" / name
-    lesson.parent.mkdir()
-    lesson.write_text(f'{{"source": ["{many}  # of training"]}}')
-    copy = run.with_few_steps(lesson, tmp_path)
-    assert copy.read_text() == f'{{"source": ["{few}  # of training"]}}'
-    lesson.write_text("another setting")
-    with pytest.raises(ValueError, match="STEPS"):
-        run.with_few_steps(lesson, tmp_path)
-
-
-def test_other_lessons_run_as_they_are(tmp_path):
-    lesson = tmp_path / "00_start_here.ipynb"
-    assert run.with_few_steps(lesson, tmp_path) == lesson
-
-
 def test_a_failing_linter_fails_the_run_after_the_tests(pretend, capsys):
     commands = pretend(browser="/usr/bin/browser", lint=1)
     assert run.main() == 1

@@ -24,7 +24,7 @@ def starts(path: str) -> bool:
     """Says whether a browser is there with all the libraries that it needs."""
     if not Path(path).exists():
         return False
-    return run([path, "--version"], timeout=60)
+    return run([path, "--version"], timeout=300)
 
 
 def install_browser() -> str | None:

@@ -40,7 +40,7 @@ def jupyterlab(folder: Path) -> Iterator[str]:
             yield address
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(timeout=PATIENCE)
 
 
 def free_port() -> int:

@@ -1,12 +1,14 @@
 """A learner opens a lesson in a real JupyterLab, runs it and plays with its widget."""
 
 import json
+import shutil
 import urllib.request
 
 import pytest
 
 from tests.browser.browsers import find_browser
 from tests.browser.jupyter import (
+    ROOT,
     TOKEN,
     browser_page,
     errors,
@@ -18,13 +20,21 @@ from tests.browser.jupyter import (
     wait_for_another_picture,
 )
 from tests.browser.lessons import IN_THE_BROWSER
+from tests.notebooks import smaller
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    return tmp_path_factory.mktemp("course")
+    """A folder where JupyterLab will find the lessons that the tests run."""
+    course = tmp_path_factory.mktemp("course")
+    (course / "work").mkdir()
+    for lesson in IN_THE_BROWSER:
+        shutil.copy(
+            smaller(ROOT / "lessons" / lesson, tmp_path_factory.mktemp("smaller")), course / "work"
+        )
+    return course
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lessons import build
+from tests.notebooks import smaller
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "lessons" / "source").glob("*.py"))
@@ -130,3 +131,19 @@ def test_some_outputs_are_compared_at_every_run(path):
     """Without the tag nbval would only run the cells."""
     tags = [cell["metadata"].get("tags", []) for cell in cells(path, "code")]
     assert sum("nbval-check-output" in each for each in tags) >= 1
+
+
+@of_all
+def test_what_the_tests_change_in_a_lesson_stands_in_it(path, tmp_path):
+    assert smaller(path, tmp_path).exists()
+
+
+def test_the_stored_training_has_learned_the_subject():
+    """The tests run this lesson with few steps; the build runs it as the learner does."""
+    [solved] = [path for path in SOLVED if path.stem.startswith("08_")]
+    printed = "".join(
+        "".join(output.get("text", ""))
+        for cell in cells(solved, "code")
+        for output in cell["outputs"]
+    )
+    assert "the original model is not the best: True" in printed

