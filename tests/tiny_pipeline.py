@@ -4,6 +4,7 @@ import copy
 from functools import cache
 
 import torch
+from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from tlab_diffusion.pretraining.networks import new_pipeline, new_unet, new_vae, text_config
@@ -24,7 +25,8 @@ def _networks():
         torch.manual_seed(0)
         vae = new_vae((8, 8, 8))
         text_encoder = CLIPTextModel(text_config(new_tokenizer(), WIDTH))
-        unet = new_unet((16, 32), WIDTH)
+        like = new_unet((16, 32), WIDTH).config
+        unet = UNet2DConditionModel.from_config(like, layers_per_block=1)
         # The effect of the text is nearly zero in a new model: it is made larger.
         for name, weights in unet.named_parameters():
             if "attn2" in name:

@@ -25,6 +25,12 @@ def view():
     return widget
 
 
+@pytest.fixture(scope="module")
+def untouched():
+    """A view for tests that neither train nor move its controls."""
+    return training_view()
+
+
 @pytest.fixture
 def tiny_cats(monkeypatch):
     """The task of the cats with eight of them, and a network of one rung."""
@@ -225,9 +231,9 @@ def test_browser_tests_find_the_parts(view):
     "settings",
     [{"data": "dogs"}, {"steps": 0}, {"steps": 2.5}, {"learning_rate": 0}, {"speed": 3}],
 )
-def test_a_still_picture_of_nothing_is_refused(view, settings):
+def test_a_still_picture_of_nothing_is_refused(untouched, settings):
     with pytest.raises(InputError, match="expected"):
-        view.picture(**settings)
+        untouched.picture(**settings)
 
 
 def test_a_mosaic_keeps_every_picture_whole():

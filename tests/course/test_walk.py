@@ -25,6 +25,12 @@ def walk():
 
 
 @pytest.fixture(scope="module")
+def untouched():
+    """A walk for tests that leave its controls alone."""
+    return latent_walk(tiny_pipeline(), **OPTIONS)
+
+
+@pytest.fixture(scope="module")
 def walks():
     return draw_walks(tiny_pipeline(), **OPTIONS)
 
@@ -126,16 +132,16 @@ def test_both_faces_are_there_and_no_state_is_stored(walk):
     assert "position = 0" in metadata["image/png"]["alt"]
 
 
-def test_browser_tests_find_the_parts(walk):
-    assert "latent-walk" in walk.widget._dom_classes
-    assert "latent-walk-picture" in walk.image._dom_classes
-    assert "latent-walk-position" in walk.controls["position"]._dom_classes
+def test_browser_tests_find_the_parts(untouched):
+    assert "latent-walk" in untouched.widget._dom_classes
+    assert "latent-walk-picture" in untouched.image._dom_classes
+    assert "latent-walk-position" in untouched.controls["position"]._dom_classes
 
 
 @pytest.mark.parametrize("settings", [{"position": 4}, {"position": -1}, {"walk": "home"}])
-def test_a_still_picture_of_nothing_is_refused(walk, settings):
+def test_a_still_picture_of_nothing_is_refused(untouched, settings):
     with pytest.raises(InputError, match="expected"):
-        walk.picture(**settings)
+        untouched.picture(**settings)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ def explorer(request):
     return MAKERS[request.param]()
 
 
+@pytest.fixture(scope="module", params=MAKERS)
+def untouched_explorer(request):
+    """Each explorer, for tests that leave its controls alone."""
+    return MAKERS[request.param]()
+
+
 @pytest.fixture
 def schedule_widget():
     return schedule_explorer(PICTURE)
@@ -80,8 +86,8 @@ def test_the_fast_drawing_is_the_slow_one(explorer):
     np.testing.assert_array_equal(pixels(explorer.image.value), pixels(whole.getvalue()))
 
 
-def test_both_faces_are_there_and_no_state_is_stored(explorer):
-    data, metadata = explorer._repr_mimebundle_()
+def test_both_faces_are_there_and_no_state_is_stored(untouched_explorer):
+    data, metadata = untouched_explorer._repr_mimebundle_()
     assert set(data) == {
         "text/plain",
         "image/png",
@@ -113,9 +119,9 @@ def test_browser_tests_find_the_parts(untouched):
 
 
 @pytest.mark.parametrize("settings", [{"t": 1000}, {"t": -1}, {"timestep": 3}])
-def test_a_still_picture_of_nothing_is_refused(explorer, settings):
+def test_a_still_picture_of_nothing_is_refused(untouched_explorer, settings):
     with pytest.raises(InputError, match="expected"):
-        explorer.picture(**settings)
+        untouched_explorer.picture(**settings)
 
 
 # --- the schedule explorer
