@@ -21,9 +21,10 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.ui
 def model_folder(prediction_type: str = "epsilon") -> Path:
     """The tiny pipeline, saved in float32; read only."""
     folder = Path(mkdtemp(prefix="tlab-tiny-")) / prediction_type
-    pipeline = tiny_pipeline()
-    pipeline.scheduler.register_to_config(prediction_type=prediction_type)
-    with quiet():  # whoever asks first may read what its own command prints
+    # Whoever asks first may read what its own command prints, and have another default device.
+    with quiet(), torch.device("cpu"):
+        pipeline = tiny_pipeline()
+        pipeline.scheduler.register_to_config(prediction_type=prediction_type)
         pipeline.save_pretrained(folder)
     return folder
 
