@@ -8,13 +8,14 @@ SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 	$(shell $(name) -c '$(SUITABLE)' 2>/dev/null && echo $(name))))
 
-.PHONY: help lab install test lessons figures screenshots lint constraints clean
+.PHONY: help lab install test lessons site figures screenshots lint constraints clean
 
 help:
 	@echo "make lab          open the course in JupyterLab (installs it the first time)"
 	@echo "make test         run every test (installs what they need the first time)"
 	@echo "make install      fill $(VENV) with the pinned packages"
 	@echo "make lessons      build the notebooks from lessons/source"
+	@echo "make site         build build/site, the solved lessons as web pages"
 	@echo "make figures      draw the figures of README and lessons"
 	@echo "make screenshots  photograph JupyterLab for the README"
 	@echo "make lint         check style and imports"
@@ -31,6 +32,9 @@ test: $(VENV)/installed-test
 
 lessons: $(VENV)/installed-test
 	$(BIN)/python lessons/build.py
+
+site: $(VENV)/installed-site
+	$(BIN)/python website/build.py
 
 figures: $(VENV)/installed-test
 	set -e; for script in $(DRAWINGS); do echo $$script; $(BIN)/python $$script; done
@@ -53,7 +57,11 @@ $(VENV)/installed: requirements.txt constraints.txt pyproject.toml | $(BIN)/pyth
 	$(BIN)/python -m pip install -r requirements.txt -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/installed-test: requirements-test.txt $(VENV)/installed
+$(VENV)/installed-site: requirements-site.txt $(VENV)/installed
+	$(BIN)/python -m pip install -r requirements-site.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/installed-test: requirements-test.txt $(VENV)/installed-site
 	$(BIN)/python -m pip install -r requirements-test.txt -c constraints.txt
 	@touch $@
 

@@ -33,7 +33,8 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def direct_pins(root: Path) -> dict[str, str]:
-    return read_pins(root / "requirements.txt") | read_pins(root / "requirements-test.txt")
+    names = ("requirements.txt", "requirements-test.txt", "requirements-site.txt")
+    return {name: pin for file in names for name, pin in read_pins(root / file).items()}
 
 
 def disagreements(root: Path) -> list[str]:

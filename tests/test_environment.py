@@ -9,6 +9,7 @@ from tests import pins
 FILES = (
     "requirements.txt",
     "requirements-test.txt",
+    "requirements-site.txt",
     "constraints.txt",
     "environment.yml",
     "pyproject.toml",
