@@ -330,9 +330,10 @@ def grid(
     from tlab_diffusion.evaluation.measure import SampleCounts
 
     counts = SampleCounts(per_prompt=num)
-    found = preflight_grid(config, **plan)
+    found = preflight_grid(config, counts=counts, **plan)
+    start = partial(search, found.config, found.pictures, counts=counts, **plan)
     try:
-        show_grid(found, search(found.config, found.pictures, counts=counts, **plan))
+        show_grid(found, start, workers=workers)
     except KeyboardInterrupt:
         print(f"\ntlab: interrupted; finished trials are kept. Continue with: {_resume_command()}")
         raise typer.Exit(130) from None

@@ -77,12 +77,14 @@ def test_the_end_names_the_step_that_was_kept_and_why(run, tmp_path, capsys):
     assert f"holds step {best}. Step {best} has the best balance" in lines[-3]
 
 
-def test_a_finished_run_says_that_nothing_is_left(run, tmp_path, capsys):
+def test_a_finished_run_says_so_and_loads_no_model(run, tmp_path, capsys, monkeypatch):
     assert run() == 0
     capsys.readouterr()
+    monkeypatch.setattr(trainer, "load", lambda *_: pytest.fail("a model was loaded"))
     assert run("--resume") == 0
     said = capsys.readouterr().out
-    assert "all 2 steps are done: nothing is left to train" in said
+    assert "all 2 steps are done: nothing is left to train or to measure" in said
+    assert said.splitlines()[-1] == str(tmp_path / "tuned")
     assert "time: " not in said and "memory: " not in said, "an estimate of what is not done"
 
 

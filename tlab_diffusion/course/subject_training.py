@@ -15,8 +15,7 @@ from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
 from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
 from tlab_diffusion.dreambooth.preflight.checks import Preflight
 from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
-from tlab_diffusion.dreambooth.report.html import REPORT
-from tlab_diffusion.dreambooth.report.log import RunLog
+from tlab_diffusion.dreambooth.report.log import REPORT, RunLog
 from tlab_diffusion.dreambooth.run import Evaluated, run
 from tlab_diffusion.dreambooth.training.trainer import Finished, PriorImages, TrainStep
 from tlab_diffusion.pipelines import write_sampler_settings
@@ -75,7 +74,7 @@ class _Training:
             stop=self.stop,
         )
         self.done = steps_done(found.config.output)
-        losses = losses_of(self.log.lines(), self.done)
+        losses = losses_of(self.log.lines, self.done)
         self.view = LiveView(found.config.max_steps, self.evaluator.fixed_texts, losses)
 
     def go_on(self) -> None:
@@ -94,7 +93,7 @@ class _Training:
         if isinstance(event, Finished):
             self.view.close(f"Done: {event.step} steps. {self._place()}", True)
             return
-        if self.log.use_best() is not None:
+        if RunLog(self.config.output).use_best() is not None:  # with what the run has added
             write_sampler_settings(self.config.output, self.evaluator.settings)
         done = steps_done(self.config.output)
         state = f"Interrupted after step {done} of {self.config.max_steps}."

@@ -10,6 +10,7 @@ and without.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +22,11 @@ from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline, stored_
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.measures.evaluator import STRIP, evaluated_steps, evaluator_of
 from tlab_diffusion.dreambooth.measures.selection import Point
-from tlab_diffusion.dreambooth.report.html import REPORT, write_report
-from tlab_diffusion.dreambooth.report.log import RunLog
+from tlab_diffusion.dreambooth.report.html import write_report
+from tlab_diffusion.dreambooth.report.log import REPORT, RunLog, is_finished
 from tlab_diffusion.dreambooth.training.trainer import Event, Finished, Loaded, TrainStep, train
 from tlab_diffusion.errors import check_integer, refuse_change
+from tlab_diffusion.evaluation.pictures import Sampler
 from tlab_diffusion.evaluation.result import Metrics
 from tlab_diffusion.files import as_input_error, cache_folder
 from tlab_diffusion.pipelines import write_sampler_settings
@@ -54,8 +56,8 @@ def run(
 
     The output folder also gets `metrics.jsonl`, with the mean losses of every ten steps and all
     metrics; `samples/`, with what was drawn for four fixed prompts; and, when all else is there,
-    `report.html`. A step is sampled and measured when its checkpoint is on the disk: a run that is
-    killed meanwhile resumes there, and measures what is missing.
+    `report.html`. A step that is measured is saved first: a run that is killed meanwhile resumes
+    there, and measures what is missing.
 
     Args:
         config: the settings.
@@ -71,7 +73,8 @@ def run(
 
     Returns:
         The events of `trainer.train`, and `Evaluated` after `Loaded` and after each `TrainStep`
-        that was measured; `Finished` comes last, when the folder is complete.
+        that was measured; `Finished` comes last, when the folder is complete. It is the only event
+        where an earlier run is finished: no model is loaded.
 
     Raises:
         InputError: see `trainer.train`; or `evaluate_every` is not a number of steps. While
@@ -79,70 +82,70 @@ def run(
     """
     if evaluate_every is not None:
         check_integer("evaluate_every", evaluate_every, lowest=0)
-    cache = cache or cache_folder()
-    log = RunLog(config.output)
-
-    def log_losses(step: int, losses: tuple[float, float], saved: bool) -> None:
-        # A line before each checkpoint: a resumed run lacks no step's losses.
-        with as_input_error(config.output):
-            log.add_losses(step, losses, config.learning_rate, saved)
-
+    watch = _Watch(config, pictures, evaluate_every, cache or cache_folder(), progress)
     events = train(
         config,
         pictures,
         resume=resume,
         names=names,
-        cache=cache,
+        cache=watch.cache,
         write=False,
-        log_losses=log_losses,
+        save_at=watch.steps,
+        log_losses=watch.log_losses,
         stop=stop,
     )
+    if resume and is_finished(config, evaluate_every):
+        return _nothing_left(config)
     if not PartialState().is_main_process:
         return events
-    watch = _Watch(config, pictures, evaluate_every, cache, log, progress)
     return watch.watch(events, stop or threading.Event())
 
 
-class _Watch:
-    """The log and the metrics of one run."""
+def _nothing_left(config: DreamBoothConfig) -> Iterator[Finished]:
+    yield Finished(config.max_steps, config.output, None)
 
-    def __init__(self, config, pictures, evaluate_every, cache, log, progress):
+
+class _Watch:
+    """Logs and measures one run."""
+
+    def __init__(self, config, pictures, evaluate_every, cache, progress):
         self.config, self.pictures, self.cache = config, pictures, cache
         self.evaluate_every = evaluate_every
         self.steps = evaluated_steps(config.max_steps, evaluate_every)
-        self.log = log
         self.evaluator = evaluator_of(config, pictures)
         self.progress, self.drawn, self.total = progress, 0, 0
 
+    def log_losses(self, step: int, losses: tuple[float, float], saved: bool) -> None:
+        """Add a line before each checkpoint, so that a resumed run lacks no step's losses."""
+        with as_input_error(self.config.output):
+            self.log.add_losses(step, losses, self.config.learning_rate, saved)
+
     def watch(self, events: Iterator[Event], stop: threading.Event) -> Iterator[Event | Evaluated]:
+        """The events, with what is measured in between."""
         for event in events:
             if isinstance(event, Finished):
-                self._leave(event)
+                self._finish(event)
             yield event
             if isinstance(event, Loaded):
-                yield from self._begin(event)
+                self._begin(event)
+                if self.evaluate_every:
+                    yield from self._evaluate(0, event.pipeline, partial(self._original, event))
             elif isinstance(event, TrainStep):
                 stopped = stop.is_set() and checkpoint.steps_done(self.config.output) == event.step
                 if stopped or event.step in self.steps:
-                    yield from self._look(event)
+                    yield from self._evaluate(event.step, event.pipeline, self.evaluator.measure)
 
-    def _begin(self, loaded: Loaded) -> Iterator[Evaluated]:
+    def _begin(self, loaded: Loaded) -> None:
+        """Read the log. This waits for `Loaded`: until then another process may write it."""
+        output, done = self.config.output, checkpoint.steps_done(self.config.output)
+        self.log = RunLog(output)
         self._check_encoders()
-        with as_input_error(self.config.output):
-            self.log.rewind(checkpoint.steps_done(self.config.output))
-        self.total = sum(map(self._missing_pictures, self.steps))
+        with as_input_error(output):
+            self.log.rewind(done)
+            (output / REPORT).unlink(missing_ok=True)  # of fewer steps
         self.dtypes = stored_dtypes(Path(loaded.pipeline.name_or_path))
-        if self.evaluate_every and not self._measured(0):
-            planned = self.drawn + self._missing_pictures(0)
-            sample = self.evaluator.sampler(loaded.pipeline, after_each=self._count)
-            with as_input_error(self.config.output):
-                self.log.add_strip(0, self.evaluator.strip(sample))
-                original = self.evaluator.measure_original(
-                    sample, loaded.weights, self.cache, loaded.pipeline.device
-                )
-                self.log.add_metrics(0, original, self.evaluator.encoders.name)
-            self.total -= planned - self.drawn  # what the cache saved
-            yield Evaluated(0, original)
+        left = [step for step in self.steps if step == 0 or step >= done]
+        self.total = sum(map(self._missing_pictures, left))
 
     def _check_encoders(self) -> None:
         """Refuse to measure on with others: their numbers make no curve with those before."""
@@ -152,25 +155,31 @@ class _Watch:
             now = {"encoders": self.evaluator.encoders.name}
             refuse_change({"encoders": earlier}, now, where)
 
-    def _look(self, event: TrainStep) -> Iterator[Evaluated]:
+    def _evaluate(
+        self, step: int, pipeline, measure: Callable[[Sampler], Metrics]
+    ) -> Iterator[Evaluated]:
         """Draw and measure what the log lacks of a step."""
-        sample = self.evaluator.sampler(event.pipeline, after_each=self._count)
-        if not self.log.has_strip(event.step):
+        planned = self.drawn + self._missing_pictures(step)
+        sample = self.evaluator.sampler(pipeline, after_each=self._count)
+        if not self.log.has_strip(step):
             strip = self.evaluator.strip(sample)
             with as_input_error(self.config.output):
-                self.log.add_strip(event.step, strip)
-        if self.evaluate_every and not self._measured(event.step):
-            point = Point(event.step, self.evaluator.measure(sample))
+                self.log.add_strip(step, strip)
+        if self.evaluate_every and not self.log.has_metrics(step):
+            point = Point(step, measure(sample))
             with as_input_error(self.config.output):
-                self.log.keep_if_best(point, event.pipeline, self.dtypes)
-                self.log.add_metrics(*point, self.evaluator.encoders.name)
-                self.log.drop_worse()
+                self.log.keep(point, self.evaluator.encoders.name, pipeline, self.dtypes)
             yield Evaluated(*point)
+        self.total -= planned - self.drawn  # what the cache saved
+
+    def _original(self, loaded: Loaded, sample: Sampler) -> Metrics:
+        device = loaded.pipeline.device
+        return self.evaluator.measure_original(sample, loaded.weights, self.cache, device)
 
     def _missing_pictures(self, step: int) -> int:
         """How many pictures are still to be drawn for a step."""
         number = 0 if self.log.has_strip(step) else STRIP
-        if self.evaluate_every and not self._measured(step):
+        if self.evaluate_every and not self.log.has_metrics(step):
             number += self.evaluator.counts.total(len(self.evaluator.prompts))
         return number
 
@@ -178,13 +187,9 @@ class _Watch:
         self.drawn += 1
         self.progress("measuring", self.drawn, self.total)
 
-    def _measured(self, step: int) -> bool:
-        return any(point.step == step for point in self.log.points())
-
-    def _leave(self, event: Finished) -> None:
+    def _finish(self, event: Finished) -> None:
         """Make the folder the run's result. The report comes last: with it, all is there."""
         with as_input_error(event.folder):
-            (event.folder / REPORT).unlink(missing_ok=True)  # of fewer steps
             best = self.log.use_best() if self.evaluate_every else None
             if best is None:
                 export_pipeline(event.pipeline, event.folder, self.dtypes)

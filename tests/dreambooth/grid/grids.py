@@ -8,25 +8,19 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pytest
-import torch
 
-from tests.dreambooth.standin import hashed_sample, picture, pixel_encoders
+from tests.dreambooth.fake_trainer import fakes
+from tests.dreambooth.standin import hashed_sample, pixel_encoders
 from tests.dreambooth.tiny import PICTURES, model_folder, new_config
-from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
-from tlab_diffusion.dreambooth.checkpoint.run_record import Fingerprint, RunRecord, write_run
 from tlab_diffusion.dreambooth.grid import search as grid_search
-from tlab_diffusion.dreambooth.grid import store, worker
 from tlab_diffusion.dreambooth.grid.report import table
 from tlab_diffusion.dreambooth.grid.search import search
 from tlab_diffusion.dreambooth.grid.worker import Training
 from tlab_diffusion.dreambooth.measures import evaluator
-from tlab_diffusion.dreambooth.training.trainer import Finished, Loaded, TrainStep
 from tlab_diffusion.evaluation import world
 from tlab_diffusion.evaluation.measure import SampleCounts
 
@@ -34,53 +28,14 @@ RATES, STEPS = [1e-3, 1e-4], [2, 5, 3]
 COUNTS = SampleCounts(per_prompt=1, per_class=8)
 
 
-class FakePipeline(NamedTuple):
-    """Its name stands for its weights."""
-
-    name_or_path: str
-    device: torch.device = torch.device("cpu")
-
-
-def fake_train(config, pictures, *, resume, cache):
-    """In place of `train`: the same events and files. A rate above 1 diverges at step 2."""
-    checkpoint.check_output(config, Fingerprint(), resume=resume)
-    write_run(config.output, RunRecord.of(config, Fingerprint(), torch.device("cpu")))
-    yield Loaded(FakePipeline("original"), "weights")
-    done = checkpoint.steps_done(config.output)
-    for step in range(max(1, done), config.max_steps + 1):
-        if config.learning_rate > 1 and step == 2:
-            raise worker.Diverged("loss", got="nan at step 2", expected="a number")
-        if step > done and config.saves_at(step):
-            checkpoint.save(config.output, {"step": torch.tensor(step)})
-        yield TrainStep(step, 0.1, 0.0, FakePipeline(f"{config.learning_rate} {step}"))
-    yield Finished(config.max_steps, config.output, None)
-
-
-def fake_sampler(pipeline, *_, **__):
-    """In place of `fast_sampler`: what is drawn follows from the pipeline's name."""
-
-    def sample(texts, seed):
-        return np.stack([picture(f"{pipeline.name_or_path} {text} {seed}") for text in texts])
-
-    return sample
-
-
-def fake_export(pipeline, folder: Path, dtypes: dict) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "name.txt").write_text(pipeline.name_or_path)
-
-
 @contextmanager
 def stand_ins(*, fake: bool = False):
     """In place of what takes time; `fake` replaces the trainer too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluator, "fast_sampler", fake_sampler if fake else hashed_sample)
-        patch.setattr(world, "suitable_encoders", pixel_encoders)
+    with pytest.MonkeyPatch.context() as patch, fakes() if fake else nullcontext():
+        if not fake:
+            patch.setattr(evaluator, "fast_sampler", hashed_sample)
+            patch.setattr(world, "suitable_encoders", pixel_encoders)
         patch.setattr(grid_search, "write_report", write_table)
-        if fake:
-            patch.setattr(worker, "train", fake_train)
-            patch.setattr(worker, "stored_dtypes", lambda _: {})
-            patch.setattr(store, "export_pipeline", fake_export)
         yield
 
 

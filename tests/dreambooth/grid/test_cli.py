@@ -1,21 +1,26 @@
 """`tlab grid`, from a folder of pictures to a folder with a map."""
 
+import itertools
 import json
+from multiprocessing import get_context
 
 import pytest
 from diffusers import DiffusionPipeline
 
-from tests.dreambooth.tiny import model_folder
+from tests.dreambooth.grid.grids import COUNTS, events_of, stand_ins
+from tests.dreambooth.tiny import model_folder, new_config
 from tlab_diffusion.cli import main
 from tlab_diffusion.dreambooth.grid import search as grid_search
-from tlab_diffusion.dreambooth.grid.search import _gpus, preflight_grid
+from tlab_diffusion.dreambooth.grid.search import _gpus, _work, preflight_grid
 from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.measure import SampleCounts
 
 
 @pytest.fixture
 def run(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(SampleCounts.__init__, "__defaults__", (1, 8, 32))  # few pictures
 
     def run(*options, rates="1e-3,1e-4", steps="1,2"):
         names = ["--identifier", "zwx", "--class-noun", "robot", "--model", f"{model_folder()}"]
@@ -31,7 +36,7 @@ def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, ca
     assert run("--workers", "2", steps="1") == 0
     said = capfd.readouterr()
     assert "grid: 2 trials by 2 trainings of 1 steps" in said.out
-    assert "2 of 2 trials" in said.err and "step/s" in said.err
+    assert "grid: 2/2 trials at " in said.err and " s left" in said.err.replace("/s", "")
     lines = said.out.splitlines()
     assert lines[-1] == str(tmp_path / "grid")
     assert len([line for line in lines if ": score " in line]) == 2
@@ -47,14 +52,59 @@ def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, ca
     before = (tmp_path / "grid/grid.json").read_bytes()
     assert run("--resume", steps="1") == 0
     assert (tmp_path / "grid/grid.json").read_bytes() == before
-    # Why all workers ended early is said: here each finds other weights than those before.
-    content = json.loads(before)
-    content["settings"]["weights"] = "others"
-    (tmp_path / "grid/grid.json").write_text(json.dumps(content))
-    capfd.readouterr()
-    assert run("--workers", "2", "--resume", steps="1,2") == 2
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("tlab:")]
-    assert len(lines) == 1 and lines[0].startswith("tlab: weights: got ")
+
+
+def test_the_reason_why_all_workers_ended_early_is_one_line(tmp_path, monkeypatch, capfd):
+    """Here each finds other weights than those before. Forked, workers keep the fake trainer."""
+    monkeypatch.setattr(grid_search, "get_context", lambda _: get_context("fork"))
+    folder = tmp_path / "grid"
+    with stand_ins(fake=True):
+        list(events_of(folder, tmp_path, steps=[1]))
+        content = json.loads((folder / "grid.json").read_text())
+        content["settings"]["weights"] = "others"
+        (folder / "grid.json").write_text(json.dumps(content))
+        with pytest.raises(InputError, match="weights: got 'weights', expected 'others'"):
+            list(events_of(folder, tmp_path, steps=[1, 2], workers=2, resume=True))
+
+
+def test_one_bar_covers_all_trainings(run, capfd):
+    with stand_ins(fake=True):
+        assert run() == 0
+    said = capfd.readouterr()
+    for phase in ("loading", "class pictures", "training", "measuring"):
+        assert f"{phase}: " in said.err
+    assert "4/4 steps" in said.err, "two trainings of two steps"
+    # Each of four trials and the original: ten prompts, eight of the class, and a strip of four.
+    assert "110/110 pictures" in said.err
+    assert "1 of 4 trials, learning rate 1e-4" in said.err
+    assert len([line for line in said.out.splitlines() if ": score " in line]) == 4
+
+
+def test_the_estimate_covers_all_that_is_missing(pictures, tmp_path, monkeypatch):
+    store = GridStore(tmp_path / "grid")
+
+    def work(rates, steps, workers=1):
+        return _work(store, rates, steps, COUNTS, workers)
+
+    monkeypatch.setattr(grid_search, "_gpus", lambda: [])
+    two = work([1e-4, 1e-3], [2, 5])
+    assert (two.steps, two.pictures, two.class_images) == (10, 5 * 22, True)
+    assert (two.checkpoints, two.folders, two.devices) == (2, 2, 1), "one after the other"
+    both = work([1e-4, 1e-3], [2, 5], workers=3)
+    assert (both.steps, both.checkpoints, both.devices) == (10, 4, 1), "on one device"
+    monkeypatch.setattr(grid_search, "_gpus", lambda: ["0", "1"])
+    assert work([1e-4, 1e-3], [2, 5], workers=2).devices == 2
+    config = new_config(store.path, subject_images=pictures, identifier="zwx")
+    values = {"learning_rates": [1e-4, 1e-3], "steps": [2, 5], "counts": COUNTS}
+    assert preflight_grid(config, **values).estimate.pictures == two.pictures
+    with stand_ins(fake=True):  # and until the first training has taken four steps more
+        list(events_of(store.path, tmp_path, learning_rates=[1e-4, 1e-3], steps=[2]))
+        events = events_of(store.path, tmp_path, resume=True, **values)
+        list(itertools.takewhile(lambda event: getattr(event, "step", 0) < 4, events))
+        events.close()
+    left = work([1e-4, 1e-3], [2, 5])
+    assert (left.steps, left.pictures, left.class_images) == (1 + 5, 2 * 22, False)
+    assert left.written > 0
 
 
 @pytest.mark.parametrize(
@@ -103,8 +153,6 @@ def test_an_earlier_grid_with_another_setting_is_refused_by_name(run, tmp_path, 
 
 
 def test_more_workers_than_memory_holds_are_refused(pictures, tmp_path, monkeypatch):
-    from tests.dreambooth.tiny import new_config
-
     def found(workers):
         config = new_config(tmp_path / "grid", subject_images=pictures, identifier="zwx")
         values = {"learning_rates": [1e-4], "steps": [1]}

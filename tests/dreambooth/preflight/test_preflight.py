@@ -160,11 +160,11 @@ def test_stable_diffusions_memory_and_disk_by_hand():
     budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, 859_520_964)
     everything, unet = 1_066_235_307, 859_520_964
     assert budget.memory == 4 * everything + 12 * unet
-    assert budget.disk == 4 * everything + 2 * 12 * unet
+    assert budget.folder + 2 * budget.checkpoint == 4 * everything + 2 * 12 * unet
     trained = unet + 123_060_480
     budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, trained, half=True, ema=True)
     assert budget.memory == 4 * everything + (12 + 2 + 4) * trained
-    assert budget.disk == 4 * everything + 2 * 16 * trained
+    assert budget.folder + 2 * budget.checkpoint == 4 * everything + 2 * 16 * trained
     forward = resources.ForwardCost(flops=0, activation_bytes=1000)
     assert resources.memory_needed(budget, forward, 6) == budget.memory + 4500
     budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, unet, moments=2)
@@ -172,7 +172,7 @@ def test_stable_diffusions_memory_and_disk_by_hand():
     adapters = 797_184
     budget = resources.MemoryBudget(STABLE_DIFFUSION_PARTS, adapters, added=adapters)
     assert budget.memory == 4 * (everything + adapters) + 12 * adapters
-    assert budget.disk == 4 * (everything + adapters) + 2 * 12 * adapters
+    assert budget.folder + 2 * budget.checkpoint == 4 * (everything + adapters) + 2 * 12 * adapters
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 16])
@@ -250,7 +250,7 @@ def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
         parts, parts["unet"].parameters + parts["text_encoder"].parameters
     )
     assert needs.memory == budget.memory + 4 * tiny_cost().activation_bytes
-    assert needs.disk == budget.disk
+    assert needs.disk == budget.folder + 2 * budget.checkpoint
     # Four samples at the end, with 15 guided steps each.
     assert needs.pictures == 4
     assert needs.measuring == pytest.approx(4 * 15 * 2 * flops / 0.35e9)
@@ -259,7 +259,7 @@ def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
     keeps_best = preflight(config, evaluate_every=2).estimate
     assert keeps_best.pictures == 4 * (4 + 10 + 16)  # at steps 0, 2, 4 and 5
     assert keeps_best.measuring == pytest.approx(30 * needs.measuring)
-    assert keeps_best.disk == budget.disk + 2 * budget.folder
+    assert keeps_best.disk == needs.disk + 2 * budget.folder
     for line in ("4.png: used", "1 token: zwx", "memory: ", "disk: ", "time: about "):
         assert line in str(report)
     assert not (tmp_path / "out").exists()
@@ -286,7 +286,9 @@ def test_a_run_that_goes_on_needs_what_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
     config = new_config(tmp_path / "out")
     whole, left = (
-        resources.estimate(config, model_folder(), "fp32", 32, evaluate_every=2, done=done)
+        resources.estimate(
+            config, model_folder(), "fp32", 32, resources.Work.of_run(config, 2, done)
+        )
         for done in (0, 3)
     )
     assert left.training == pytest.approx(whole.training * 2 / 5)

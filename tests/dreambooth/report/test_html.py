@@ -139,7 +139,7 @@ def test_a_run_that_measured_nothing_has_a_report(tmp_path):
 def test_it_names_those_who_measured_and_not_those_at_hand(tmp_path):
     log = new_run(tmp_path, encoders="CLIP and DINO")
     assert "computed by CLIP and DINO." in report(tmp_path).text
-    unnamed = [json.dumps(without_encoders(line)) + "\n" for line in log.lines()]
+    unnamed = [json.dumps(without_encoders(line)) + "\n" for line in log.lines]
     log.file.write_text("".join(unnamed))  # an older run
     assert "computed by a few pixels." in report(tmp_path).text
 

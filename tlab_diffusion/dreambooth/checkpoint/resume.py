@@ -114,13 +114,19 @@ def save(folder: Path, state: dict[str, Tensor]) -> Path:
             expected=f"room for {_gigabytes(state)} in {folder}",
             fix="Make room and continue with --resume; the checkpoint before it is whole.",
         ) from error
-    for other in _checkpoints(folder).iterdir():
-        if other != path:
-            other.unlink()
+    drop_older(folder)
     record = read_run(folder)
     if record is not None and not record.saved:
         write_run(folder, replace(record, saved=True))
     return path
+
+
+def drop_older(folder: Path) -> None:
+    """Remove all but the newest checkpoint: older ones, and half ones that a kill left."""
+    kept = newest(folder)
+    for path in _checkpoints(folder).glob("*"):
+        if path != kept:
+            path.unlink()
 
 
 def newest(folder: Path) -> Path | None:

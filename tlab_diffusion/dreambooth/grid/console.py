@@ -1,51 +1,100 @@
 """A grid search in the terminal: the preflight report, a progress bar, the results."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
-from tqdm.auto import tqdm
+from collections.abc import Callable, Iterator
 
 from tlab_diffusion.dreambooth.grid.report import table
 from tlab_diffusion.dreambooth.grid.result import Grid, Trial, format_rate
-from tlab_diffusion.dreambooth.grid.search import Complete
+from tlab_diffusion.dreambooth.grid.search import Complete, steps_left
 from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.dreambooth.grid.worker import Measured, Training
 from tlab_diffusion.dreambooth.preflight.checks import Preflight
-from tlab_diffusion.dreambooth.report.console import Bar
-from tlab_diffusion.dreambooth.training.trainer import Event, PriorImages, TrainStep
+from tlab_diffusion.dreambooth.report.progress import (
+    CLASS_IMAGES,
+    TRAINING,
+    Phase,
+    ProgressBar,
+    phases_of,
+)
+from tlab_diffusion.dreambooth.training.trainer import Event, Loaded, PriorImages, TrainStep
+
+TRIALS = "grid"
+Events = Iterator[Event | Training | Measured | Complete]
 
 
-def show_grid(found: Preflight, events: Iterator[Event | Training | Measured | Complete]) -> None:
+def show_grid(found: Preflight, start: Callable[..., Events], *, workers: int = 1) -> None:
     r"""Run a search to its end and show its progress.
 
     Args:
         found: the preflight report.
-        events: of `search`, which was called before, so that the grid is in its folder.
+        start: `start(progress=...)` begins the search, and writes the grid into its folder.
+        workers: of the search. Of several, only their trials are heard of.
     """
-    grid = GridStore(found.config.output).read()
-    trainings, last = len(grid.learning_rates), grid.steps[-1]
     print(found)
+    bar = None
+
+    def progress(name: str, done: int, total: int) -> None:
+        bar.move(name, done, total)
+
+    events = start(progress=progress)
+    store = GridStore(found.config.output)
+    grid = store.read()
+    trainings, last = len(grid.learning_rates), grid.steps[-1]
     print(f"grid: {len(grid.points)} trials by {trainings} trainings of {last} steps", flush=True)
-    drawing = Bar("class pictures", "picture", found.config.num_class_images)
-    bar = Bar("grid", "step", trainings * last)
-    with closing(drawing), closing(bar):  # a message is on its own line
-        bar.move(_steps(grid), _progress(grid))
+    shown = _Trials(grid, found) if workers > 1 else _Trainings(grid, found, store)
+    bar = shown.bar
+    with bar:
         for event in events:
-            if isinstance(event, Training):
-                rate = event.learning_rate
-            elif isinstance(event, PriorImages):
-                drawing.move(event.done)
-            elif isinstance(event, TrainStep):
-                drawing.close()
-                words = f"{_progress(grid)}, learning rate {format_rate(rate)}"
-                bar.move(_steps(grid, but=rate) + event.step, words)
-            elif isinstance(event, Measured):
-                grid = event.grid
-                tqdm.write(line_of(event.trial))
-                bar.move(_steps(grid), _progress(grid))
-            elif isinstance(event, Complete):
-                bar.close()
-                print(f"\n{table(event.grid)}\n\n{event.folder}")
+            if isinstance(event, Measured):
+                bar.write(line_of(event.trial))
+            shown.show(event)
+    print(f"\n{table(event.grid)}\n\n{event.folder}")
+
+
+class _Trials:
+    """The bar of several workers."""
+
+    def __init__(self, grid: Grid, found: Preflight):
+        left, needs = len(grid.missing), found.estimate
+        total, each = len(grid.points), needs.seconds / max(1, left) if needs else 0.0
+        self.bar = ProgressBar({TRIALS: Phase("trial", total, total - left, each)})
+        self.bar.move(TRIALS, total - left)
+
+    def show(self, event: Measured | Complete) -> None:
+        self.bar.move(TRIALS, len(event.grid.points) - len(event.grid.missing))
+
+
+class _Trainings:
+    """The bar of one worker."""
+
+    def __init__(self, grid: Grid, found: Preflight, store: GridStore):
+        config, left = found.config, steps_left(grid, store)
+        self.last = {rate: last for rate, (_, last) in left.items()}
+        self.reached = {rate: done for rate, (done, _) in left.items()}
+        self.grid, self.rate = grid, None
+        num = config.num_class_images if config.with_prior and grid.original is None else 0
+        steps, done = sum(self.last.values()), sum(self.reached.values())
+        self.bar = ProgressBar(phases_of(found.estimate, num, steps, done))
+
+    def show(self, event: Event | Training | Measured | Complete) -> None:
+        if isinstance(event, Training):
+            self._leave()
+            self.rate = event.learning_rate
+        elif isinstance(event, Loaded):
+            self.bar.move(CLASS_IMAGES, 0)
+        elif isinstance(event, PriorImages):
+            self.bar.move(CLASS_IMAGES, event.done)
+        elif isinstance(event, TrainStep):
+            self.bar.complete(CLASS_IMAGES)
+            self.reached[self.rate] = event.step
+            words = f", {_trials(self.grid)}, learning rate {format_rate(self.rate)}"
+            self.bar.move(TRAINING, sum(self.reached.values()), words=words)
+        elif isinstance(event, Measured):
+            self.grid = event.grid
+
+    def _leave(self) -> None:
+        """Nothing is left of the training before, even where it diverged."""
+        if self.rate is not None:
+            self.reached[self.rate] = self.last[self.rate]
 
 
 def line_of(trial: Trial) -> str:
@@ -54,11 +103,5 @@ def line_of(trial: Trial) -> str:
     return f"{rate}, {trial.point.steps} steps: score {trial.score:.2f} of {trial.qualities}"
 
 
-def _progress(grid: Grid) -> str:
+def _trials(grid: Grid) -> str:
     return f"{len(grid.points) - len(grid.missing)} of {len(grid.points)} trials"
-
-
-def _steps(grid: Grid, but: float | None = None) -> int:
-    """The steps that all trainings have taken, without the one at the rate `but`."""
-    known = [p for p in grid.points if p not in grid.missing and p.learning_rate != but]
-    return sum({point.learning_rate: point.steps for point in known}.values())

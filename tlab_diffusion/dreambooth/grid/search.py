@@ -27,7 +27,16 @@ from tlab_diffusion.dreambooth.grid.result import Grid
 from tlab_diffusion.dreambooth.grid.store import GridStore
 from tlab_diffusion.dreambooth.grid.worker import Measured, Search, Training, Worker
 from tlab_diffusion.dreambooth.preflight.checks import Preflight, Problems, Refused, preflight
-from tlab_diffusion.dreambooth.preflight.resources import Estimate, gib
+from tlab_diffusion.dreambooth.preflight.resources import (
+    BEST,
+    CHECKPOINTS,
+    Estimate,
+    Work,
+    gib,
+    pictures_of,
+    size_of,
+)
+from tlab_diffusion.dreambooth.run import Progress
 from tlab_diffusion.dreambooth.training.trainer import Event
 from tlab_diffusion.errors import InputError, check_integer, check_number
 from tlab_diffusion.evaluation.measure import SampleCounts
@@ -53,6 +62,7 @@ def search(
     workers: int = 1,
     resume: bool = False,
     cache: Path | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Iterator[Event | Training | Measured | Complete]:
     r"""Train at every learning rate, and measure at every number of steps.
 
@@ -68,6 +78,7 @@ def search(
         resume: continue an earlier grid in the folder, which may become larger. Without one
             there, start.
         cache: folder of what other runs can use again; the user's cache folder when left out.
+        progress: see `run`; of several workers nothing is heard.
 
     Returns:
         An iterator of events: a `Training` before those of the trainer, `Measured` for each trial,
@@ -90,11 +101,13 @@ def search(
     )
     folder.check_same(plan.settings, plan.learning_rates, plan.steps)
     folder.begin(plan.settings, plan.learning_rates, plan.steps)
-    return _search(plan, workers)
+    return _search(plan, workers, progress)
 
 
-def _search(plan: Search, workers: int) -> Iterator[Event | Training | Measured | Complete]:
-    yield from Worker(plan).work() if workers == 1 else _side_by_side(plan, workers)
+def _search(
+    plan: Search, workers: int, progress: Progress
+) -> Iterator[Event | Training | Measured | Complete]:
+    yield from Worker(plan, progress).work() if workers == 1 else _side_by_side(plan, workers)
     grid = plan.store.read()
     write_report(grid, plan.store)
     yield Complete(grid, plan.store.path)
@@ -105,10 +118,15 @@ def preflight_grid(
     *,
     learning_rates: Sequence[float],
     steps: Sequence[int],
+    counts: SampleCounts | None = None,
     workers: int = 1,
     resume: bool = False,
 ) -> Preflight:
     r"""Check everything that a grid needs, before a model is loaded or anything is written.
+
+    The estimate covers all that is missing of the grid; its memory is that of one worker.
+
+    Args: see `search`.
 
     Raises:
         Refused: an `InputError` with a line for everything that is wrong.
@@ -117,15 +135,54 @@ def preflight_grid(
     problems.collect(check_values, learning_rates, steps)
     problems.collect(check_integer, "workers", workers)
     problems.collect(lambda: folder.check_free(resume=resume))
-    longest = {} if problems.list else {"max_steps": max(steps)}
     # The folder itself is checked above; a training has an empty folder inside it.
-    one = replace(config, output=folder.path / "training", **longest)
-    found = problems.collect(preflight, one)
+    one, work = replace(config, output=folder.path / "training"), None
+    if not problems.list:
+        one = replace(one, max_steps=max(steps))
+        work = problems.collect(
+            _work, folder, learning_rates, steps, counts or SampleCounts(), workers
+        )
+    found = problems.collect(preflight, one, work=work)
     if not problems.list:
         problems.collect(_check_memory, workers, found.estimate)
     if problems.list:
         raise Refused(problems.list)
     return replace(found, config=replace(found.config, output=config.output))
+
+
+def _work(
+    store: GridStore,
+    learning_rates: Sequence[float],
+    steps: Sequence[int],
+    counts: SampleCounts,
+    workers: int,
+) -> Work:
+    """What is missing of a grid."""
+    grid = Grid({}, tuple(learning_rates), tuple(steps))
+    if store.file.is_file():
+        earlier = store.read()
+        grid = replace(earlier, learning_rates=grid.learning_rates, steps=grid.steps)
+    left = steps_left(grid, store)
+    at_once = max(1, min(workers, len(left)))
+    return Work(
+        steps=sum(last - done for done, last in left.values()),
+        pictures=(len(grid.missing) + (grid.original is None)) * pictures_of(counts),
+        class_images=grid.original is None,
+        checkpoints=CHECKPOINTS * at_once,
+        folders=BEST,
+        written=sum(map(size_of, (store.path / "best", store.path / "trainings"))),
+        devices=max(1, min(at_once, len(_gpus()))),
+    )
+
+
+def steps_left(grid: Grid, store: GridStore) -> dict[float, tuple[int, int]]:
+    """By learning rate: the steps that its training has taken, and its last one."""
+    missing = {}
+    for rate, steps in grid.missing:
+        missing.setdefault(rate, []).append(steps)
+    return {
+        rate: (store.steps_done(rate, min(steps)), max(steps)) for rate, steps in missing.items()
+    }
 
 
 def check_values(learning_rates: Sequence[float], steps: Sequence[int]) -> None:

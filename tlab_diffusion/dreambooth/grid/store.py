@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline
 from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, read_run, write_run
 from tlab_diffusion.dreambooth.grid.result import (
@@ -172,6 +173,16 @@ class GridStore:
     def training(self, rate: float) -> Path:
         """The folder of an unfinished training."""
         return self.path / "trainings" / row_name(rate)
+
+    def steps_done(self, rate: float, first: int) -> int:
+        r"""Steps that an unfinished training has taken; 0 where it has to start again.
+
+        Args:
+            rate: its learning rate.
+            first: the fewest steps of its missing points; a training past them is of no use.
+        """
+        done = checkpoint.steps_done(self.training(rate))
+        return done if done <= first else 0
 
     def drop_training(self, rate: float) -> None:
         """Delete a training whose trials are all recorded."""

@@ -17,15 +17,17 @@ import numpy as np
 
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import stored_dtypes
-from tlab_diffusion.dreambooth.checkpoint.run_record import is_run
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.grid.result import Grid, GridPoint, Trial, new_trial
 from tlab_diffusion.dreambooth.grid.store import PARTS, GridStore
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator, evaluator_of
+from tlab_diffusion.dreambooth.preflight.resources import pictures_of
 from tlab_diffusion.dreambooth.presets import native_resolution
+from tlab_diffusion.dreambooth.run import Progress
 from tlab_diffusion.dreambooth.training.trainer import Event, Loaded, TrainStep, train
 from tlab_diffusion.errors import refuse_change
 from tlab_diffusion.evaluation.measure import SampleCounts
+from tlab_diffusion.evaluation.pictures import Sampler
 from tlab_diffusion.files import as_input_error
 from tlab_diffusion.pipelines.sampler_settings import measuring_settings
 from tlab_diffusion.training import fingerprint
@@ -100,7 +102,8 @@ class Search:
 class Worker:
     """Trains and measures until no trial is missing."""
 
-    def __init__(self, search: Search):
+    def __init__(self, search: Search, progress: Progress = lambda *_: None):
+        self.progress, self.drawn = progress, 0
         self.store = search.store
         grid = self.store.begin(search.settings, search.learning_rates, search.steps)
         parts = grid.settings[PARTS]
@@ -130,9 +133,8 @@ class Worker:
         if not todo:
             return
         config = self.search.training(rate, todo[-1].steps)
-        done = checkpoint.steps_done(config.output)
-        if not is_run(config.output) or done > todo[0].steps:
-            self.store.drop_training(rate)  # it did not begin, or is past what is missing
+        if not self.store.steps_done(rate, todo[0].steps):
+            self.store.drop_training(rate)
         yield Training(rate, config.max_steps)
         try:
             yield from self._watch(config, {point.steps: point for point in todo})
@@ -151,7 +153,8 @@ class Worker:
     ) -> Iterator[Event | Measured]:
         """Train, and measure at each number of steps."""
         dtypes = {}
-        for event in train(config, self.search.pictures, resume=True, cache=self.search.cache):
+        options = {"resume": True, "cache": self.search.cache, "save_at": todo}
+        for event in train(config, self.search.pictures, **options):
             yield event
             if isinstance(event, Loaded):
                 dtypes = stored_dtypes(Path(event.pipeline.name_or_path))
@@ -170,7 +173,7 @@ class Worker:
         }
         refuse_change(grid.settings, common, f"the earlier grid in {self.store.path}")
         if grid.original is None:
-            sample = evaluator.sampler(loaded.pipeline)
+            sample = self._sampler(loaded.pipeline)
             with as_input_error(self.store.path):
                 metrics = evaluator.measure_original(
                     sample, loaded.weights, self.search.cache, loaded.pipeline.device
@@ -178,9 +181,21 @@ class Worker:
                 self.store.add_original(metrics, evaluator.strip(sample), common)
 
     def _measure(self, point: GridPoint, pipeline, dtypes: dict) -> Measured:
-        sample = self.evaluator.sampler(pipeline)
+        sample = self._sampler(pipeline)
         metrics, strip = self.evaluator.measure(sample), self.evaluator.strip(sample)
         trial = new_trial(point, metrics, self.store.read().original)
         with as_input_error(self.store.path):
             settings = self.evaluator.settings
             return Measured(trial, self.store.add(trial, strip, pipeline, dtypes, settings))
+
+    def _sampler(self, pipeline) -> Sampler:
+        """The evaluator's, which counts the pictures that all missing evaluations draw."""
+        grid = self.store.read()
+        evaluations = len(grid.missing) + (grid.original is None)
+        total = self.drawn + evaluations * pictures_of(self.search.counts)
+
+        def count() -> None:
+            self.drawn += 1
+            self.progress("measuring", self.drawn, total)
+
+        return self.evaluator.sampler(pipeline, after_each=count)

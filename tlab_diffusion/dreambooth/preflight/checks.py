@@ -24,9 +24,9 @@ from tlab_diffusion.dreambooth.data.images import (
     names_of,
 )
 from tlab_diffusion.dreambooth.methods.textual_inversion import add_token, check_table
-from tlab_diffusion.dreambooth.preflight.resources import Estimate, estimate
+from tlab_diffusion.dreambooth.preflight.resources import Estimate, Work, estimate
 from tlab_diffusion.dreambooth.presets import TEXTUAL_INVERSION, native_resolution
-from tlab_diffusion.dreambooth.report.html import REPORT
+from tlab_diffusion.dreambooth.report.log import is_finished
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.files import cache_folder, check_writable
@@ -58,6 +58,7 @@ class Preflight:
         tokens: of the identifier; None for a hub model that is not here yet.
         estimate: of what the run needs; None likewise, and where an earlier run is finished.
         notes: what is worth knowing.
+        finished: whether an earlier run has left nothing to do.
     """
 
     config: DreamBoothConfig
@@ -66,6 +67,7 @@ class Preflight:
     tokens: TokenReport | None
     estimate: Estimate | None
     notes: tuple[str, ...]
+    finished: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -78,7 +80,11 @@ class Preflight:
 
 
 def preflight(
-    config: DreamBoothConfig, *, resume: bool = False, evaluate_every: int | None = None
+    config: DreamBoothConfig,
+    *,
+    resume: bool = False,
+    evaluate_every: int | None = None,
+    work: Work | None = None,
 ) -> Preflight:
     r"""Check all that a run needs, before a model is loaded or anything is written.
 
@@ -86,6 +92,7 @@ def preflight(
         config: the settings.
         resume: whether to continue an earlier run in the output folder, if there is one.
         evaluate_every: see `run`.
+        work: what is left to do, where that is not this one run.
 
     Raises:
         Refused: an `InputError` with a line for everything that is wrong.
@@ -113,16 +120,19 @@ def preflight(
     elif source is not None and folder is None:
         notes.append(f"{source} is not downloaded yet: its tokens and needs are not known")
     done = checkpoint.steps_done(config.output) if resume else 0
-    finished = done >= config.max_steps and (config.output / REPORT).is_file()
+    finished = resume and is_finished(config, evaluate_every)
     if tokens is not None and precision is not None and not finished:
-        facts = config, folder, precision, tokenizer.model_max_length
-        needs = problems.collect(_estimate, *facts, evaluate_every=evaluate_every, done=done)
+        work = work or Work.of_run(config, evaluate_every, done)
+        facts = folder, precision, tokenizer.model_max_length, work
+        needs = problems.collect(_estimate, config, *facts)
     if needs is not None:
         problems.list += needs.problems
         config = replace(config, gradient_accumulation_steps=needs.parts)
     if problems.list:
         raise Refused(problems.list)
-    return Preflight(config, found.pictures, tuple(found.findings), tokens, needs, tuple(notes))
+    return Preflight(
+        config, found.pictures, tuple(found.findings), tokens, needs, tuple(notes), finished
+    )
 
 
 class Problems:
@@ -220,9 +230,9 @@ def _tokenizer(folder: Path):
     return tokenizer
 
 
-def _estimate(config: DreamBoothConfig, folder: Path, *facts, **options) -> Estimate:
+def _estimate(config: DreamBoothConfig, folder: Path, *facts) -> Estimate:
     with _whole_files(folder):
-        return estimate(config, folder, *facts, **options)
+        return estimate(config, folder, *facts)
 
 
 @contextmanager

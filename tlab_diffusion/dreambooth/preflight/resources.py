@@ -31,6 +31,7 @@ from tlab_diffusion.dreambooth.measures.evaluator import (
 from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, lora
 from tlab_diffusion.dreambooth.training.optimizers import MOMENT_BYTES
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.evaluation.measure import SampleCounts
 from tlab_diffusion.evaluation.subject_prompts import IN_TEN
 from tlab_diffusion.files import nearest_folder
 from tlab_diffusion.pipelines.sampler_settings import measuring_settings
@@ -48,7 +49,7 @@ USABLE = 0.9  # of free memory: the rest is for temporary tensors within a layer
 # for `picturebook`'s U-Net on a CPU. Half or twice as much is possible elsewhere.
 EFFICIENCY = 0.35
 CHECKPOINTS = 2  # on the disk while a new one is written
-BEST = 2  # tuned folders beside the run's own: the best so far, and a better one being written
+BEST = 2  # tuned folders of the best step so far, and of a better one while it is written
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ class MemoryBudget:
         return weights + FLOAT * self.added
 
     @property
-    def disk(self) -> int:
-        """Bytes of the tuned folder and two checkpoints of what learns."""
+    def checkpoint(self) -> int:
+        """Bytes of a checkpoint of what learns."""
         each = FLOAT + self.moments + (FLOAT if self.ema else 0)
-        return self.folder + CHECKPOINTS * each * self.learned
+        return each * self.learned
 
 
 def read_parts(folder: Path) -> dict[str, Part]:
@@ -247,16 +248,70 @@ def seconds(flops: float, speed: float) -> float:
 
 
 @dataclass(frozen=True)
+class Work:
+    r"""What is left to do, in one training or in several.
+
+    Args:
+        steps: of all trainings.
+        pictures: that all evaluations draw.
+        class_images: whether class pictures may have to be drawn.
+        checkpoints, folders: on the disk at the same time; folders are tuned pipelines.
+        written: bytes of these that are on the disk already.
+        devices: that share the work.
+    """
+
+    steps: int
+    pictures: int
+    class_images: bool = True
+    checkpoints: int = CHECKPOINTS
+    folders: int = 1
+    written: int = 0
+    devices: int = 1
+
+    @classmethod
+    def of_run(
+        cls, config: DreamBoothConfig, evaluate_every: int | None = None, done: int = 0
+    ) -> "Work":
+        r"""What is left of a run.
+
+        Args:
+            config: its settings.
+            evaluate_every: steps between two evaluations; the run then keeps the weights of its
+                best step. None or 0 measures nothing.
+            done: steps that an earlier run has taken.
+        """
+        steps = evaluated_steps(config.max_steps, evaluate_every)
+        left = [step for step in steps if step > done or not done]
+        measured = pictures_of(WATCHING) if evaluate_every else STRIP
+        return cls(
+            steps=config.max_steps - done,
+            pictures=len(left) * measured,
+            class_images=not done,
+            folders=1 + (BEST if evaluate_every else 0),
+            written=size_of(config.output) if is_run(config.output) else 0,
+        )
+
+
+def pictures_of(counts: SampleCounts) -> int:
+    """Number of pictures that one evaluation draws, those of the contact sheet included."""
+    return STRIP + counts.total(sum(IN_TEN.values()))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder; 0 if there is none."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a run needs and what the machine has, in bytes; its approximate time in seconds.
 
     Args:
         parts: in which the batch of a step is computed, so that it fits into memory.
         memory, free_memory: of the device.
-        disk, free_disk: of the output folder's disk; what an earlier run left there counts as
-            free.
+        disk, free_disk: of the output folder's disk; what is written already counts as free.
         class_images: seconds to draw the class pictures, where none are kept from earlier.
-        training: seconds to take the steps that are left.
+        training: seconds to take the steps that are left, of all trainings.
         measuring: seconds to draw the pictures of all evaluations that are left.
         pictures: number of these pictures.
         problems: memory or disk that is too small.
@@ -285,7 +340,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """Of all that is left."""
         return self.class_images + self.training + self.measuring
 
 
@@ -294,24 +349,21 @@ def estimate(
     folder: Path,
     precision: str,
     tokens: int,
-    *,
-    evaluate_every: int | None = None,
-    done: int = 0,
+    work: Work | None = None,
 ) -> Estimate:
-    r"""Estimate a run's needs from headers and configs.
+    r"""Estimate the needs of a run, or of several, from headers and configs.
 
     Args:
         config: the settings; `gradient_accumulation_steps` is the fewest parts.
         folder: the pipeline's.
         precision: "fp32", "bf16" or "fp16".
         tokens: of a prompt.
-        evaluate_every: steps between two evaluations; the run then keeps the weights of its best
-            step. None or 0 measures nothing.
-        done: steps that an earlier run has taken.
+        work: what is left to do; a run from its first step, without metrics, when left out.
 
     Raises:
         InputError: more processes than a step has samples.
     """
+    work = work or Work.of_run(config)
     device, processes = run_device(), PartialState().num_processes
     check_shares(config, processes)
     budget = _memory_budget(config, folder, precision)
@@ -323,15 +375,14 @@ def estimate(
     if parts is None:
         parts = max(at_least, samples // processes)
         problems.append(_too_large(config, memory_needed(budget, forward, 1), free, device))
-    disk = budget.disk + (BEST * budget.folder if evaluate_every else 0)
-    free_disk = _free_disk(config.output)
+    disk = work.folders * budget.folder + work.checkpoints * budget.checkpoint
+    free_disk = shutil.disk_usage(nearest_folder(config.output)).free + work.written
     if free_disk < disk:
         problems.append(_no_room(config, disk, free_disk))
     speed = hardware.measured_speed(device, DTYPES[precision])
-    pictures = _pictures(config.max_steps, evaluate_every, done)
 
     def time(passes: float) -> float:
-        return seconds(passes * forward.flops, speed)
+        return seconds(passes * forward.flops, speed) / work.devices
 
     at_once = samples_at_once(samples, parts, processes)
     return Estimate(
@@ -340,20 +391,12 @@ def estimate(
         free_memory=free,
         disk=disk,
         free_disk=free_disk,
-        class_images=0.0 if done else time(_class_image_passes(config)),
-        training=time((config.max_steps - done) * _passes(config) * samples / processes),
-        measuring=time(pictures * _passes_of_picture(config, folder)),
-        pictures=pictures,
+        class_images=time(_class_image_passes(config)) if work.class_images else 0.0,
+        training=time(work.steps * _passes(config) * samples / processes),
+        measuring=time(work.pictures * _passes_of_picture(config, folder)),
+        pictures=work.pictures,
         problems=tuple(problems),
     )
-
-
-def _free_disk(output: Path) -> int:
-    """Bytes for the output: what is free, and what an earlier run has taken already."""
-    free = shutil.disk_usage(nearest_folder(output)).free
-    if not is_run(output):  # a run does not overwrite other files
-        return free
-    return free + sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
 
 
 def gib(number: float) -> str:
@@ -385,13 +428,6 @@ def _passes(config: DreamBoothConfig) -> int:
 def _class_image_passes(config: DreamBoothConfig) -> int:
     guided = config.class_guidance_scale != 1
     return config.num_class_images * STEPS * (1 + guided) if config.with_prior else 0
-
-
-def _pictures(max_steps: int, evaluate_every: int | None, done: int) -> int:
-    """Number of pictures that the evaluations after step `done` draw."""
-    measured = WATCHING.total(sum(IN_TEN.values())) if evaluate_every else 0
-    left = [step for step in evaluated_steps(max_steps, evaluate_every) if step > done or not done]
-    return len(left) * (STRIP + measured)
 
 
 def _passes_of_picture(config: DreamBoothConfig, folder: Path) -> float:
@@ -477,6 +513,6 @@ def _no_room(config: DreamBoothConfig, needed: int, free: int) -> InputError:
     return InputError(
         "output",
         got=f"{gib(free)} free for {config.output}",
-        expected=f"{gib(needed)}, for the tuned model and two checkpoints",
+        expected=f"{gib(needed)}, for tuned models and checkpoints",
         fix="Free some space, or choose a folder on another disk.",
     )

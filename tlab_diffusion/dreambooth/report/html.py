@@ -16,13 +16,11 @@ from PIL import Image
 from tlab_diffusion.dreambooth.checkpoint.run_record import read_run
 from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
 from tlab_diffusion.dreambooth.measures.selection import TradeOff
-from tlab_diffusion.dreambooth.report.log import RunLog, step_of
+from tlab_diffusion.dreambooth.report.log import REPORT, RunLog, step_of
 from tlab_diffusion.evaluation.result import LABELS, Metrics
 from tlab_diffusion.evaluation.statistics import Interval
 from tlab_diffusion.files import atomic_write
 from tlab_diffusion.pipelines.sampler_settings import SOLVERS, SamplerSettings
-
-REPORT = "report.html"
 
 
 def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chosen: int) -> Path:
@@ -53,7 +51,7 @@ def write_report(folder: Path, pictures: np.ndarray, evaluator: Evaluator, chose
             (step_name(step_of(path)), step_of(path), _data(path.read_bytes()))
             for path in log.strips()
         ],
-        figures=[(each.title, _data(each.png())) for each in _figures(log.lines(), trade_off)],
+        figures=[(each.title, _data(each.png())) for each in _figures(log.lines, trade_off)],
         **_tables(log, evaluator),
         meanings={name: label.meaning for name, label in LABELS.items()},
         sampler=sampler,

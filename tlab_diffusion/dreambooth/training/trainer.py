@@ -11,7 +11,7 @@ and an interruption change nothing but the order of sums.
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -87,7 +87,9 @@ class Finished(NamedTuple):
 
     step: int
     folder: Path  # the output; the tuned pipeline, unless the caller writes that
-    pipeline: object  # draws with what has been learned; leave its weights as they are
+    # Draws with what has been learned; leave its weights as they are. None if `run` found an
+    # earlier run finished, for then nothing is loaded.
+    pipeline: object | None
 
 
 Event = Loaded | PriorImages | TrainStep | Finished
@@ -102,6 +104,7 @@ def train(
     names: Sequence[str] | None = None,
     cache: Path | None = None,
     write: bool = True,
+    save_at: Collection[int] = (),
     log_losses: LogLosses | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[Event]:
@@ -117,6 +120,7 @@ def train(
         names: of the pictures' files, so that a resumed run can say which ones differ.
         cache: folder of what other runs can use again; the user's cache folder when left out.
         write: make the output folder a pipeline before `Finished`; False leaves that to the caller.
+        save_at: further steps with a checkpoint, besides those of `config.saves_at`.
         log_losses: `log_losses(step, losses, saved)` is called in the main process after each step
             and before its checkpoint, if one is `saved`: no loss of a saved step is lost.
         stop: once it is set, every step is saved; the caller may stop after the next `TrainStep`.
@@ -140,7 +144,10 @@ def train(
     checkpoint.check_output(config, inputs, resume=resume)
     cache = cache or cache_folder()
     steps = partial(
-        _steps, log_losses=log_losses or (lambda *_: None), stop=stop or threading.Event()
+        _steps,
+        save_at=save_at,
+        log_losses=log_losses or (lambda *_: None),
+        stop=stop or threading.Event(),
     )
     return _train(config, pictures, inputs, cache, write, steps)
 
@@ -212,6 +219,7 @@ def _steps(
     data: TrainingSet,
     tuned: object,
     *,
+    save_at: Collection[int],
     log_losses: LogLosses,
     stop: threading.Event,
 ) -> Iterator[TrainStep]:
@@ -220,8 +228,9 @@ def _steps(
 
     def save() -> None:
         if PartialState().is_main_process:
-            due = config.saves_at(trainer.global_step) or stop.is_set()
-            log_losses(trainer.global_step, tuple(trainer.losses), due)
+            step = trainer.global_step
+            due = config.saves_at(step) or step in save_at or stop.is_set()
+            log_losses(step, tuple(trainer.losses), due)
             if due:
                 checkpoint.save(config.output, trainer.state_dict())
 
@@ -239,6 +248,7 @@ def _begin(config: DreamBoothConfig, inputs: Fingerprint) -> None:
     state.wait_for_everyone()
     if state.is_main_process:
         with as_input_error(config.output):
+            checkpoint.drop_older(config.output)
             saved = checkpoint.newest(config.output) is not None
             record = RunRecord.of(config, inputs, state.device)
             write_run(config.output, replace(record, saved=saved))
