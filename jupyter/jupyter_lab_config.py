@@ -9,7 +9,7 @@ c = get_config()  # noqa: F821  (JupyterLab defines it)
 # Lessons link to figures and notes outside their own folder.
 c.ServerApp.root_dir = str(ROOT)
 
-c.LabApp.default_url = "/lab/tree/work/00_start_here.ipynb"
+c.LabApp.default_url = "/lab/tree/work/Home.md"
 
 # What is installed stays what the course was tested with. (No news and no search for updates:
 # labconfig/default_setting_overrides.json.)

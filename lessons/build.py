@@ -126,6 +126,7 @@ def execute(notebook, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         settings = {
             "TLAB_PROGRESS": f"{scratch}/progress.jsonl",
+            "TLAB_WORK": f"{scratch}/work",
             # As in the tests: sums in another order print other last digits.
             "OMP_NUM_THREADS": "1",
             # As `tlab lab` has it: notes on packages that nothing here needs are not for readers.

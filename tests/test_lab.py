@@ -126,3 +126,32 @@ def test_what_is_no_notebook_any_more_is_no_obstacle(course):
     lab.copy_missing(course)
     (course / "lessons" / "01_next.ipynb").write_text(notebook("one"))
     assert copies.newer_lessons(course) == ["01"]
+
+
+# --- what JupyterLab opens
+
+
+def test_the_layout_is_set_once_and_then_the_learners(tmp_path):
+    assert not lab.set_out_windows(tmp_path)
+    (layout,) = (tmp_path / ".jupyter/workspaces").iterdir()
+    layout.write_text("mine")
+    assert lab.set_out_windows(tmp_path)
+    assert layout.read_text() == "mine"
+
+
+@pytest.mark.parametrize(("new", "again"), [((), "/lab"), (["a lesson"], "/lab/tree/work/Home.md")])
+def test_home_is_in_front_at_first_and_when_something_is_new(course, monkeypatch, new, again):
+    from jupyterlab.labapp import LabApp
+
+    starts = []
+    monkeypatch.setattr(LabApp, "launch_instance", lambda arguments: starts.append(arguments))
+    for name in ("TLAB_PROGRESS", "TLAB_WORK", "JUPYTER_CONFIG_DIR", "JUPYTER_PREFER_ENV_PATH"):
+        monkeypatch.setenv(name, "kept")  # and so put back
+    for path in course.glob("lessons/*.ipynb"):
+        path.write_text('{"cells": []}')
+    lab.copy_missing(course)
+    lab.open_lab(course, ["--no-browser"])
+    lab.open_lab(course, [], new)
+    urls = [a for each in starts for a in each if a.startswith("--LabApp.default_url=")]
+    assert urls == [f"--LabApp.default_url={url}" for url in ("/lab/tree/work/Home.md", again)]
+    assert "--no-browser" in starts[0]

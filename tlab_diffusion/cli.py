@@ -143,14 +143,18 @@ def lab(context: typer.Context) -> None:
     from tlab_diffusion.lab import copy_missing, open_lab
 
     course = find_course()
-    for lesson in copy_missing(course):
+    copied = copy_missing(course)
+    for lesson in copied:
         print(f"new lesson: {lesson.relative_to(course)}")
+    new = [f"[{path.name}]({path.name})" for path in copied]
     for number in newer_lessons(course):
-        print(
+        line = (
             f"lesson {number} has another text than your copy, which stays as it is. For the new "
             f'version: from tlab_diffusion.course import fresh_copy; fresh_copy("{number}")'
         )
-    open_lab(course, context.args)
+        print(line)
+        new.append(line)
+    open_lab(course, context.args, new)
 
 
 @app.command()

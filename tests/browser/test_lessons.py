@@ -4,6 +4,7 @@ import json
 import shutil
 import urllib.request
 
+import nbformat
 import pytest
 
 from tests.browser.browsers import find_browser
@@ -67,6 +68,47 @@ def test_a_lesson_runs_and_its_widget_answers(course, address, page, tmp_path, l
     page.screenshot(path=tmp_path / "widget.png")
 
     assert page.locator(".Toastify__toast", has_text="news").count() == 0
+
+
+TRAINING = """
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from tlab_diffusion.course import watch
+
+def steps():
+    for number in range(1, 501):
+        time.sleep(0 if Path("quick").exists() else 0.2)
+        yield SimpleNamespace(step=number, loss=1 / number)
+
+training = steps()
+"""
+WATCHING = """for step in watch(training, 500, draw=lambda step: [[0.0, 1.0]] * step.step):
+    pass"""
+
+
+def test_a_training_is_stopped_by_the_button_and_goes_on(course, address, page):
+    cells = [nbformat.v4.new_code_cell(code) for code in (TRAINING, WATCHING, "step.step")]
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, course / "work/watch.ipynb")
+    open_lesson(page, address, "watch.ipynb")
+    page.locator(".jp-Cell").first.click()
+    for _ in cells:  # all three are queued
+        page.keyboard.press("Shift+Enter")
+    page.locator(".jp-OutputArea-output", has_text="left.").wait_for()
+    page.locator(".jp-OutputArea-output img").wait_for()
+    page.locator("[data-jp-item-name='interrupt']").click()
+    page.locator(".jp-OutputArea-output", has_text="Interrupted after step").wait_for()
+    after = page.locator(".jp-OutputArea-executeResult").inner_text()  # the later cell was run
+    assert 1 <= int(after.split()[-1]) < 500
+    assert page.locator(".jp-RenderedText[data-mime-type*='error']").count() == 0
+
+    (course / "work/quick").touch()
+    page.locator(".jp-Cell").nth(1).click()
+    page.keyboard.press("Shift+Enter")
+    page.locator(".jp-OutputArea-output", has_text="Done: 500 steps.").wait_for()
+    assert page.locator(".jp-OutputArea-output img").count() == 1
 
 
 def test_preferences_are_kept_beside_the_learners_notebooks(course, address):

@@ -103,6 +103,7 @@ def test_the_last_words_name_no_time_so_that_a_notebook_repeats_them(page):
     "samples",
     [
         torch.zeros(5, 2),
+        [[0.0, 1.0], [0.5, -1.0]],
         np.zeros((4, 8, 8, 3), np.uint8),
         torch.zeros(4, 3, 8, 8),
     ],

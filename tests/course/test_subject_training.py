@@ -9,7 +9,7 @@ import pytest
 from tests.dreambooth.standin import hashed_sample, pixel_encoders
 from tests.dreambooth.tiny import PICTURES, new_config
 from tlab_diffusion.course import live_view, subject_training
-from tlab_diffusion.course.subject_training import losses_of, own_folder, train_subject
+from tlab_diffusion.course.subject_training import losses_of, measured, own_folder, train_subject
 from tlab_diffusion.dreambooth.checkpoint.resume import steps_done
 from tlab_diffusion.dreambooth.measures import evaluator
 from tlab_diffusion.dreambooth.preflight.checks import Preflight
@@ -116,3 +116,11 @@ def test_losses_come_back_from_the_means_in_the_log():
         {"step": 9, "subject_loss": 9.0, "prior_loss": 0.0},
     ]
     assert losses_of(lines, 3) == [1.5, 1.5, 2.0]
+
+
+def test_without_a_measured_step_a_stored_run_is_shown(capsys):
+    config = new_config(own_folder("pip"))
+    points, samples = measured(Preflight(config, PICTURES, (), None, None, ()))
+    assert len(points) > 2
+    assert set(samples.at) == {point.step for point in points}
+    assert "not measured yet" in capsys.readouterr().out

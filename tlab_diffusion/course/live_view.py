@@ -199,7 +199,7 @@ class LiveView:
         if hasattr(samples, "detach"):
             samples = samples.detach().cpu().numpy()
         if np.ndim(samples) == 2:
-            return [samples]
+            return [np.asarray(samples, dtype=float)]
         pictures = as_pictures("samples", samples)
         return [pictures] if len(self._titles) == 1 else [picture[None] for picture in pictures]
 

@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlab_diffusion.course.live_view import AGAIN, LiveView, gentle_interrupts
+from tlab_diffusion.course.stored import load_grid
+from tlab_diffusion.course.widgets.trade_off import STORED_RATE, Samples, one_row, read_run
 from tlab_diffusion.dreambooth.checkpoint.resume import steps_done
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
 from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
+from tlab_diffusion.dreambooth.measures.selection import Point
 from tlab_diffusion.dreambooth.preflight.checks import Preflight
 from tlab_diffusion.dreambooth.report.contact_sheet import read_strip
 from tlab_diffusion.dreambooth.report.log import REPORT, RunLog
@@ -129,6 +132,19 @@ class _Training:
         base = Path(os.environ.get(WORK) or ".").resolve().parent
         shown = folder.relative_to(base) if folder.is_relative_to(base) else folder
         return f"The model is in {shown}."
+
+
+def measured(found: Preflight) -> tuple[list[Point], Samples | None]:
+    r"""The measured steps of a run and what it drew there, for `trade_off_explorer`.
+
+    Where the run has nothing after step 0, it says so and gives a stored run instead.
+    """
+    prompts = evaluator_of(found.config, found.pictures).fixed_texts
+    points, samples = read_run(found.config.output, prompts)
+    if len(points) > 1:
+        return points, samples
+    print("This run is not measured yet. These are the numbers of a stored run with Pip.")
+    return one_row(load_grid(), STORED_RATE)
 
 
 def losses_of(lines: list[dict], done: int) -> list[float]:
