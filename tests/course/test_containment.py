@@ -2,7 +2,6 @@
 
 import os
 import random
-import sys
 import types
 
 import numpy as np
@@ -25,7 +24,6 @@ SIDE_EFFECTS = {
     "torch's print options": lambda: torch.set_printoptions(precision=1),
     "the working folder": lambda: os.chdir("/"),
     "the environment variables": environment,
-    "Python's recursion limit": lambda: sys.setrecursionlimit(5000),
     "torch's random state": lambda: torch.manual_seed(5),
     "numpy's random state": lambda: np.random.seed(5),
     "Python's random state": lambda: random.seed(5),
@@ -140,3 +138,14 @@ def test_a_child_process_may_end():
         return snr(alphas_cumprod)
 
     assert check("noising.snr", answer).outcome == "passed"
+
+
+def test_a_flood_through_the_file_descriptor_is_said(capfd):
+    def answer(alphas_cumprod):
+        while True:
+            os.write(1, b"again " * 1000)
+
+    result = check("noising.snr", answer)
+    assert result.outcome == "failed"
+    assert "writes so much to the standard output" in result.message
+    assert len(capfd.readouterr().out) < 3000

@@ -80,7 +80,6 @@ SETTINGS = (
     State("torch's print options", _print_options, vars(torch._tensor_str.PRINT_OPTS).update),
     State("the working folder", _folder, lambda folder: folder and os.chdir(folder)),
     State("the environment variables", _variables, _set_variables),
-    State("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
 )
 RANDOM_STATES = (
     State(

@@ -230,6 +230,11 @@ class Trial:
                 f"Your function returned something that cannot be read (its type is {kind}): it "
                 "raises an error when it is looked at. Return plain tensors or numbers."
             )
+        if isinstance(call.error, BlockingIOError):  # the pipe that `runner` leads it into is full
+            return self._failed(
+                "Your function writes so much to the standard output that it was stopped. Print "
+                "a few lines only."
+            )
         if is_stub(call.error, self.function):
             return self._stub()
         said = _shown_error(call.error)
