@@ -52,6 +52,11 @@ def test_a_finished_lesson_has_a_mark_and_gives_way_to_an_open_one(course):
     assert "**Continue: [01 · Title]" in page
 
 
+def test_an_exercise_that_was_reset_is_open(course):
+    page = page_of(course, ("a.one", "passed"), ("a.one", "reset"))
+    assert "0 of 3 exercises are passed" in page
+
+
 def test_when_all_is_passed_it_says_so(course):
     page = page_of(course, *((e, "passed") for e in ("a.one", "b.one", "b.two")))
     assert "All exercises are passed" in page

@@ -14,6 +14,7 @@ from tlab_diffusion.files import atomic_write
 
 PAGE = "Home.md"
 JOURNAL = "progress.jsonl"
+RESET = "reset"  # an outcome: what came before it does not count
 TITLE = re.compile(r"^# (.+)$", re.M)
 TIME = re.compile(r"\*\*Time\*\* about (\d+) minutes")
 PICTURE = (
@@ -64,7 +65,8 @@ def outcomes(journal: Path) -> dict[str, str]:
         except (ValueError, TypeError, KeyError):
             continue  # `progress()` warns of damaged lines
         before = standing.pop(exercise, None)
-        standing[exercise] = "passed" if before == "passed" else outcome
+        if outcome != RESET:
+            standing[exercise] = "passed" if before == "passed" else outcome
     return standing
 
 

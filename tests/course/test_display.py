@@ -74,7 +74,8 @@ def test_what_variants_say_is_sound_markup():
 def test_markup():
     assert inline("`a * b` and *so* on <i>") == "<code>a * b</code> and <em>so</em> on &lt;i&gt;"
     assert prose("One.\n\n    a = 1\n      b") == (
-        '<p style="margin: 0.3em 0">One.</p><pre style="margin: 0.4em 0">a = 1\n  b</pre>'
+        '<p style="margin: 0.3em 0">One.</p>'
+        '<pre style="margin: 0.4em 0; white-space: pre-wrap">a = 1\n  b</pre>'
     )
 
 
@@ -102,7 +103,7 @@ def test_progress_counts_by_lesson(tmp_path, monkeypatch):
     text = str(progress())
     assert "01 Noising: 1 of 7\n" in text
     assert "02 The loss: 0 of 4\n  ✗ loss.posterior\n" in text
-    assert "✓ <code>noising.snr</code>" in progress()._repr_mimebundle_()["text/html"]
+    assert "✓\u00a0<code>noising.snr</code>" in progress()._repr_mimebundle_()["text/html"]
 
 
 def test_progress_says_the_total_and_what_comes_next(tmp_path, monkeypatch):

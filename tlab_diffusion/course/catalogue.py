@@ -77,7 +77,7 @@ class Progress(Shown):
             [
                 lesson,
                 _count(entries),
-                ", ".join(f"{_mark(s)} `{e.id}`{_last(s)}" for e, s in entries),
+                ", ".join(f"{_mark(s)}\u00a0`{e.id}`{_last(s)}" for e, s in entries),
             ]
             for lesson, entries in self.lessons
         ]

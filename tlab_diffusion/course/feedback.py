@@ -80,7 +80,9 @@ def prose(message: str) -> str:
     for paragraph in message.strip("\n").split("\n\n"):
         if paragraph.startswith("    "):
             code = re.sub("(?m)^    ", "", paragraph)
-            parts.append(f'<pre style="margin: 0.4em 0">{html.escape(code)}</pre>')
+            parts.append(
+                f'<pre style="margin: 0.4em 0; white-space: pre-wrap">{html.escape(code)}</pre>'
+            )
         else:
             parts.append(f'<p style="margin: 0.3em 0">{inline(paragraph)}</p>')
     return "".join(parts)
