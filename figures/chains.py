@@ -106,11 +106,11 @@ def draw_reverse(axes: Axes) -> None:
     axes.text(MIDDLE, BELOW, network, size=15, bbox=box, linespacing=1.4, **CENTRED)
     step = (
         r"$\hat x_{t-1} = \dfrac{1}{\sqrt{\alpha_t}}\left(x_t - "
-        r"\dfrac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\;\epsilon_\theta(x_t, t)\right) + \sigma_t\, z$"
+        r"\dfrac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\;\epsilon_\theta(x_t, t)\right)$"
     )
     maths(axes, MIDDLE, BELOW - 1.5, step, 17)
-    note = r"$z$: fresh noise, $\sigma_t$: how much"
-    axes.text(COLUMNS[2] - 0.1, BELOW - 1.5, note, **NOTE)
+    note = "sampling adds fresh noise:\n" + r"$x_{t-1} = \hat x_{t-1} + \sigma_t\, z$"
+    axes.text(COLUMNS[2] - 0.35, BELOW - 1.5, note, linespacing=1.5, **NOTE)
 
 
 def draw_loss(axes: Axes) -> None:

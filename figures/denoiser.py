@@ -20,7 +20,7 @@ def draw() -> Picture:
     clean = density(mixture, GRID)
     rows = figure.subplots(2, 3, sharex=True)
     for (name, (t, x_t)), noisy_axes, clean_axes in zip(MOMENTS.items(), *rows, strict=True):
-        view = denoiser_view(mixture, alpha_bar, t, x_t)
+        view = denoiser_view(mixture, alpha_bar, t - 1, x_t)
         draw_noisy(noisy_axes, view, f"{name}, t = {t}")
         draw_clean(clean_axes, view, clean)
     for axes, words in zip(rows[:, 0], ("noisy: $q(x_t)$", "clean: what was $x_0$?"), strict=True):

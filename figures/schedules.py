@@ -13,7 +13,7 @@ from tlab_diffusion.plots.schedules import draw_schedules
 from tlab_diffusion.plots.style import INK, line_styles, new_figure
 
 TITLE = "Five noise schedules: curves, and the same picture at the same timesteps"
-TIMESTEPS = [0, 100, 200, 300, 400, 500, 650, 800, 999]
+TIMESTEPS = [0, 100, 200, 300, 400, 500, 650, 800, 1000]
 SCHEDULES = {
     "linear": schedule_betas("linear"),
     "scaled linear": schedule_betas("scaled linear"),

@@ -34,6 +34,7 @@ from nbclient.exceptions import CellExecutionError
 LESSONS = Path(__file__).resolve().parent
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+FOLDED = "hide-input"  # the tag of a cell whose code is folded
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LINK = re.compile(r"""(\]\(|src="|href=")(?![a-z]+:|[#/.])([^)"#\s]+)""")
 
@@ -78,6 +79,8 @@ def read_source(path: Path) -> list:
         if exercise is not None and not cell.id.endswith(exercise.replace(".", "-")):
             raise SourceError(f"{where}: exercise {exercise} is there twice")
         kept = {key: cell.metadata[key] for key in ("tags", "exercise") if key in cell.metadata}
+        if FOLDED in kept.get("tags", ()):
+            kept["jupyter"] = {"source_hidden": True}  # as JupyterLab notes it
         cell.metadata = nbformat.from_dict(kept)
     return cells
 
@@ -144,6 +147,8 @@ def execute(notebook, folder: Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
+        if "outputs" in cell:  # a live widget was an output of its own
+            cell.outputs = [each for each in cell.outputs if each.get("data") != {}]
 
 
 def without_outputs(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 r"""
 # 01 · Noising
 
-A diffusion model learns to undo something. Before it can learn that, we must know exactly what is done: a picture becomes noise, a little at a time.
+A diffusion model learns to undo noise. First we must know exactly how the noise is added. This lesson turns a picture into noise, a little at a time.
 
 **After this lesson you can**
 
@@ -27,7 +27,7 @@ from tlab_diffusion.picturebook import render, subject_scenes
 r"""
 ## 1. A picture is a row of numbers
 
-Here is the character that will follow us through the course. For a model it is a tensor of $3 \times 64 \times 64$ numbers, scaled from 0…255 to $[-1, 1]$ (you wrote that function in lesson 00; `reference` fetches the course's own version of an exercise). We call the clean picture $x_0$.
+For a model a picture is a tensor of $3 \times 64 \times 64$ numbers, scaled from 0…255 to $[-1, 1]$. You wrote that function in lesson 00. Here `reference` fetches the course's own version of it. We call the clean picture $x_0$.
 """
 
 # %%
@@ -45,19 +45,37 @@ print(f"shape {tuple(x0.shape)}, smallest {x0.min():.2f}, largest {x0.max():.2f}
 r"""
 ## 2. One step
 
-One noising step makes $x_t$ from $x_{t-1}$:
+A noising step does two things to a picture. It makes the numbers a little smaller, and it adds a little noise. Here is one step, larger than usual so that you can see it:
+"""
+
+# %%
+noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+after = process.q_step(x0[None], torch.tensor([0.1]), noise)
+plots.picture_strip(
+    torch.cat([x0[None], noise / 3, after]),
+    ["before", "the noise (a third of it)", "after"],
+    title="One noising step: a little less picture, a little more noise",
+)
+
+# %% [markdown]
+r"""
+$x_t$ is the picture after step $t$, and $x_{t-1}$ is the picture before it. The step is
 
 $$x_t = \sqrt{\alpha_t}\; x_{t-1} + \sqrt{1-\alpha_t}\;\epsilon_t, \qquad \epsilon_t \sim \mathcal N(0, I).$$
 
-- $\epsilon_t \sim \mathcal N(0, I)$ is fresh noise: for each number of the picture one normal number, all independent, of mean 0 and variance 1;
-- $\alpha_t$, a number just below 1, is the share of the variance that the step keeps;
-- $\beta_t = 1 - \alpha_t$ is the variance of the noise that it adds. Schedules are usually given as betas.
+- $\epsilon_t \sim \mathcal N(0, I)$ is fresh noise. Each number of the picture gets one normal number of mean 0 and variance 1. All are independent.
+- $\alpha_t$ is a number just below 1. It is the share of the variance that the step keeps.
+- $\beta_t = 1 - \alpha_t$ is the variance of the noise that the step adds. Schedules are usually given as betas.
 
-So a step does **two** things: it shrinks the picture a little, and it adds a little noise. Why both? Suppose the numbers we start with have variance 1. Variances of independent numbers add, so after the step
+> **Counting.** $t$ runs from 1 to $T$, and $x_0$ is the clean picture. Python counts from 0. So step $t$ has the *index* $t-1$ in code: `betas[0]` is $\beta_1$, and `betas[-1]` is $\beta_T$. Wherever a function or a loop has an argument `t`, it is this index.
+
+Why does the step shrink the picture? Suppose the numbers before the step have variance 1. Variances of independent numbers add, so after the step
 
 $$\operatorname{Var}[x_t] = \alpha_t \operatorname{Var}[x_{t-1}] + (1 - \alpha_t) = \alpha_t + 1 - \alpha_t = 1.$$
 
-The step trades signal for noise at constant variance. (Data of another variance drift towards 1.) That keeps the numbers in the range that a network likes, for ever. We write $q$ for the distributions that noising makes, hence the name `q_step` below.
+The variance stays at 1. (Data of another variance drift towards 1.) So the numbers stay in the range that a network can work with.
+
+We write $q$ for the distributions that noising makes. Hence the name `q_step` below.
 """
 
 # %% [markdown]
@@ -66,7 +84,7 @@ r"""
 
 `noising.q_step` · easy · 5 minutes
 
-Write the step for a **batch**: `x_prev` is (B, …) with any shape after the batch (pictures are (B, C, H, W)), and `beta_t` is (B,), one beta for each sample. The noise comes as an argument, so that the result can be checked.
+Write the step for a **batch**. `x_prev` is (B, …) with any shape after the batch (pictures are (B, C, H, W)). `beta_t` is (B,), one beta for each sample. The noise comes as an argument, so that the result can be checked.
 
 Stuck? `hint("noising.q_step")` helps a little, `hint("noising.q_step", 2)` helps more, and `solution("noising.q_step")` shows ours.
 """
@@ -89,7 +107,7 @@ check("noising.q_step", q_step)
 
 # %% [markdown]
 r"""
-What if the square roots are forgotten? Let us start 20 000 numbers at variance 1, take 300 steps with $\beta = 0.02$, and watch the variance under three rules.
+What happens without the square roots? We start 20 000 numbers at variance 1, take 300 steps with $\beta = 0.02$, and watch the variance under three rules.
 """
 
 # %%
@@ -123,13 +141,11 @@ for name, values in variances.items():
 
 # %% [markdown]
 r"""
-Without shrinking, the variance grows without end ($1 + 300 \cdot 0.02 = 7$); without the roots, the numbers fade to almost nothing. Both are easy to make, and neither raises an error. That is why we check numbers, not looks.
+Without shrinking, the variance grows without end ($1 + 300 \cdot 0.02 = 7$). Without the roots, the numbers fade to almost nothing. Both mistakes are easy to make, and neither raises an error. So we check numbers, not only looks.
 
 ## 3. The chain
 
-Now take many steps. A **schedule** says how large each one is: $\beta_0, \beta_1, \dots, \beta_{T-1}$. The classic one (Ho, Jain and Abbeel 2020) has $T = 1000$ steps and grows on a straight line from 0.0001 to 0.02.
-
-> **Counting.** Papers count steps from 1 to $T$. Code counts from 0 to $T-1$, and so do we from here on: `betas[0]` belongs to the first step, `t = 0` is the sample after it, and "before the first step" is the clean picture. $x_0$ always means that clean picture, never the sample at index 0; in formulas at `t = 0`, read $x_{t-1}$ as $x_0$.
+Now take many steps. A **schedule** says how large each one is: $\beta_1, \beta_2, \dots, \beta_T$. The classic schedule (Ho, Jain and Abbeel 2020) has $T = 1000$ steps. Its betas grow on a straight line from 0.0001 to 0.02.
 """
 
 # %%
@@ -137,28 +153,28 @@ betas = schedules.linear_betas(1000, beta_start=1e-4, beta_end=0.02)
 
 generator = torch.Generator().manual_seed(1)
 x = x0[None]  # a batch of one
-chain = {-1: x}
-for t in range(1000):
+chain = [x]  # chain[t] is x_t
+for beta_t in betas:
     noise = torch.randn(x.shape, generator=generator)
-    x = process.q_step(x, betas[t : t + 1], noise)
-    chain[t] = x
+    x = process.q_step(x, beta_t[None], noise)
+    chain.append(x)
 
-shown = [-1, 49, 99, 199, 299, 499, 999]
+shown = [0, 50, 100, 200, 300, 500, 1000]
 plots.picture_strip(
-    torch.cat([chain[t] for t in shown]),
-    ["x0"] + [f"t = {t}" for t in shown[1:]],
+    torch.cat([chain[step] for step in shown]),
+    [f"t = {step}" for step in shown],
     title="A thousand small steps turn Pip into noise",
 )
 
 # %% [markdown]
 r"""
-(In the notebook, later cells use the package's own functions, here `process.q_step`. It does what yours does, so an exercise you skip never blocks the rest.)
+(Later cells use the package's own functions, here `process.q_step`. It does what yours does. So an exercise that you skip never blocks the rest.)
 
-By $t = 299$ the character is a ghost; at $t = 999$ nothing is left that you or I could see. Is there *really* nothing left? Keep the question; section 7 answers it.
+At $t = 300$ the character is hard to see. At $t = 1000$ nobody can see anything of it. Is there *really* nothing left? Section 7 answers this.
 
 ## 4. All steps at once
 
-Training needs an $x_t$ millions of times, each of another picture at a random $t$. Walking there step by step would be hopeless. It is not needed either. Write two steps as one:
+Training needs millions of noisy pictures, each at a random $t$. To walk there step by step would take far too long. A shortcut exists. Write two steps as one:
 
 $$
 \begin{aligned}
@@ -168,11 +184,11 @@ x_t &= \sqrt{\alpha_t}\,x_{t-1} + \sqrt{1-\alpha_t}\,\epsilon_t\\
 \end{aligned}
 $$
 
-A sum of independent normals is normal, and its variance is the sum of the variances: $\alpha_t(1-\alpha_{t-1}) + 1 - \alpha_t = 1 - \alpha_t\alpha_{t-1}$. Two steps with $\alpha_{t-1}$ and $\alpha_t$ are one step with their **product**. Going on to the start:
+A sum of independent normals is normal. Its variance is the sum of the variances: $\alpha_t(1-\alpha_{t-1}) + 1 - \alpha_t = 1 - \alpha_t\alpha_{t-1}$. So two steps with $\alpha_{t-1}$ and $\alpha_t$ are one step with their **product**. Go on to the start, and all steps become one:
 
-$$x_t = \sqrt{\bar\alpha_t}\;x_0 + \sqrt{1-\bar\alpha_t}\;\epsilon, \qquad \bar\alpha_t = \alpha_0\alpha_1\cdots\alpha_t, \qquad \epsilon\sim\mathcal N(0,I).$$
+$$x_t = \sqrt{\bar\alpha_t}\;x_0 + \sqrt{1-\bar\alpha_t}\;\epsilon, \qquad \bar\alpha_t = \alpha_1\alpha_2\cdots\alpha_t, \qquad \epsilon\sim\mathcal N(0,I).$$
 
-$\bar\alpha_t$ ("alpha bar") is the share of the picture's variance that is left at $t$. It falls from nearly 1 to nearly 0, and it is the number to think in.
+$\bar\alpha_t$ ("alpha bar") is the share of the picture's variance that is left at $t$. It falls from nearly 1 to nearly 0.
 """
 
 # %% [markdown]
@@ -202,7 +218,7 @@ r"""
 
 `noising.q_sample` · medium · 10 minutes
 
-Jump from $x_0$ to $x_t$. A batch **mixes** timesteps: sample $i$ goes to `t[i]`. Pick each sample's $\bar\alpha_t$, and give it a shape that multiplies the sample as a whole.
+Jump from $x_0$ to $x_t$. A batch **mixes** timesteps: sample $i$ goes to the index `t[i]`. Pick each sample's $\bar\alpha_t$, and give it a shape that multiplies the sample as a whole.
 """
 
 
@@ -224,7 +240,7 @@ check("noising.q_sample", q_sample)
 
 # %% [markdown]
 r"""
-Does the jump land where the walk lands? Take one number, $x_0 = 0.8$, walk 200 steps with it 20 000 times, and compare the mean and the spread with the closed form.
+Does the jump land where the walk lands? Take one number, $x_0 = 0.8$, and walk 200 steps with it, 20 000 times. Compare the mean and the spread with the closed form.
 """
 
 # %% tags=["nbval-check-output"]
@@ -242,15 +258,17 @@ print(f"closed form: mean {mean:.3f}, standard deviation {spread:.3f}")
 
 # %% [markdown]
 r"""
-They agree, but for the chance in 20 000 draws.
+They agree within the chance of 20 000 draws.
 
 ## 5. Signal against noise
 
-How noisy is $x_t$? The signal has the variance share $\bar\alpha_t$, the noise $1-\bar\alpha_t$. Their ratio is the **signal-to-noise ratio**,
+How noisy is $x_t$? The signal has the share $\bar\alpha_t$ of the variance, and the noise has $1-\bar\alpha_t$. Their ratio is the **signal-to-noise ratio**,
 
 $$\mathrm{SNR}_t = \frac{\bar\alpha_t}{1-\bar\alpha_t}.$$
 
-It is 1 where signal and noise are equal, the picture's own variance being counted as 1. (Real pictures have less, Pip's about 0.2, so noise wins sooner; it is the convention everybody uses.) It is usually drawn as a logarithm, for it runs over many powers of ten. Two schedules with the same SNR at each step are the same schedule: this curve is all there is to know.
+It is 1 where signal and noise are equal. This convention counts the picture's own variance as 1. Real pictures have less (Pip about 0.2), so their noise wins earlier.
+
+The SNR runs over many powers of ten, so it is usually drawn as a logarithm. Two schedules with the same SNR at each step are the same schedule.
 """
 
 # %% [markdown]
@@ -277,20 +295,54 @@ check("noising.snr", snr)
 # %% tags=["nbval-check-output"]
 snr_t = schedules.snr(alpha_bar)
 crossing = int((snr_t < 1).nonzero()[0])
-print(f"The linear schedule has more noise than signal from t = {crossing} on,")
+print(f"The linear schedule has more noise than signal from t = {crossing + 1} on,")
 print(f"and spends {(snr_t < 0.01).float().mean():.0%} of its steps below SNR 0.01.")
 
 # %% [markdown]
 r"""
-A third of the steps are spent where less than a hundredth of the variance is signal. Only the coarsest things, such as overall brightness, can still be learned there. Can a schedule spend its steps better?
+In a third of the steps, less than a hundredth of the variance is signal. Only very coarse things, such as the overall brightness, can be learned there. Can a schedule spend its steps better?
 
 ## 6. Choosing a schedule
 
-Nichol and Dhariwal (2021) turn the question round: choose $\bar\alpha$ first, as a curve that falls gently at both ends, and read the betas off it. With $u = t/T$ from 0 to 1 and a small $s = 0.008$,
+Here are two schedules with the same noise at the same timesteps. The upper row is the linear schedule. The lower row is the **cosine schedule** of Nichol and Dhariwal (2021). In the upper row Pip is nearly gone at $t=450$. In the lower row a trace is left at $t=600$.
+"""
 
-$$\bar\alpha(u) = \cos^2\!\left(\frac{u+s}{1+s}\cdot\frac{\pi}{2}\right),\qquad \beta_t = \min\!\left(1 - \frac{\bar\alpha(u_{t+1})}{\bar\alpha(u_t)},\; 0.999\right),\qquad u_t = \frac tT.$$
+# %%
+cosine_alpha_bar = schedules.alphas_cumprod(schedules.cosine_betas(1000))
 
-The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ keeps the first step from being too tiny to matter. The cap is there because $\bar\alpha(1) = 0$: without it the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail. (Mind the index: $\bar\alpha_t$ counts step $t$ too, so it is the curve at $u_{t+1}$, divided by $\bar\alpha(0)\approx1$. Only the last $\bar\alpha_t$ leaves the curve: the cap keeps it above 0.)
+shown = torch.tensor([1, 150, 300, 450, 600, 750, 900])
+batch = x0.expand(len(shown), -1, -1, -1)
+noise = torch.randn(x0.shape, generator=generator).expand_as(batch)
+both = [process.q_sample(batch, shown - 1, noise, each) for each in (alpha_bar, cosine_alpha_bar)]
+labels = [f"{name}, t = {t}" for name in ("linear", "cosine") for t in shown]
+plots.picture_grid(
+    torch.cat(both),
+    labels,
+    columns=len(shown),
+    title="The cosine schedule, below, keeps the picture for longer",
+)
+
+# %%
+plots.curves(
+    range(1, 1001),
+    {
+        "linear": schedules.snr(alpha_bar).log10(),
+        "cosine": schedules.snr(cosine_alpha_bar).log10(),
+    },
+    xlabel="timestep t",
+    ylabel="log10 SNR",
+    title="The cosine schedule loses its signal more slowly, until the very end",
+)
+
+# %% [markdown]
+r"""
+How is the cosine schedule made? It chooses $\bar\alpha$ first, as a curve that falls gently at both ends. The betas follow from it. Let $u = t/T$ run from 0 to 1, and let $s = 0.008$. Then
+
+$$\bar\alpha(u) = \cos^2\!\left(\frac{u+s}{1+s}\cdot\frac{\pi}{2}\right),\qquad \beta_t = \min\!\left(1 - \frac{\bar\alpha(u_t)}{\bar\alpha(u_{t-1})},\; 0.999\right),\qquad u_t = \frac tT.$$
+
+The cosine describes $\bar\alpha$, *not* the betas. The offset $s$ makes the first step large enough to matter.
+
+The cap 0.999 is needed because $\bar\alpha(1) = 0$. Without the cap the last beta would be 1, and formulas that divide by $\sqrt{\bar\alpha_t}$ would fail. With the cap, the curve above falls steeply at the end but stays above 0.
 """
 
 # %% [markdown]
@@ -318,41 +370,9 @@ check("noising.cosine_betas", cosine_betas)
 
 # %% [markdown]
 r"""
-The same noise at the same timesteps, the linear schedule above, the cosine below. In the linear row Pip is all but gone by $t=450$; in the cosine row a trace is left at 600. (In the curves below the cosine falls steeply at the very end, for $\bar\alpha(1)=0$ and only the cap keeps it above 0. So its last step *is* noise.)
-"""
-
-# %%
-cosine_alpha_bar = schedules.alphas_cumprod(schedules.cosine_betas(1000))
-
-shown = torch.tensor([0, 150, 300, 450, 600, 750, 900])
-batch = x0.expand(len(shown), -1, -1, -1)
-noise = torch.randn(x0.shape, generator=generator).expand_as(batch)
-both = [process.q_sample(batch, shown, noise, each) for each in (alpha_bar, cosine_alpha_bar)]
-labels = [f"{name}, t = {t}" for name in ("linear", "cosine") for t in shown]
-plots.picture_grid(
-    torch.cat(both),
-    labels,
-    columns=len(shown),
-    title="The cosine schedule, below, keeps the picture for longer",
-)
-
-# %%
-plots.curves(
-    range(1000),
-    {
-        "linear": schedules.snr(alpha_bar).log10(),
-        "cosine": schedules.snr(cosine_alpha_bar).log10(),
-    },
-    xlabel="timestep t",
-    ylabel="log10 SNR",
-    title="The cosine schedule loses its signal more slowly, until the very end",
-)
-
-# %% [markdown]
-r"""
 ## 7. Is the last step noise?
 
-Sampling will start from *pure* noise, as if that were $x_{T-1}$. Is it? How much of the picture is left in the last $x_t$ is the factor $\sqrt{\bar\alpha_{T-1}}$. Here it is for the linear schedule, and for Stable Diffusion's, which is called "scaled linear" ($\sqrt{\beta_t}$ grows on a straight line):
+Sampling starts from *pure* noise and takes it for $x_T$. But $x_T$ still holds the picture, multiplied by $\sqrt{\bar\alpha_T}$. How large is this factor? Here it is for two schedules: the linear one, and Stable Diffusion's, which is called "scaled linear" ($\sqrt{\beta_t}$ grows on a straight line).
 """
 
 # %% tags=["nbval-check-output"]
@@ -363,7 +383,9 @@ for name, values in schedules_to_test.items():
 
 # %% [markdown]
 r"""
-Seven per cent of each pixel's value sounds like nothing. But a picture has $3 \cdot 64 \cdot 64 = 12\,288$ numbers, and averaging them averages the noise away, not the signal. Take an all-white picture to the very last step, 200 times, and look at the mean of all its pixels. (An all-black one gives the same with a minus.)
+Seven per cent of each pixel's value looks like nothing. But a picture has $3 \cdot 64 \cdot 64 = 12\,288$ numbers. Their average keeps the signal, and nearly all the noise cancels.
+
+We test this. Take an all-white picture to the last step, 200 times, and look at the mean of all its pixels. (An all-black picture gives the same with a minus.)
 """
 
 # %% tags=["nbval-check-output"]
@@ -377,13 +399,15 @@ for name, values in schedules_to_test.items():
 
 # %% [markdown]
 r"""
-In our linear schedule the trace is smaller than the noise: hardly anything is left. In Stable Diffusion's it stands about seven standard deviations out: the *brightness* of the picture can be read from the "pure noise". (Stable Diffusion noises latents, which lesson 06 will explain, not pixels; the argument is the same.) A model trained this way learns to trust that leak. When sampling then starts from real noise, of mean 0, it concludes "medium brightness", always. This is why Stable Diffusion finds it hard to draw a very dark or a very light picture (Lin, Liu, Li and Yang 2024).
+In the linear schedule the trace is smaller than the noise, so it cannot be seen. In Stable Diffusion's schedule it is about seven standard deviations large. The *brightness* of the picture can be read from the "pure noise".
 
-The repair is to bend the schedule so that the last $\bar\alpha$ is exactly 0. In terms of $r_t = \sqrt{\bar\alpha_t}$, shift so that the end is 0, and stretch so that the start stays where it was:
+A model trained with this schedule learns to trust that leak. But sampling starts from real noise, of mean 0. The model then concludes "medium brightness", always. This is why Stable Diffusion rarely draws a very dark or a very light picture (Lin, Liu, Li and Yang 2024). (It noises latents and not pixels, as lesson 06 explains. The argument is the same.)
 
-$$r_t \;\leftarrow\; (r_t - r_{T-1})\cdot\frac{r_0}{r_0 - r_{T-1}}.$$
+The repair bends the schedule so that $\bar\alpha_T$ is exactly 0. Let $r_t = \sqrt{\bar\alpha_t}$. Shift $r$ so that its end is 0, and stretch it so that its start stays in place:
 
-There is a price. At the new end $x_t = \epsilon$: to say what $\epsilon$ is, a model need only copy its input, and $x_0$ cannot be computed from it (a division by 0). Such a schedule is trained with another target, $v$: lesson 02, section 9.
+$$r_t \;\leftarrow\; (r_t - r_T)\cdot\frac{r_1}{r_1 - r_T}.$$
+
+The repair has a price. At the new end $x_T = \epsilon$. A model that predicts $\epsilon$ there only copies its input, and $x_0$ cannot be computed from it (a division by 0). So such a schedule is trained with another target, called $v$. See lesson 02, section 9.
 """
 
 # %% [markdown]
@@ -392,7 +416,7 @@ r"""
 
 `noising.rescale_zero_terminal_snr` · hard · 15 minutes
 
-Betas in, betas out. The way: betas → $\bar\alpha$ → $\sqrt{\bar\alpha}$ → shift and stretch → $\bar\alpha$ → alphas (a ratio of neighbours; the first one is $\bar\alpha_0$ itself) → betas.
+Betas in, betas out. The way: betas → $\bar\alpha$ → $\sqrt{\bar\alpha}$ → shift and stretch → $\bar\alpha$ → alphas (a ratio of neighbours; the first one is $\bar\alpha_1$ itself) → betas.
 """
 
 
@@ -415,7 +439,7 @@ check("noising.rescale_zero_terminal_snr", rescale_zero_terminal_snr)
 r"""
 ## 8. Find the bug
 
-The mistakes of this lesson raise no error, and so they live on in code that people copy. Here are three snippets, each with one faulty line.
+The mistakes of this lesson raise no error, so they are often copied. Here are three snippets, each with one faulty line.
 """
 
 # %%
@@ -446,13 +470,13 @@ check("noising.find_the_bug", find_the_bug)
 r"""
 ## 9. Play
 
-Move the timestep, change the schedule, its ends and its length, and watch the curves and the picture together. Click the slider and use the arrow keys. Some things to find:
+The next cell shows two schedules and what they do to Pip. The curves show beta, $\bar\alpha$ and the log SNR. Press play, move the timestep, or type a number. The arrow keys work when the slider has the focus. Find out:
 
-1. The linear schedule reaches SNR 1 at $t = 259$. Where does the cosine?
-2. With $T = 100$ and the same ends, the linear schedule no longer reaches noise. Which `beta end` repairs it?
-3. Choose "scaled linear", go to the last timestep and tick "zero terminal SNR": what changes, and where does the log SNR curve hardly move?
+1. The linear schedule reaches SNR 1 at $t = 260$. Where does the cosine reach it?
+2. With $T = 100$ and the same ends, the linear schedule does not reach noise. Which `beta end` repairs it?
+3. Choose "scaled linear", go to the last timestep and tick "zero terminal SNR". What changes? Where does the log SNR curve hardly move?
 
-Five schedules as a still picture (in the one called sigmoid, the betas follow an S):
+This picture compares five schedules. (In the one called sigmoid, the betas follow an S.)
 
 ![Five noise schedules compared: their betas, alpha bar and log SNR as curves, and the same picture noised by each at the same timesteps](figures/schedules.png)
 """
@@ -466,11 +490,11 @@ r"""
 
 - One step: $x_t = \sqrt{\alpha_t}\,x_{t-1} + \sqrt{1-\alpha_t}\,\epsilon_t$. The roots keep the variance at 1.
 - All steps: $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon$, with $\bar\alpha_t$ the product of the alphas.
-- A schedule is its SNR curve. Linear spends many steps on almost pure noise; cosine spreads them; zero terminal SNR makes the end honest.
+- A schedule is its SNR curve. The linear one spends many steps on almost pure noise. The cosine spreads its steps more evenly. Zero terminal SNR makes the last step real noise.
 
 **Read on** Ho, Jain, Abbeel, *Denoising Diffusion Probabilistic Models* (arXiv:2006.11239), section 2 · Nichol, Dhariwal, *Improved DDPM* (arXiv:2102.09672), section 3.2 · Lin and others, *Common Diffusion Noise Schedules and Sample Steps are Flawed* (arXiv:2305.08891).
 
-**Next** in [lesson 02](02_the_loss.ipynb): from this chain to the loss that trains every diffusion model, with the main steps of the derivation checked by numbers.
+**Next** in [lesson 02](02_the_loss.ipynb): from this chain to the loss that trains every diffusion model. Numbers check the main steps of the derivation.
 """
 
 # %%

@@ -2,11 +2,15 @@
 r"""
 # 02 · The loss
 
-How do you teach a network to run a chain backwards, when many pasts lead to the same present? The answer fits in one line,
+This lesson derives the loss that trains a diffusion model. Look at the lower row and at the green line of this picture:
 
-$$\lVert x_{t-1} - \hat x_{t-1}\rVert^2 \;\sim\; \lVert \epsilon - \epsilon_\theta(x_t, t)\rVert^2,$$
+![The two chains of a diffusion model. Above, noise is added step by step until a picture has become pure noise. Below, a network removes it step by step. The equations of both chains stand beside their arrows, the jump from the clean picture to a noisy one above them, the loss between the rows.](figures/chains.png)
 
-and this lesson derives it from the likelihood of the data. The "$\sim$" says: equal on average, up to a factor and a constant that depend on $t$ alone. The main steps of the derivation are each followed by a cell that checks them with numbers.
+The network should find the way back from $x_t$ to $x_{t-1}$. Let $\hat x_{t-1}$ be its answer. The first idea is to make $\hat x_{t-1}$ close to $x_{t-1}$. The result of this lesson is that the network can instead guess the noise:
+
+$$\lVert x_{t-1} - \hat x_{t-1}\rVert^2 \;\sim\; \lVert \epsilon - \epsilon_\theta(x_t, t)\rVert^2 .$$
+
+Here $\epsilon$ is the noise in $x_t$, and $\epsilon_\theta(x_t, t)$ is the network's guess. The sign "$\sim$" means: equal on average, up to a factor and a constant that depend on $t$ alone.
 
 **After this lesson you can**
 
@@ -15,7 +19,7 @@ and this lesson derives it from the likelihood of the data. The "$\sim$" says: e
 - say what a perfect model would answer, and why its answer looks blurry;
 - move between $\epsilon$, $x_0$, $v$ and the score, and say what each does to the loss.
 
-**Time** about 80 minutes, 4 exercises. **You need** lesson 01, Bayes' rule, Jensen's inequality (the logarithm of a mean is at least the mean of the logarithms), and the Kullback-Leibler divergence $D_{KL}$ (how far one distribution is from another). Symbols are collected in [NOTATION.md](NOTATION.md).
+**Time** about 80 minutes, 4 exercises. **You need** lesson 01 and Bayes' rule. The derivation has three parts (sections 3 to 6). Part 2 also needs Jensen's inequality (the logarithm of a mean is at least the mean of the logarithms) and the Kullback-Leibler divergence $D_{KL}$ (how far one distribution is from another). You can skip it on first reading. Symbols are collected in [NOTATION.md](NOTATION.md).
 """
 
 # %%
@@ -33,7 +37,11 @@ torch.set_default_dtype(torch.float64)  # we compare formulas here: give them ro
 r"""
 ## 1. A world where everything is known
 
-With pictures we could never tell whether a model is right. So we work with single numbers, drawn from a **mixture** of two normal distributions: with probability 0.4 near $-1.2$, else near $0.8$. Noising keeps a mixture a mixture (each bump moves towards 0 and widens), so every quantity of this lesson has an exact value to compare with.
+With pictures we cannot tell whether a model is right. So we work with single numbers. They come from a **mixture** of two normal distributions: with probability 0.4 near $-1.2$, else near $0.8$.
+
+Noising moves each bump towards 0 and widens it. The result is again a mixture of two normals. So every quantity of this lesson has an exact value to compare with.
+
+> **Counting.** $t$ runs from 1 to $T$, and $x_0$ is clean. In code, step $t$ has the index $t-1$. Wherever a function has an argument `t`, it is this index.
 """
 
 # %%
@@ -47,9 +55,9 @@ alpha_bar = schedules.alphas_cumprod(betas)
 
 grid = torch.linspace(-4, 4, 4001)
 densities = {"x0, clean": mixture.log_prob(grid[:, None]).exp()}
-for t in (20, 50, 99):
-    noised = mixture.noised(alpha_bar[t].item())
-    densities[f"t = {t}"] = noised.log_prob(grid[:, None]).exp()
+for step in (20, 50, 100):
+    noised = mixture.noised(alpha_bar[step - 1].item())
+    densities[f"t = {step}"] = noised.log_prob(grid[:, None]).exp()
 
 plots.density(grid, densities, xlabel="value", title="Noising melts two bumps into one")
 
@@ -57,11 +65,7 @@ plots.density(grid, densities, xlabel="value", title="Noising melts two bumps in
 r"""
 ## 2. One step back, and why steps are small
 
-Going forward, $q(x_t \mid x_{t-1})$ is normal: that is how we made it. Going back, Bayes' rule says
-
-$$q(x_{t-1}\mid x_t) = \frac{q(x_t\mid x_{t-1})\,q(x_{t-1})}{q(x_t)},$$
-
-and $q(x_{t-1})$ is the whole distribution of noised data, bumps and all. Is the result normal too? Below we stand at the same noise level ($\bar\alpha = 0.3$, $x_t = 0$), and look back once over a large step and once over a small one.
+Stand at a noisy value $x_t = 0$, at the noise level $\bar\alpha_t = 0.3$. Where was the sample one step before? The next cell computes the answer by Bayes' rule, once for a large step and once for a small one.
 """
 
 # %%
@@ -89,31 +93,79 @@ plots.density(
 
 # %% [markdown]
 r"""
-Over a large step the past is ambiguous: it was one bump *or* the other. Over a small one it is a single, almost normal bump around the present. That is the reason for many small steps, and it tells us what to build: a model whose every step back is a normal distribution,
+Over a large step the past is ambiguous. It was one bump *or* the other. Over a small step the past is a single bump, almost normal. This is the reason for many small steps.
 
-$$p_\theta(x_{t-1}\mid x_t) = \mathcal N\!\left(x_{t-1};\; \hat x_{t-1}(x_t, t),\; \sigma_t^2 I\right),$$
+In symbols: $q(x_t \mid x_{t-1})$ is normal, because we made it so. Bayes' rule turns it round,
 
-with $\sigma_t$ a number chosen beforehand for each $t$, the same for all $x_t$, and only the mean $\hat x_{t-1}$ learned. $\theta$ stands for the weights of the network. (The last step, $t = 0$ in code, leads to the clean sample: there read $x_{t-1}$ as $x_0$.)
+$$q(x_{t-1}\mid x_t) = \frac{q(x_t\mid x_{t-1})\,q(x_{t-1})}{q(x_t)},$$
 
-## 3. The step back when $x_0$ is known
+and here $q(x_{t-1})$ is the distribution of all noised data, with both bumps.
 
-Suppose somebody tells us $x_0$. Then the past is a single bump, whatever the size of the step. We call it the **posterior**, $q(x_{t-1}\mid x_t,x_0)$. A noising step looks only at $x_{t-1}$, so knowing $x_0$ as well adds nothing: $q(x_t\mid x_{t-1}, x_0) = q(x_t\mid x_{t-1})$. The denominator of Bayes' rule, $q(x_t\mid x_0)$, does not contain $x_{t-1}$ and drops out. What is left is a product of two factors, both normal in $x_{t-1}$:
+For small steps the way back is nearly normal. So we build a model whose every step back is a normal distribution:
+
+$$p_\theta(x_{t-1}\mid x_t) = \mathcal N\!\left(x_{t-1};\; \hat x_{t-1}(x_t, t),\; \sigma_t^2 I\right).$$
+
+$\theta$ stands for the weights of the network. The mean $\hat x_{t-1}$ is learned. The spread $\sigma_t$ is chosen beforehand, one number for each $t$.
+
+## 3. Derivation, part 1: the step back when $x_0$ is known
+
+Suppose somebody tells us $x_0$. Then the past is a single bump for a step of any size. Two things are known about $x_{t-1}$, and the next picture shows both:
+
+- it came from $x_0$ in $t-1$ steps. This gives a normal distribution, $q(x_{t-1}\mid x_0)$;
+- one more step led to $x_t$. This gives another one, $q(x_t\mid x_{t-1})$, read as a function of $x_{t-1}$.
+
+Their product is the **posterior** $q(x_{t-1}\mid x_t,x_0)$. It is narrower than both.
+"""
+
+# %%
+x0, x_t, index = 0.9, -0.8, 93  # step 94
+
+
+def log_factors(x0, x_t, index):
+    """The two factors of the posterior on the grid, as logarithms."""
+    alpha, before = 1 - betas[index], alpha_bar[index - 1]
+    from_x0 = -((grid - before.sqrt() * x0) ** 2) / (2 * (1 - before))
+    to_x_t = -((x_t - alpha.sqrt() * grid) ** 2) / (2 * (1 - alpha))
+    return from_x0, to_x_t
+
+
+def as_density(log_values):
+    return log_values.softmax(dim=0) / (grid[1] - grid[0])
+
+
+from_x0, to_x_t = log_factors(x0, x_t, index)
+plots.density(
+    grid,
+    {
+        "came from x0": as_density(from_x0),
+        "led to x_t": as_density(to_x_t),
+        "both: the posterior": as_density(from_x0 + to_x_t),
+    },
+    xlabel="x before the step",
+    title="Part 1: two normal factors, and their product is normal",
+)
+
+# %% [markdown]
+r"""
+Now the same as a formula. A noising step looks only at $x_{t-1}$, so $q(x_t\mid x_{t-1}, x_0) = q(x_t\mid x_{t-1})$. The denominator of Bayes' rule does not contain $x_{t-1}$, so it drops out:
 
 $$q(x_{t-1}\mid x_t, x_0)\;\propto\;
 \underbrace{\exp\left(-\frac{(x_t-\sqrt{\alpha_t}\,x_{t-1})^2}{2\beta_t}\right)}_{q(x_t\mid x_{t-1})}\;
 \underbrace{\exp\left(-\frac{(x_{t-1}-\sqrt{\bar\alpha_{t-1}}\,x_0)^2}{2(1-\bar\alpha_{t-1})}\right)}_{q(x_{t-1}\mid x_0)} .$$
 
-Collect the terms in $x_{t-1}^2$ and in $x_{t-1}$. The first give the variance,
+Collect the terms in $x_{t-1}^2$. They give the variance, which we call $\tilde\beta_t$. (Use $\alpha_t(1-\bar\alpha_{t-1})+\beta_t = 1-\bar\alpha_t$.)
 
 $$\frac1{\tilde\beta_t} = \frac{\alpha_t}{\beta_t} + \frac1{1-\bar\alpha_{t-1}}
 \qquad\Longrightarrow\qquad
 \tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\,\beta_t$$
 
-(use $\alpha_t(1-\bar\alpha_{t-1})+\beta_t = 1-\bar\alpha_t$), the second the mean, $\tilde\mu_t = \tilde\beta_t\left(\frac{\sqrt{\alpha_t}}{\beta_t}x_t + \frac{\sqrt{\bar\alpha_{t-1}}}{1-\bar\alpha_{t-1}}x_0\right)$, that is
+Collect the terms in $x_{t-1}$. They give the mean, which we call $\tilde\mu_t$:
 
 $$\tilde\mu_t(x_t, x_0) = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\;x_0 \;+\; \frac{\sqrt{\alpha_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\;x_t .$$
 
-A weighted sum of where we come from and where we are. At $t=0$ the step before is the clean sample itself; with $\bar\alpha_{-1} = 1$ the two final formulas say just that: mean $x_0$, variance 0. (The forms before them divide by 0 there, so write code from the final ones.)
+The mean is a weighted sum of the start $x_0$ and the present $x_t$.
+
+At the first step, $t=1$, the step before is the clean sample itself. There $\bar\alpha_0 = 1$, so the mean is $x_0$ and the variance is 0.
 """
 
 # %% [markdown]
@@ -122,7 +174,7 @@ r"""
 
 `loss.posterior` · hard · 20 minutes
 
-Return mean and variance for a batch of mixed `t`. The care goes into $\bar\alpha_{t-1}$: it is 1 for samples with `t = 0`.
+Return mean and variance for a batch of mixed timesteps. `t` is the index, so the first step is `t = 0`. Take care with $\bar\alpha_{t-1}$: it is 1 for samples with `t = 0`.
 """
 
 
@@ -150,51 +202,38 @@ check("loss.posterior", posterior)
 
 # %% [markdown]
 r"""
-**Check.** The two factors multiplied on a fine grid, against the formula, for $x_0 = 0.9$ and $x_t = 0.1$:
+**Check.** Multiply the two factors on a fine grid, for $x_0 = 0.9$ and $x_t = 0.1$, and compare with the formula:
 """
 
 # %% tags=["nbval-check-output"]
 x0, x_t = torch.tensor([[0.9]]), torch.tensor([[0.1]])
 for t in (5, 50, 95):
-    step = -((x_t[0] - (1 - betas[t]).sqrt() * grid) ** 2) / (2 * betas[t])
-    before = -((grid - alpha_bar[t - 1].sqrt() * x0[0]) ** 2) / (2 * (1 - alpha_bar[t - 1]))
-    density = (step + before).softmax(dim=0)
+    density = sum(log_factors(x0[0], x_t[0], t)).softmax(dim=0)
     grid_mean = (density * grid).sum()
     grid_variance = (density * (grid - grid_mean) ** 2).sum()
     mean, variance = process.posterior(x0, x_t, torch.tensor([t]), betas)
     print(
-        f"t = {t:2}: grid {grid_mean:.4f}, {grid_variance:.5f}   "
+        f"t = {t + 1}: grid {grid_mean:.4f}, {grid_variance:.5f}   "
         f"formula {mean.item():.4f}, {variance.item():.5f}"
     )
 
 # %% [markdown]
 r"""
-## 4. The bound
+## 4. Derivation, part 2: the bound
 
-We want $\theta$ under which the data are likely: large $\log p_\theta(x_0)$. But $p_\theta(x_0)$ is an integral over all chains that end in $x_0$, which nobody can compute. A **chain** is $x_0$ and all its noisy versions up to $x_{T-1}$. So we average only over chains that the forward process would draw from $x_0$ (that average is $\mathbb E_q$), and pay with an inequality (Jensen's):
+> **Skip on first reading.** This part shows where the sum over steps comes from. Its result is one sentence: *to make the data likely, bring each step back of the model close to the exact step back of part 1.* If you accept it, go on with section 5.
+
+We look for weights $\theta$ under which the data are likely. So $\log p_\theta(x_0)$ should be large. But $p_\theta(x_0)$ is an integral over all chains that end in $x_0$, and nobody can compute it. (A **chain** is $x_0$ with all its noisy versions up to $x_T$.)
+
+We replace the integral by a bound. Average only over chains that the forward process draws from $x_0$. This average is $\mathbb E_q$. Jensen's inequality gives
 
 $$\log p_\theta(x_0) = \log \mathbb E_q\!\left[\frac{p_\theta(\text{chain})}{q(\text{chain}\mid x_0)}\right] \;\ge\; \mathbb E_q\!\left[\log\frac{p_\theta(\text{chain})}{q(\text{chain}\mid x_0)}\right].$$
 
-Here $p_\theta(\text{chain})$ is the density of the whole chain, $q(\text{chain}\mid x_0)$ that of all of it but $x_0$, which is given. The right side is the evidence lower bound, **ELBO**. Both chains are products over steps: sampling starts from pure noise and goes back, noising starts from the picture and goes forward,
-
-$$p_\theta(\text{chain}) = \mathcal N(x_{T-1}; 0, I)\;\prod_{t=0}^{T-1} p_\theta(x_{t-1}\mid x_t),\qquad q(\text{chain}\mid x_0) = \prod_{t=0}^{T-1} q(x_t\mid x_{t-1}).$$
-
-Write each forward step but the first backwards with Bayes' rule, $q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t,x_0)\;\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)}$. In the product over $t$ the fractions cancel one another like the links of a telescope: each step's denominator is the numerator of the step before, and only the last numerator, $q(x_{T-1}\mid x_0)$, survives (the first denominator, $q(x_{t=0}\mid x_0)$, cancels with the first forward step, which we left as it was). The logarithm of the quotient is then a sum. Recall $D_{KL}(q\,\Vert\,p)=\mathbb E_q[\log q-\log p]$: put each backward $q$ over the $p_\theta$ of the same step, and the averages are divergences. Minus the bound becomes
-
-$$
-L \;=\;
-\underbrace{D_{KL}\big(q(x_{T-1}\mid x_0)\,\Vert\,\mathcal N(0,I)\big)}_{\text{is the end noise? nothing to learn}}
-+ \sum_{t\ge1} \underbrace{\mathbb E_q\, D_{KL}\big(q(x_{t-1}\mid x_t,x_0)\,\Vert\,p_\theta(x_{t-1}\mid x_t)\big)}_{\text{each step back against the exact one}}
-+ \underbrace{\mathbb E_q\big[-\log p_\theta(x_0\mid x_{t=0})\big]}_{\text{the last step}} .
-$$
-
-Section 3 was worth its trouble: the known-$x_0$ step is the target of every term of the sum.
-
-**Check.** For the mixture we can compute the true $-\mathbb E\log q(x_0)$ and compare. The model's mean is the best there is (the exact denoiser, section 8), with $\sigma_t^2=\tilde\beta_t$ (and $\beta_0$ at the last step, for $\tilde\beta_0=0$). Minus the bound must lie above the truth, and more steps must bring it closer, for two reasons. The way back becomes more nearly normal (section 2), and its spread comes closer to $\tilde\beta_t$. With few, large steps $\tilde\beta_t$ is too small: it counts what $x_t$ leaves open if $x_0$ is known, but not that $x_0$ is unknown. At 20 steps that is most of the gap. (Lesson 04 comes back to the choice of sigma. The schedule here is even in log SNR: with more steps, all but the tiny first one shrink. The last step of a cosine schedule never gets small.)
+The right side is the evidence lower bound, **ELBO**. It can be computed, and training makes it large. The next picture shows how close it can come. It uses the mixture and the best model there is. The truth is $-\mathbb E\log q(x_0)$, and minus the bound must lie above it.
 """
 
 
-# %%
+# %% tags=["hide-input"]
 def even_in_log_snr(steps):
     """A schedule whose log SNR falls on a straight line, from 9 to -9."""
     alpha_bar = torch.sigmoid(torch.linspace(9, -9, steps))
@@ -220,43 +259,106 @@ def negative_bound(model, x0, betas, generator):
         x_hat, _ = process.posterior(x0_hat, x_t, t, betas)
         if index > 0:
             total = total + normal_kl(target, variance[:, None], x_hat, variance[:, None])
-        else:  # the last step back: sigma^2 = beta_0, for the posterior has no variance here
+        else:  # the last step back: sigma^2 = beta_1, for the posterior has no variance here
             last = torch.distributions.Normal(x_hat, betas[0].sqrt())
             total = total - last.log_prob(x0)
     return total.mean()
 
 
-# %% tags=["nbval-check-output"]
+# %%
 generator = torch.Generator().manual_seed(0)
 samples = mixture.sample(4000, generator)
-print(f"truth: -log q(x0) = {-mixture.log_prob(samples).mean():.2f} on average")
-for steps in (20, 100, 500):
+truth = -mixture.log_prob(samples).mean().item()
+step_counts = (10, 20, 50, 100, 200, 500)
+bounds = []
+for steps in step_counts:
     schedule = even_in_log_snr(steps)
     exact = mixture.denoiser(schedules.alphas_cumprod(schedule))
-    print(
-        f"minus the bound, {steps:3} steps: {negative_bound(exact, samples, schedule, generator):.2f}"
-    )
+    bounds.append(negative_bound(exact, samples, schedule, generator).item())
+
+plots.curves(
+    step_counts,
+    {"minus the bound": bounds, "the truth": [truth] * len(bounds)},
+    xlabel="steps of the chain, T",
+    ylabel="-log likelihood",
+    title="Part 2: more and smaller steps bring the bound closer to the truth",
+    log="x",
+)
 
 # %% [markdown]
 r"""
-## 5. From a divergence to a distance
+(The folded cell above computes the bound. Click it to read the code. Its schedule is even in log SNR, so that with more steps every step becomes smaller.)
 
-Each term compares two normal distributions. Give the model the target's variance, $\sigma_t^2 = \tilde\beta_t$ for $t\ge1$; then everything in the divergence cancels but the distance between the means:
+Why is there a gap? The model's step back is normal, with variance $\tilde\beta_t$. Over a large step the true way back is not normal (section 2). It is also wider than $\tilde\beta_t$, because $x_0$ is not known. Both errors shrink with the step. Lesson 04 comes back to the choice of $\sigma_t$.
 
-$$D_{KL}\big(\mathcal N(\tilde\mu_t,\sigma_t^2 I)\,\Vert\,\mathcal N(\hat x_{t-1},\sigma_t^2 I)\big) = \frac{1}{2\sigma_t^2}\,\lVert \tilde\mu_t - \hat x_{t-1}\rVert^2 .$$
+Now take the bound apart. Both chains are products over steps. Sampling starts from pure noise and goes back. Noising starts from the picture and goes forward:
 
-And $x_{t-1}$ itself is $\tilde\mu_t$ plus noise that no model can foresee. Given $x_t$ and $x_0$, with $d$ numbers in a sample,
+$$p_\theta(\text{chain}) = \mathcal N(x_T; 0, I)\;\prod_{t=1}^{T} p_\theta(x_{t-1}\mid x_t),\qquad q(\text{chain}\mid x_0) = \prod_{t=1}^{T} q(x_t\mid x_{t-1}).$$
 
-$$\mathbb E\,\lVert x_{t-1}-\hat x_{t-1}\rVert^2 = \lVert\tilde\mu_t-\hat x_{t-1}\rVert^2 + d\,\tilde\beta_t ,$$
+Write each forward step, except the first, backwards with Bayes' rule:
 
-and the last term does not depend on $\theta$. The last step of the chain fits in too: minus the log of a normal density is $\lVert x_0-\hat x_{t-1}\rVert^2/(2\sigma_0^2)$ plus a constant. (There $\tilde\beta_0=0$, so we take $\sigma_0^2=\beta_0$.) So every term of the bound says: **make $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$ small.** That is the left side of the line at the top.
+$$q(x_t\mid x_{t-1}) = q(x_{t-1}\mid x_t,x_0)\;\frac{q(x_t\mid x_0)}{q(x_{t-1}\mid x_0)},\qquad t\ge2.$$
 
-**Check.** The divergence by its definition (an average of a log ratio over samples) against the distance; and the distance to $x_{t-1}$ against the distance to its mean:
+In the product over $t$ nearly all these fractions cancel: the denominator of each step is the numerator of the step before. The first denominator, $q(x_1\mid x_0)$, cancels with the first forward step. Only the last numerator, $q(x_T\mid x_0)$, is left.
+
+The logarithm of the quotient is then a sum. Each backward $q$ stands over the $p_\theta$ of the same step. With $D_{KL}(q\,\Vert\,p)=\mathbb E_q[\log q-\log p]$ the averages become divergences. Minus the bound is
+
+$$
+L \;=\;
+\underbrace{D_{KL}\big(q(x_T\mid x_0)\,\Vert\,\mathcal N(0,I)\big)}_{\text{is the end noise? nothing to learn}}
++ \sum_{t\ge2} \underbrace{\mathbb E_q\, D_{KL}\big(q(x_{t-1}\mid x_t,x_0)\,\Vert\,p_\theta(x_{t-1}\mid x_t)\big)}_{\text{each step back against the exact one}}
++ \underbrace{\mathbb E_q\big[-\log p_\theta(x_0\mid x_1)\big]}_{\text{the last step}} .
+$$
+
+The exact step back of part 1 is the target of every term of the sum.
+
+**Check.** The numbers of the picture:
 """
 
 # %% tags=["nbval-check-output"]
+print(f"truth: -log q(x0) = {truth:.2f} on average")
+for steps, bound in zip(step_counts, bounds, strict=True):
+    if steps in (20, 100, 500):
+        print(f"minus the bound, {steps:3} steps: {bound:.2f}")
+
+# %% [markdown]
+r"""
+## 5. Derivation, part 3: from the step back to a distance
+
+The model's step back should be close to the exact one. Both are normal distributions. Give the model the target's variance, $\sigma_t^2 = \tilde\beta_t$. Then only the means differ, as in this picture:
+"""
+
+# %%
 sigma = 0.3
 target, guess = torch.distributions.Normal(0.5, sigma), torch.distributions.Normal(0.9, sigma)
+plots.density(
+    grid,
+    {
+        "the exact step back": target.log_prob(grid).exp(),
+        "the model's step back": guess.log_prob(grid).exp(),
+    },
+    xlabel="x before the step",
+    title="Part 3: with equal widths, only the distance of the means is left",
+)
+
+# %% [markdown]
+r"""
+For two such normals the divergence is the squared distance of the means, up to a factor:
+
+$$D_{KL}\big(\mathcal N(\tilde\mu_t,\sigma_t^2 I)\,\Vert\,\mathcal N(\hat x_{t-1},\sigma_t^2 I)\big) = \frac{1}{2\sigma_t^2}\,\lVert \tilde\mu_t - \hat x_{t-1}\rVert^2 .$$
+
+The sample $x_{t-1}$ itself is $\tilde\mu_t$ plus noise that no model can foresee. Let $d$ be the count of numbers in a sample. Given $x_t$ and $x_0$,
+
+$$\mathbb E\,\lVert x_{t-1}-\hat x_{t-1}\rVert^2 = \lVert\tilde\mu_t-\hat x_{t-1}\rVert^2 + d\,\tilde\beta_t .$$
+
+The last term does not depend on $\theta$. So both sides ask for the same thing: **make $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$ small.** This is the left side of the line at the top.
+
+The last step, $t=1$, fits in too. There $\tilde\beta_1=0$, so we take $\sigma_1^2=\beta_1$. Minus the log of a normal density is $\lVert x_0-\hat x_0\rVert^2/(2\sigma_1^2)$ plus a constant.
+
+**Check.** First compare the divergence by its definition (an average of a log ratio over samples) with the distance. Then compare the distance to the samples with the distance to their mean:
+"""
+
+# %% tags=["nbval-check-output"]
 torch.manual_seed(0)
 draws = target.sample((400_000,))
 print(f"by definition: {(target.log_prob(draws) - guess.log_prob(draws)).mean():.2f}")
@@ -266,13 +368,13 @@ print(f"to their mean, plus var: {(0.5 - 0.9) ** 2 + sigma**2:.2f}")
 
 # %% [markdown]
 r"""
-## 6. From a distance to the noise
+## 6. Part 3, continued: from a distance to the noise
 
-What should the network put out? It could say $\hat x_{t-1}$. But it already knows $x_t$, and all that separates $x_t$ from $x_0$ is one noise $\epsilon$:
+What should the network put out? It could say $\hat x_{t-1}$. But it already knows $x_t$, and one noise $\epsilon$ separates $x_t$ from $x_0$:
 
 $$x_t=\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon \qquad\Longleftrightarrow\qquad x_0 = \frac{x_t-\sqrt{1-\bar\alpha_t}\,\epsilon}{\sqrt{\bar\alpha_t}} .$$
 
-So let the network guess the noise, $\epsilon_\theta(x_t,t)$; the guess implies a clean sample $\hat x_0$, and that a step back.
+So the network guesses the noise, $\epsilon_\theta(x_t,t)$. From this guess we compute a clean sample $\hat x_0$. From $\hat x_0$ we compute a step back.
 """
 
 # %% [markdown]
@@ -281,7 +383,7 @@ r"""
 
 `loss.x0_from_eps` · medium · 10 minutes
 
-Solve the closed form for $x_0$, for a batch of mixed `t`.
+Solve the closed form for $x_0$, for a batch of mixed timesteps.
 """
 
 
@@ -299,19 +401,19 @@ check("loss.x0_from_eps", x0_from_eps)
 
 # %% [markdown]
 r"""
-Now put $\hat x_0$ into the posterior mean of section 3. The two terms with $x_t$ add up to exactly $x_t/\sqrt{\alpha_t}$ (try it: use $\bar\alpha_t=\alpha_t\bar\alpha_{t-1}$), and there it is, the **denoising step**:
+Now put $\hat x_0$ into the posterior mean of section 3. The two terms with $x_t$ add up to $x_t/\sqrt{\alpha_t}$. (Try it, with $\bar\alpha_t=\alpha_t\bar\alpha_{t-1}$.) The result is the mean of the **denoising step**:
 
-$$\hat x_{t-1} = \frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right) \;\big[\,+\;\sigma_t z,\quad z\sim\mathcal N(0,I)\big].$$
+$$\hat x_{t-1} = \frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right).$$
 
-The bracket, fresh noise $z$ of the fixed size $\sigma_t$, is added when we sample. In the loss it would only add the constant $d\,\sigma_t^2$, as the unforeseeable noise did above, so there we leave it out.
+When we sample, we add fresh noise of size $\sigma_t$: $x_{t-1} = \hat x_{t-1} + \sigma_t z$ with $z\sim\mathcal N(0,I)$. In the loss this noise would only add the constant $d\,\sigma_t^2$, so we leave it out.
 
-The target $\tilde\mu_t$ is the same expression with the true $\epsilon$. Subtract, and $x_t$ drops out:
+The target $\tilde\mu_t$ is the same expression with the true $\epsilon$. In the difference of the two, $x_t$ drops out:
 
 $$\lVert \tilde\mu_t-\hat x_{t-1}\rVert^2 = \frac{(1-\alpha_t)^2}{\alpha_t(1-\bar\alpha_t)}\;\lVert\epsilon-\epsilon_\theta(x_t,t)\rVert^2 .$$
 
-The two distances differ by a factor that depends on $t$ alone. With the constant of section 5, that is the "$\sim$" at the top.
+The two distances differ by a factor that depends on $t$ alone. With the constant of section 5, this is the "$\sim$" at the top. The derivation is complete.
 
-**Check.** The formula against the posterior, and the ratio of the distances for a model that is wrong on purpose:
+**Check.** Compare the formula with the posterior. Then compare the ratio of the distances with the factor, for a model that is wrong on purpose:
 """
 
 # %% tags=["nbval-check-output"]
@@ -341,17 +443,13 @@ print("the factor:            ", [f"{value:.4f}" for value in factor])
 r"""
 ## 7. The loss that everybody trains
 
-Together, the bound is a weighted sum of noise errors:
-
-$$L = \text{const} + \sum_t w_t\;\mathbb E\,\lVert\epsilon-\epsilon_\theta(x_t,t)\rVert^2,\qquad w_t = \frac{\beta_t^2}{2\sigma_t^2\,\alpha_t(1-\bar\alpha_t)}\qquad(\beta_t = 1-\alpha_t).$$
-
-Ho, Jain and Abbeel found that pictures come out better when the weights are simply **left out**. Here are the weights for the linear schedule of that paper. Compare shapes, not heights (one factor for all $t$ changes nothing): the bound's weights insist on the first few steps, where noise is invisible. Left out, the network spends its strength where pictures are made. (At $t=0$, where $\tilde\beta_0 = 0$, the curve takes $\sigma^2=\beta_0$.)
+The bound asks for small noise errors at every $t$, but not with equal weight. The next picture shows the bound's weights for the linear schedule. Compare the shapes and not the heights.
 """
 
 # %%
 linear = schedules.linear_betas(1000).double()
 plots.curves(
-    range(1000),
+    range(1, 1001),
     {"bound": losses.elbo_weights(linear), "simple": torch.ones(1000)},
     xlabel="timestep t",
     ylabel="weight of the noise error",
@@ -361,11 +459,21 @@ plots.curves(
 
 # %% [markdown]
 r"""
-What is left is the **simple loss**: pick a clean sample, a random $t$ and a noise; make $x_t$; ask the model which noise it was; take the mean squared error,
+As a formula, minus the bound is
+
+$$L = \text{const} + \sum_{t=1}^{T} w_t\;\mathbb E\,\lVert\epsilon-\epsilon_\theta(x_t,t)\rVert^2,\qquad w_t = \frac{\beta_t^2}{2\sigma_t^2\,\alpha_t(1-\bar\alpha_t)}.$$
+
+(At $t=1$, where $\tilde\beta_1 = 0$, the curve takes $\sigma_1^2=\beta_1$.) These weights are very large for the first few steps, where the noise is invisible.
+
+Ho, Jain and Abbeel found that pictures come out better when the weights are **left out**. The network then spends its effort on the noisier steps, where the content of a picture is decided. This is the **simple loss**:
+
+1. take a clean sample $x_0$, a random $t$ and a noise $\epsilon$;
+2. make $x_t$;
+3. ask the model for the noise, and take the mean squared error.
 
 $$L_{\text{simple}} = \mathbb E_{x_0,\,t,\,\epsilon}\;\big\lVert\,\epsilon-\epsilon_\theta\big(\underbrace{\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon}_{x_t},\;t\big)\big\rVert^2 .$$
 
-(In code the mean is taken over the $d$ numbers of a sample too, that is $\frac1d\lVert\cdot\rVert^2$: one factor for all $t$ changes nothing.)
+In code the mean is also taken over the $d$ numbers of a sample. This is one factor for all $t$ and changes nothing.
 """
 
 # %% [markdown]
@@ -394,7 +502,9 @@ check("loss.noise_loss", noise_loss)
 r"""
 ## 8. What a perfect model says
 
-No model can know the noise: many pairs $(x_0,\epsilon)$ make the same $x_t$. The squared error then has a best answer, as always: the **mean** of the possible noises, $\mathbb E[\epsilon\mid x_t]$. It implies the mean of the possible clean samples, $\mathbb E[x_0\mid x_t]$. For the mixture both are exact formulas, so we know the best loss that any network could reach. It is not 0.
+No model can know the noise, because many pairs $(x_0,\epsilon)$ make the same $x_t$. The squared error has a best answer: the **mean** of the possible noises, $\mathbb E[\epsilon\mid x_t]$. It implies the mean of the possible clean samples, $\mathbb E[x_0\mid x_t]$.
+
+For the mixture both means are exact formulas. So we know the best loss that any network can reach. It is not 0:
 """
 
 # %% tags=["nbval-check-output"]
@@ -416,9 +526,15 @@ for name, model in models.items():
 
 # %% [markdown]
 r"""
-A mean of two possibilities can be a third that never happens: halfway between the bumps there are hardly any data. For pictures, the mean of all pictures that could hide behind heavy noise is a **blur**. A blurry $\hat x_0$ at high noise is not a weak model; it is the right answer to the question. Sharpness comes from the chain: a small step towards the mean, and then a new, less ambiguous question.
+The mean of two possibilities may be a value that never happens. Halfway between the bumps there are hardly any data. In the same way, the mean of all pictures that fit a very noisy one is a **blur**. A blurry $\hat x_0$ at high noise is the right answer, not a sign of a weak model. The picture gets sharp over the chain: after each small step fewer clean pictures fit.
 
-Move the noisy value and the timestep, and watch the clean values that fit, $q(x_0\mid x_t)$; their mean, which is the prediction; and an arrow, the *score*: the direction in which $q(x_t)$ grows (section 9). Put $x_t$ at $-0.9$ and lower $t$ from 95: where is the mean at first, and from which $t$ down is it within 0.1 of the left bump?
+The next cell shows this for one noisy number. Its middle panel shows $q(x_t)$ at every $t$. On the left, in blue, are the clean values that fit, $q(x_0\mid x_t)$. The orange diamond is their mean, the best prediction. On the right, the green arrow is the *score*: the direction in which $q(x_t)$ grows (section 9).
+
+Put $x_t$ at $-0.9$ and $t$ at 96, then lower $t$.
+
+1. Where is the mean at first?
+2. For which $t$ is it within 0.1 of the left bump, at $-1.2$?
+3. At the lowest $t$ it leaves the bump again. Why?
 """
 
 # %%
@@ -426,13 +542,15 @@ denoiser_explorer(mixture, alpha_bar)
 
 # %% [markdown]
 r"""
-Without a kernel, here are three noise levels as a still picture:
+(Answers: near 0, the mean of all data; for $t$ from 37 down to 14; at low noise $x_0$ must be close to $x_t$ itself.)
+
+The same for three noise levels, as a still picture:
 
 ![The exact denoiser of a two-bump mixture at low, middle and high noise: the distribution of the clean value given the noisy one, its mean, and the score](figures/denoiser.png)
 
 ## 9. Four ways to say the same
 
-Given $x_t$, with $0<\bar\alpha_t<1$, the noise and the clean sample imply one another, and so does almost any fixed mix of them. Models are trained to predict one of
+Given $x_t$, the noise and the clean sample imply one another (for $0<\bar\alpha_t<1$). So a model can be trained to predict either of them, or a mix:
 
 | target | formula | strong where | `prediction_type` |
 |---|---|---|---|
@@ -441,11 +559,11 @@ Given $x_t$, with $0<\bar\alpha_t<1$, the noise and the clean sample imply one a
 | velocity | $v=\sqrt{\bar\alpha_t}\,\epsilon-\sqrt{1-\bar\alpha_t}\,x_0$ | everywhere, zero terminal SNR included | `"v_prediction"` |
 | score | $\nabla_{x_t}\log q(x_t) = -\mathbb E[\epsilon\mid x_t]/\sqrt{1-\bar\alpha_t}$ | the language of score papers: the direction of growing density | |
 
-Why $v$? Where there is no noise ($\bar\alpha_t=1$), $v$ is $\epsilon$; where there is nothing but noise ($\bar\alpha_t=0$), $v$ is $-x_0$. So where copying the input would do, $v$ asks for the other one. And $x_0=\sqrt{\bar\alpha_t}\,x_t-\sqrt{1-\bar\alpha_t}\,v$ needs no division: the repaired schedule of lesson 01 can be used.
+**Why $v$?** Without noise ($\bar\alpha_t=1$), $v$ is $\epsilon$. With nothing but noise ($\bar\alpha_t=0$), $v$ is $-x_0$. So $v$ never asks for what the input already shows. And $x_0=\sqrt{\bar\alpha_t}\,x_t-\sqrt{1-\bar\alpha_t}\,v$ needs no division, so the repaired schedule of lesson 01 can be used.
 
-And the score? Differentiate $q(x_t)=\int q(x_t\mid x_0)\,q(x_0)\,dx_0$ by $x_t$. Each normal density brings the factor $-(x_t-\sqrt{\bar\alpha_t}\,x_0)/(1-\bar\alpha_t)=-\epsilon/\sqrt{1-\bar\alpha_t}$ in front of itself, and dividing by $q(x_t)$ makes the mean over all that fits $x_t$: the last row of the table.
+**Why the score?** Differentiate $q(x_t)=\int q(x_t\mid x_0)\,q(x_0)\,dx_0$ by $x_t$. Each normal density gets the factor $-(x_t-\sqrt{\bar\alpha_t}\,x_0)/(1-\bar\alpha_t)=-\epsilon/\sqrt{1-\bar\alpha_t}$. Divide by $q(x_t)$, and the integral becomes the mean over all $x_0$ that fit $x_t$. This is the last row of the table. (Skip this on first reading.)
 
-**Check.** From the exact $v$ back to $\epsilon$ and $x_0$; and the score against the slope of $\log q(x_t)$, measured by a finite difference:
+**Check.** Go from the exact $v$ back to $\epsilon$ and $x_0$. Then compare the score with the slope of $\log q(x_t)$, measured by a finite difference:
 """
 
 # %% tags=["nbval-check-output"]
@@ -465,17 +583,13 @@ print("score:", [f"{value:+.3f}" for value in score])
 
 # %% [markdown]
 r"""
-If they say the same, does it matter which one is trained? Yes: the squared error is taken in different units. For one and the same mistake,
-
-$$\lVert\epsilon\text{ error}\rVert^2 = \mathrm{SNR}_t\,\lVert x_0\text{ error}\rVert^2, \qquad \lVert v\text{ error}\rVert^2 = (\mathrm{SNR}_t+1)\,\lVert x_0\text{ error}\rVert^2 .$$
-
-Choosing a target *is* choosing a weighting over $t$. Drawn in units of the $x_0$ error, with one more: **min-SNR** (Hang and others 2023) takes epsilon's weight, SNR, but never more than 5, so that the easy, nearly clean steps do not rule the gradient.
+Does it matter which one is trained? Yes, because each squared error has its own unit. The next picture shows what each target weighs an error in $x_0$ with. Choosing a target *is* choosing a weighting over $t$.
 """
 
 # %%
 snr = schedules.snr(alpha_bar)
 plots.curves(
-    range(100),
+    range(1, 101),
     {
         "epsilon: SNR": snr,
         "v: SNR + 1": snr + 1,
@@ -487,6 +601,15 @@ plots.curves(
     title="Every target is a weighting",
     log="y",
 )
+
+# %% [markdown]
+r"""
+For one and the same mistake,
+
+$$\lVert\epsilon\text{ error}\rVert^2 = \mathrm{SNR}_t\,\lVert x_0\text{ error}\rVert^2, \qquad \lVert v\text{ error}\rVert^2 = (\mathrm{SNR}_t+1)\,\lVert x_0\text{ error}\rVert^2 .$$
+
+The fourth curve is **min-SNR** (Hang and others 2023). It takes epsilon's weight, the SNR, but never more than 5. So the easy, nearly clean steps do not dominate the gradient.
+"""
 
 # %% [markdown]
 r"""
@@ -517,13 +640,13 @@ r"""
 ## What to keep
 
 - The bound on the likelihood compares each model step with $q(x_{t-1}\mid x_t,x_0)$, a normal distribution with known mean and variance.
-- Equal variances turn the divergence into $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$; writing the means with noise turns that into $\lVert\epsilon-\epsilon_\theta\rVert^2$, up to a weight of $t$. Leaving the weight out gives the loss that everybody trains.
-- The best answer is a mean, so it is blurry when much is possible, and the best loss is not 0.
-- $\epsilon$, $x_0$, $v$ and the score say the same; as training targets they weigh the timesteps differently.
+- With equal variances the divergence becomes $\lVert x_{t-1}-\hat x_{t-1}\rVert^2$. With the means written in terms of noise, this becomes $\lVert\epsilon-\epsilon_\theta\rVert^2$, up to a weight of $t$. Without the weight it is the loss that everybody trains.
+- The best answer is a mean. It is blurry when much is possible, and the best loss is not 0.
+- $\epsilon$, $x_0$, $v$ and the score say the same. As training targets they weigh the timesteps differently.
 
 **Read on** Ho, Jain, Abbeel (arXiv:2006.11239), section 3 and appendix A · Kingma and others, *Variational Diffusion Models* (arXiv:2107.00630) · Salimans, Ho, *Progressive Distillation* (arXiv:2202.00512), appendix D, on $v$ · Hang and others, *Min-SNR* (arXiv:2303.09556).
 
-**Next** in [lesson 03](03_training.ipynb): a network learns what the exact denoiser knows; then a U-Net learns to draw.
+**Next** in [lesson 03](03_training.ipynb): a network learns what the exact denoiser knows. Then a U-Net learns to draw.
 """
 
 # %%

@@ -2,7 +2,7 @@
 r"""
 # 04 · Sampling
 
-A model that knows the noise is not yet a picture. This lesson walks the chain backwards: first as it was derived, with fresh noise in every one of many small steps, then without, and in fifty steps, or in ten. The model is always **exact**, so whatever goes wrong is the sampler's doing, and can be measured.
+A model that knows the noise does not yet draw. This lesson walks the chain backwards. First it takes many small steps with fresh noise in each, as derived. Then it leaves the noise out, and takes fifty steps, or ten. The model is always **exact**. So every error comes from the sampler and can be measured.
 
 **After this lesson you can**
 
@@ -33,7 +33,9 @@ STEPS = 200  # of the long chains of this lesson
 r"""
 ## 1. From here to there
 
-Our data are points in the plane that form a face: a mixture of 31 narrow bumps. The schedule is the linear one of lesson 01, with $T = 1000$. Lesson 02 showed that a mixture's best denoiser is a closed formula, so `model(x_t, t)` below is what a perfectly trained network would answer.
+Our data are points in the plane that form a face: a mixture of 31 narrow bumps. The schedule is the linear one of lesson 01, with $T = 1000$. A mixture's best denoiser is a closed formula (lesson 02). So `model(x_t, t)` below answers what a perfectly trained network would.
+
+> **Counting.** $t$ runs from $T$ down to 1, and $x_0$ is clean. In code, step $t$ has the index $t-1$. An argument `t` and the numbers of a `path` are indices: 999 is $t = 1000$, and $-1$ is the clean sample.
 """
 
 # %%
@@ -49,7 +51,9 @@ plots.points({"start: pure noise": x_T, "aim: the data": truth}, title="Two clou
 
 # %% [markdown]
 r"""
-How good is a cloud of samples? We know the density of the truth, so we can ask how **surprised** it is by them: $-\log q(x_0)$, on average. Points off the face make the number large. But beware, smaller is not better: a cloud huddled on the middle of each bump surprises *less* than the truth does. Good samples have the true value.
+How good is a cloud of samples? We know the density of the truth. So we can compute how **surprised** it is by the samples: $-\log q(x_0)$, on average. Points off the face make this number large.
+
+Smaller is not always better. A cloud in the very middle of each bump surprises *less* than the truth does. Good samples have the value of the truth.
 """
 
 
@@ -64,11 +68,17 @@ print(f"surprise of the truth {surprise(truth):.1f}, of pure noise {surprise(x_T
 r"""
 ## 2. The denoising step
 
-Lesson 02 found the best step back. With fresh noise $z\sim\mathcal N(0,I)$,
+Step $t$ back does three things:
+
+1. it takes away the share of the noise that step $t$ had added;
+2. it stretches what is left, because the noising step had shrunk it;
+3. it adds a little new noise.
+
+The first two give the mean $\hat x_{t-1}$ of lesson 02. With fresh noise $z\sim\mathcal N(0,I)$ of size $\sigma_t$ the step is
 
 $$x_{t-1} = \underbrace{\frac1{\sqrt{\alpha_t}}\left(x_t - \frac{1-\alpha_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t,t)\right)}_{\hat x_{t-1}} \;+\; \sigma_t z .$$
 
-Here $\alpha_t = 1-\beta_t$, $\bar\alpha_t$ is the product of the alphas up to $t$, and $\epsilon_\theta$ is the model's guess of the noise. Read it from the inside: take away the share of the noise that step $t$ had added, stretch what is left (the noising step had shrunk it), and put a little new noise on top. The last step, $t=0$, leads to the clean sample: no noise there.
+Here $\alpha_t = 1-\beta_t$, $\bar\alpha_t$ is the product of the alphas up to $t$, and $\epsilon_\theta$ is the model's guess of the noise. The last step back, $t=1$, leads to the clean sample. No noise is added there.
 
 This is **ancestral sampling**: each sample is drawn given its noisy ancestor.
 """
@@ -79,7 +89,7 @@ r"""
 
 `sampling.ddpm_step` · medium · 12 minutes
 
-A batch mixes timesteps. `step_std` is (T,) and holds $\sigma_t$: the caller has chosen. Samples at `t = 0` get no noise.
+A batch mixes timesteps. `t` holds their indices. `step_std` is (T,) and holds $\sigma_t$, as the caller has chosen it. Samples at the index `t = 0` get no noise.
 """
 
 
@@ -104,7 +114,7 @@ check("sampling.ddpm_step", ddpm_step)
 
 # %% [markdown]
 r"""
-Now the whole chain. A thousand steps are many; we walk 200 of the 1000 timesteps, evenly spaced. Such a **shorter chain** is a chain of its own: its $\bar\alpha$ are those of the visited timesteps, so its betas are larger, $\beta = 1 - \bar\alpha_t/\bar\alpha_{t'}$ with $t'$ the timestep visited next. The step function need not know. Only the model is told the true $t$.
+Now the whole chain. To save time we visit 200 of the 1000 timesteps, evenly spaced. Such a **shorter chain** is a chain of its own. Its $\bar\alpha$ are those of the visited timesteps. So its betas are larger: $\beta = 1 - \bar\alpha_t/\bar\alpha_{t'}$, where $t'$ is the timestep visited next. The step function stays the same. Only the model is told the true timestep.
 """
 
 # %%
@@ -139,31 +149,7 @@ print(f"surprise of the samples {surprise(way[-1]):.1f}, of the truth {surprise(
 r"""
 ## 3. What sigma does
 
-In lesson 02, $\sigma_t$ was chosen beforehand, for each $t$. Which one? The true step back, $q(x_{t-1}\mid x_t)$, has a variance that depends on the data. Two extremes can be computed:
-
-- data that are **one single point**: then $x_0$ is known, and the step back is the posterior of lesson 02. Its variance is $\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\beta_t$: the **small** sigma;
-- data that are **standard normal**: then the variance is $\beta_t$: the **large** sigma.
-
-**Check.** For normal data of standard deviation $s$ everything is a formula: the posterior's variance, plus what is still unknown about $x_0$, times its weight squared. Here it is in units of $\beta_t$, the large choice. (The small one is the column $s=0$.)
-"""
-
-# %% tags=["nbval-check-output"]
-precise, precise_bar = betas.double(), schedules.alphas_cumprod(betas.double())
-one, zero = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
-print("true variance of a step back, in units of beta:")
-for t in (1, 3, 10, 100):
-    x0_weight, tilde = process.posterior(one, zero, torch.tensor([t]), precise)
-    left = precise_bar[t]
-    ratios = []
-    for s in (0.0, 0.01, 0.1, 1.0):
-        unknown = s**2 * (1 - left) / (s**2 * left + 1 - left)  # Var[x0 | x_t]
-        ratio = (tilde + x0_weight**2 * unknown) / precise[t]
-        ratios.append(f"{ratio.item():.3f} at s = {s:g}")
-    print(f"t = {t:3}:", ", ".join(ratios))
-
-# %% [markdown]
-r"""
-For normal data with $s$ between 0 and 1 the truth lies between the two choices. (For other data of variance at most 1 it does so on average over $x_t$; between two bumps it can be larger.) Beyond the first steps the two hardly differ: with a thousand steps, either will do. With fewer, larger steps the gap opens. And what if we leave the noise out, or add too much? Four sigmas on the face, in the same 200 steps:
+How much noise should a step add? Here are four choices of $\sigma_t$ on the face, all in the same 200 steps. The names are explained below.
 """
 
 # %%
@@ -183,9 +169,37 @@ for name, end in ends.items():
 
 # %% [markdown]
 r"""
-So noise is no decoration. The mean step pulls every point towards the best guess, which at high noise is the same for all: the middle of the data. Repeated without noise, it pulls the whole cloud into one spot (which, as the noise falls, slides into the nearest part of the face, the mouth). The noise $\sigma_t z$ gives back just the spread that the averaging takes. The small sigma gives back a little too little: its points surprise *less* than the truth, for they huddle in the bumps, which are more than single points.
+The mean step pulls every point towards the best guess. At high noise this guess is the same for all points: the middle of the data. Without new noise, step after step pulls the whole cloud into one spot. (As the noise falls, the spot slides into the mouth, the nearest part of the face.) The noise $\sigma_t z$ gives back the spread that the averaging takes.
 
-With **few** steps neither choice helps:
+How much is right? The true step back, $q(x_{t-1}\mid x_t)$, has a variance that depends on the data. Two extremes can be computed:
+
+- data that are **one single point**. Then $x_0$ is known, and the step back is the posterior of lesson 02. Its variance is $\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\beta_t$. This is the **small** sigma.
+- data that are **standard normal**. Then the variance is $\beta_t$. This is the **large** sigma.
+
+**Check.** For normal data of standard deviation $s$ the true variance is a formula. It is the posterior's variance, plus the variance of $x_0$ given $x_t$ times its weight squared. Here it is in units of $\beta_t$, the large choice. (The column $s=0$ is the small one.)
+"""
+
+# %% tags=["nbval-check-output"]
+precise, precise_bar = betas.double(), schedules.alphas_cumprod(betas.double())
+one, zero = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
+print("true variance of a step back, in units of beta:")
+for t in (1, 3, 9, 99):
+    x0_weight, tilde = process.posterior(one, zero, torch.tensor([t]), precise)
+    left = precise_bar[t]
+    ratios = []
+    for s in (0.0, 0.01, 0.1, 1.0):
+        unknown = s**2 * (1 - left) / (s**2 * left + 1 - left)  # Var[x0 | x_t]
+        ratio = (tilde + x0_weight**2 * unknown) / precise[t]
+        ratios.append(f"{ratio.item():.3f} at s = {s:g}")
+    print(f"t = {t + 1:3}:", ", ".join(ratios))
+
+# %% [markdown]
+r"""
+For normal data with $s$ between 0 and 1 the truth lies between the two choices. (For other data of variance at most 1 this holds on average over $x_t$. Between two bumps the true variance can be larger.) After the first steps the two hardly differ, so with a thousand steps either will do. With fewer, larger steps they differ more.
+
+Now look at the surprise of the four clouds. The small sigma gives back a little too little: its points surprise *less* than the truth. The bumps are more than single points, and its points stay too close to their middles.
+
+With **few** steps neither choice works:
 """
 
 # %%
@@ -201,25 +215,48 @@ for name, end in short_ends.items():
 
 # %% [markdown]
 r"""
-Points are left between eyes, mouth and rim, where there are no data. Lesson 02, section 2, told us to expect it: over a large step, the way back is *this* bump or *that*, and no single normal distribution says so, whatever its sigma.
+Points are left between eyes, mouth and rim, where there are no data. Lesson 02, section 2, showed the reason. Over a large step, the way back is *this* bump or *that*. No single normal distribution can say so, whatever its sigma.
 """
 
 # %% [markdown]
 r"""
 ## 4. DDIM: the same model, other ways
 
-Training never saw a chain. The loss of lesson 02 needs only $q(x_t\mid x_0)$: a clean sample, a level, a noise. So **any** way back that keeps these $q(x_t\mid x_0)$ may be walked with the same model. Song, Meng and Ermon (2021) write down a whole family. Pretend that the predicted noise is the true one; then
+The loss of lesson 02 never uses a chain. It needs only $q(x_t\mid x_0)$: a clean sample, a level and a noise. So the same model can walk **any** way back that keeps these $q(x_t\mid x_0)$. Song, Meng and Ermon (2021) describe a whole family of ways.
 
-$$\hat x_0 = \frac{x_t-\sqrt{1-\bar\alpha_t}\,\epsilon_\theta}{\sqrt{\bar\alpha_t}}$$
+First the picture. At $\eta = 0$ (on the left) no noise is added, and the ways are smooth. At $\eta = 1$ (on the right) they are as rough as in ancestral sampling:
+"""
 
-is known, and can be noised again to any earlier timestep $t'$ (in code `t_prev`), partly with the *old* noise, partly with *fresh* noise:
+# %%
+few = samplers.spaced_timesteps(1000, 50)
+ways = {}
+for eta in (0.0, 1.0):
+    source = torch.Generator().manual_seed(1)
+    steps = samplers.ddim(model, x_T[:8], alpha_bar, few, eta=eta, generator=source)
+    ways[f"eta = {eta:.0f}: eight ways, 50 steps each"] = torch.cat(
+        [x_T[:8], *(s.x for s in steps)]
+    )
+plots.points(ways, title="The same eight starts, without and with noise on the way")
 
-$$x_{t'} = \sqrt{\bar\alpha_{t'}}\;\hat x_0 \;+\; \sqrt{1-\bar\alpha_{t'}-\sigma^2}\;\epsilon_\theta \;+\; \sigma z,\qquad
-\sigma = \eta\,\sqrt{\frac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}}\,\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_{t'}}} .$$
+# %% [markdown]
+r"""
+A DDIM step takes the model's guess of the noise as the true noise. It does two things:
 
-Variances add up: old and fresh noise together always make $1-\bar\alpha_{t'}$, the level that $t'$ should have. And $\eta$ is a knob, from 0 (nothing is random but the start) to 1 (as much noise as ancestral sampling).
+1. it computes the clean sample that belongs to this noise,
 
-> **Beware.** The DDIM paper writes $\alpha_t$ for what we, and most others, call $\bar\alpha_t$. With plain alphas its formulas run without an error, and give nonsense.
+   $$\hat x_0 = \frac{x_t-\sqrt{1-\bar\alpha_t}\,\epsilon_\theta}{\sqrt{\bar\alpha_t}} ;$$
+
+2. it noises $\hat x_0$ again, to an earlier timestep $t'$. It uses partly the *old* noise $\epsilon_\theta$ and partly *fresh* noise $z$ of size $\sigma$:
+
+   $$x_{t'} = \sqrt{\bar\alpha_{t'}}\;\hat x_0 \;+\; \sqrt{1-\bar\alpha_{t'}-\sigma^2}\;\epsilon_\theta \;+\; \sigma z .$$
+
+Variances add up: old and fresh noise together always make $1-\bar\alpha_{t'}$, the level that $t'$ should have. The size of the fresh noise is
+
+$$\sigma = \eta\,\sqrt{\frac{1-\bar\alpha_{t'}}{1-\bar\alpha_t}}\,\sqrt{1-\frac{\bar\alpha_t}{\bar\alpha_{t'}}} .$$
+
+$\eta$ is chosen from 0 (only the start is random) to 1 (as much noise as ancestral sampling with the small sigma).
+
+> **Beware.** The DDIM paper writes $\alpha_t$ for what we, and most others, call $\bar\alpha_t$. With plain alphas its formulas run without an error, and give wrong samples.
 """
 
 # %% [markdown]
@@ -228,7 +265,7 @@ r"""
 
 `sampling.ddim_step` · hard · 18 minutes
 
-`t_prev` is (B,) and may be −1: the clean sample, where $\bar\alpha$ is 1.
+`t` and `t_prev` are indices, and `t_prev` is $t'$. It may be −1: the clean sample, where $\bar\alpha$ is 1.
 """
 
 
@@ -255,7 +292,11 @@ check("sampling.ddim_step", ddim_step)
 
 # %% [markdown]
 r"""
-**Check** three promises: with the true noise, one jump returns $x_0$; with $\eta=1$ over the same timesteps, DDIM *is* ancestral sampling with the small sigma; with $\eta=0$, nothing is random but the start.
+**Check** three properties:
+
+- with the true noise, one jump returns $x_0$;
+- with $\eta=1$ over the same timesteps, DDIM *is* ancestral sampling with the small sigma;
+- with $\eta=0$, only the start is random.
 """
 
 # %% tags=["nbval-check-output"]
@@ -281,7 +322,9 @@ print("eta = 0, other seed, same samples:", torch.equal(ddim(x_T, path), ddim(x_
 
 # %% [markdown]
 r"""
-With $\eta = 0$ the chain has become a **map** from noise to samples. Each start has its one end, and with enough steps their number hardly moves it. So noise becomes an address: keep the seed, and more steps only refine the picture; and the same noise with another prompt often gives a picture of the same layout. (Lesson 06 walks between two such addresses.) Compare 50 and 200 steps from the same starts:
+With $\eta = 0$ the chain is a **map** from noise to samples. Each start has its one end. With enough steps, their number hardly moves this end.
+
+So the noise works like an address. Keep the seed, and more steps only refine the picture. The same noise with another prompt often gives a picture of the same layout. (Lesson 06 walks between two such addresses.) Compare 50 and 200 steps from the same starts:
 """
 
 # %% tags=["nbval-check-output"]
@@ -294,17 +337,45 @@ for eta in (0.0, 0.5, 1.0):
 r"""
 ## 5. A solver that looks back
 
-Small steps of DDIM with $\eta=0$ follow a smooth curve. Which one? Write $a=\sqrt{\bar\alpha}$, $b=\sqrt{1-\bar\alpha}$, and measure time by $\lambda = \log(a/b)$, half the log SNR. In that time, a DDIM step of length $h = \lambda_{t'}-\lambda_t$ reads
+> **Skip the formulas on first reading.** The result: small steps of DDIM with $\eta=0$ follow a smooth curve, with an error that halves when the step halves. DPM-Solver++ (2M) also uses the guess before. Its error falls to a quarter.
 
-$$x_{t'} = \frac{b_{t'}}{b_t}\,x_t \;-\; a_{t'}\left(e^{-h}-1\right)\hat x_0 ,$$
+The next picture shows where the error comes from. It follows three points from noise (left) to data (right), and draws the model's guess of their clean place. With few steps, much of this change happens *within* a step.
+"""
 
-and that is the *exact* solution of the differential equation $\frac{d}{d\lambda}\left(\frac xb\right) = e^\lambda\,\hat x_0$ if $\hat x_0$ stays constant during the step: integrate from $\lambda_t$ to $\lambda_{t'}$ (with $e^\lambda=a/b$), and there it is. The curve that we look for is the solution for the true $\hat x_0$, which changes on the way. As noise leaves, the guess gets sharper. So the error of DDIM is the change of $\hat x_0$ over a step, and it is a solver of **first order**: half the step, half the error.
 
-DPM-Solver++(2M) (Lu and others 2022) asks the model no more often. It remembers the guess before, $\hat x_0^{\text{old}}$ made a step of length $h_{\text{old}}$ ago, draws the straight line through the two, and uses its value in the middle of the step ahead:
+# %%
+hundred = samplers.spaced_timesteps(1000, 100)
+half_log_snr = schedules.snr(alpha_bar).log() / 2
+guesses = torch.stack(
+    [step.x0_pred[:3, 0] for step in samplers.ddim(model, x_T, alpha_bar, hundred)]
+)
+plots.curves(
+    half_log_snr[hundred],
+    {f"point {number + 1}": guesses[:, number] for number in range(3)},
+    xlabel="half the log SNR",
+    ylabel="guess of x0 (horizontal)",
+    title="The guess changes on the way, but DDIM holds it still during a step",
+)
+
+# %% [markdown]
+r"""
+Which curve does DDIM follow? Write $a=\sqrt{\bar\alpha}$ and $b=\sqrt{1-\bar\alpha}$. Measure time by $\lambda = \log(a/b)$, which is half the log SNR. A DDIM step of length $h = \lambda_{t'}-\lambda_t$ then reads
+
+$$x_{t'} = \frac{b_{t'}}{b_t}\,x_t \;-\; a_{t'}\left(e^{-h}-1\right)\hat x_0 .$$
+
+Now take the differential equation
+
+$$\frac{d}{d\lambda}\left(\frac xb\right) = e^\lambda\,\hat x_0 .$$
+
+If $\hat x_0$ stays constant during the step, the DDIM step is its *exact* solution. (Integrate from $\lambda_t$ to $\lambda_{t'}$, with $e^\lambda=a/b$.)
+
+But $\hat x_0$ changes on the way: the guess gets sharper as noise leaves. DDIM ignores this change, and that is its error. Such a solver is of **first order**: half the step, half the error.
+
+DPM-Solver++(2M) (Lu and others 2022) calls the model just as often. It remembers the guess before, $\hat x_0^{\text{old}}$, which was made a step of length $h_{\text{old}}$ ago. It draws the straight line through the two guesses, and uses its value in the middle of the step ahead:
 
 $$D = \hat x_0 + \frac{h}{2h_{\text{old}}}\left(\hat x_0-\hat x_0^{\text{old}}\right)\quad\text{in place of } \hat x_0 .$$
 
-That makes it of **second order**: half the step, a quarter of the error, at the same price. The whole solver:
+This solver is of **second order**: half the step, a quarter of the error. Here it is as code:
 """
 
 
@@ -329,7 +400,7 @@ def two_m(model, x, alpha_bar, path):
 
 # %% [markdown]
 r"""
-**Check.** It agrees with the package's solver, and its first step (where nothing is remembered yet) with DDIM's:
+**Check.** It agrees with the package's solver. Its first step, where no older guess exists, agrees with DDIM's:
 """
 
 # %% tags=["nbval-check-output"]
@@ -344,12 +415,17 @@ print("same first step:", torch.allclose(solver_steps[0].x, first_of_ddim.x, ato
 r"""
 ## 6. Quality against steps, measured
 
-For a fair race we need the exact end of each curve. In **one dimension** there is a beautiful short cut. Curves of a differential equation never cross, so points on a line keep their order; and at every time, the points are spread like $q(x_t)$ (this equation is made for it; it is called the *probability flow*, Song and others 2021, arXiv:2011.13456). Together: the point that starts with 30 % of all noise to its left ends with 30 % of all *data* to its left. The exact end is a **quantile**, and no solver is needed to find it.
+To measure the error we need the exact end of each curve. In **one dimension** there is a short way to it.
 
-So we take the two bumps of lesson 02, start at 400 evenly spread quantiles, and measure the mean distance to the exact ends.
+- Curves of a differential equation never cross. So points on a line keep their order.
+- At every time the points are spread like $q(x_t)$. (This equation is made for it. It is called the *probability flow*, Song and others 2021, arXiv:2011.13456.)
+
+So a point that starts with 30 % of all noise to its left ends with 30 % of all *data* to its left. The exact end is a **quantile** of the data, and no solver is needed to find it.
+
+We take the two bumps of lesson 02, start at 400 evenly spread quantiles, and measure the mean distance to the exact ends.
 """
 
-# %%
+# %% tags=["hide-input"]
 bumps = GaussianMixture(
     weights=torch.tensor([0.4, 0.6]).double(),
     means=torch.tensor([[-1.2], [0.8]]).double(),
@@ -405,12 +481,12 @@ for name, values in errors.items():
 
 # %% [markdown]
 r"""
-DDIM follows the slope $-1$ from about ten steps on. DPM-Solver++ needs more than twenty before its second order shows; up to there the two are about alike. (Beyond 200 steps its curve gets less steep: the last jump, to the clean sample, is only of first order.)
+DDIM follows the slope $-1$ from about ten steps on. DPM-Solver++ needs more than twenty before its second order shows. Up to there the two are about alike. (Beyond 200 steps its curve gets less steep, because the last jump, to the clean sample, is only of first order.)
 
-Samplers **with** noise have no exact end. What can be compared is the *distribution*: sort the samples, sort the truth, take the mean distance (this is the Wasserstein distance on a line). Chance in 10 000 samples sets a floor of about 0.01: the flat line in the figure is one draw of the truth against the truth. (DDIM and DPM-Solver++ share one draw of starts, so they stop at the chance of that draw.)
+Samplers **with** noise have no exact end. We can compare the *distribution*: sort the samples, sort the truth, and take the mean distance. (This is the Wasserstein distance on a line.) Chance in 10 000 samples sets a floor of about 0.01. The flat line in the figure is one draw of the truth against the truth. (DDIM and DPM-Solver++ share one draw of starts. So they stop at the chance of that draw.)
 """
 
-# %%
+# %% tags=["hide-input"]
 generator = torch.Generator().manual_seed(4)
 many = 10_000
 starts_many = torch.randn(many, 1, generator=generator).double()
@@ -456,18 +532,18 @@ for name, values in misses.items():
 
 # %% [markdown]
 r"""
-With an exact model, then, noise gains little, and the timid sigma loses. A *trained* model errs, and a curve carries every error to its end, while fresh noise washes old errors out step by step. That is why, given many steps, samplers with noise can draw the better pictures, and why $\eta$ is still a knob. (Karras and others 2022, section 4, look at this closely.)
+With an exact model, noise gains little, and the small sigma loses. A *trained* model makes errors. Without noise an error stays to the end of the curve. Fresh noise covers old errors step by step. So with many steps, samplers with noise can draw the better pictures, and $\eta$ is still of use. (Karras and others 2022, section 4, study this.)
 
 ## 7. Play
 
-Choose a sampler and a number of steps, then move the slider *step* to follow the samples on their way. Click it, and the arrow keys work too. Some things to find:
+The next cell shows points on the left and pictures on the right. Choose a sampler and a number of steps. Then press play, or move the slider *step*, to follow the samples on their way. Find out:
 
 1. With DDIM at $\eta=0$ the ways are smooth. What do they look like at $\eta=1$?
 2. In 10 steps, which sampler's surprise comes closest to the truth's? And in 20, and in 100?
-3. Watch the middle row: at which $t$ has the model decided which picture it will be, and what do you see of it in $x_t$ at that moment?
+3. Watch the middle row. At which $t$ has the model decided which picture it will be? What do you see of it in $x_t$ at that moment?
 4. Take a single step. Why do all pictures look the same?
 
-The same race as a still picture:
+Four samplers as a still picture:
 
 ![Four samplers in 5, 10 and 50 steps from the same noise: the points they end at over the true face, and the ways of a few of them](figures/samplers.png)
 """
@@ -479,11 +555,7 @@ sampler_explorer(face)
 r"""
 ## 8. Pictures without training
 
-The pictures in the explorer came from no network. Take a small set of pictures and put a narrow round bump around each. That is a mixture again, in $12\,288$ dimensions, and its best denoiser is a formula that fits in one line: a **softmax** over the distances to all pictures,
-
-$$\hat x_0 \approx \sum_k p_k\,\mu_k,\qquad p = \operatorname{softmax}_k\left(-\frac{\lVert x_t-\sqrt{\bar\alpha_t}\,\mu_k\rVert^2}{2(1-\bar\alpha_t)}\right).$$
-
-Here $\mu_k$ is picture number $k$, and $p_k$ the probability that $x_t$ came from it. (With the bumps' own width $s$, read $1-\bar\alpha_t+\bar\alpha_t s^2$ for $1-\bar\alpha_t$, and a little of $x_t$ comes into the answer.) At high noise all $p_k$ are alike, and the guess is the mean of all pictures: the blur of lesson 02. As noise falls, one of them wins.
+The pictures in the explorer came from no network. Take a small set of pictures and put a narrow round bump around each. This is a mixture again, in $12\,288$ dimensions, and its best denoiser is a formula. The next cell draws with it. Above is the sample on its way, below the denoiser's guess.
 """
 
 # %%
@@ -499,10 +571,21 @@ plots.picture_grid(
     torch.cat([torch.stack([steps[k].x[1], steps[k].x0_pred[1]]) for k in shown])[
         torch.tensor([*range(0, 16, 2), *range(1, 16, 2)])
     ],
-    [f"x after t = {steps[k].t}" for k in shown] + ["guess" for _ in shown],
+    [f"x after t = {steps[k].t + 1}" for k in shown] + ["guess" for _ in shown],
     columns=len(shown),
     title="The guess, below, decides long before the sample, above, shows anything",
 )
+
+# %% [markdown]
+r"""
+The formula is a **softmax** over the distances to all pictures:
+
+$$\hat x_0 \approx \sum_k p_k\,\mu_k,\qquad p = \operatorname{softmax}_k\left(-\frac{\lVert x_t-\sqrt{\bar\alpha_t}\,\mu_k\rVert^2}{2(1-\bar\alpha_t)}\right).$$
+
+Here $\mu_k$ is picture number $k$, and $p_k$ is the probability that $x_t$ came from it. At high noise all $p_k$ are alike. The guess is the mean of all pictures, the blur of lesson 02. As the noise falls, one picture wins.
+
+(The bumps have a width of their own, $s$. With it, read $1-\bar\alpha_t+\bar\alpha_t s^2$ for $1-\bar\alpha_t$. A little of $x_t$ then comes into the answer.)
+"""
 
 # %%
 plots.picture_strip(
@@ -511,7 +594,7 @@ plots.picture_strip(
 
 # %% [markdown]
 r"""
-Finished pictures, in any style you like (the faint grain is what the last jump leaves of the bumps' width, 0.05). Too good? **Check** how far each is from the nearest picture that we put in:
+These are finished pictures. (The faint grain is what the last jump leaves of the bumps' width, 0.05.) **Check** how far each is from the nearest picture that we put in:
 """
 
 
@@ -529,9 +612,9 @@ print(f"while any two pictures of the set lie at least {apart.min():.1f} apart")
 
 # %% [markdown]
 r"""
-All copies. **The perfect denoiser of a training set can only give the training set back.** A network that draws *new* pictures does so because it is not perfect: it cannot memorise every picture, so it has to find what they have in common. Remember this when somebody trains a model on five pictures (lesson 08).
+All are copies. **The perfect denoiser of a training set can only give the training set back.** A network draws *new* pictures because it is not perfect. It cannot memorise every picture, so it has to find what they have in common. This matters when somebody trains a model on five pictures (lesson 08).
 
-With a model this decided, a few steps are enough to be sharp. One step gives a blur of many pictures; from two on the picture is sharp, but not always the same one.
+How many steps does this model need? One step gives a blur of many pictures. From two steps on the picture is sharp, but it is not always the same one.
 """
 
 # %%
@@ -550,17 +633,17 @@ plots.picture_strip(
 
 # %% [markdown]
 r"""
-But are they the *right* pictures? Each of the 24 should come equally often. That is a question of where we start.
+But are they the *right* pictures? Each of the 24 should come equally often. This depends on where we start.
 
 ## 9. Start at the end
 
-Two details decide whether the first step is honest.
+Two details decide whether the first step is right.
 
-**Start at T.** `spaced_timesteps` can space in two ways. "Leading" spacing in ten steps visits 900, 800, …, 0: it hands pure noise to the model and says "this is $x_{900}$". But a real $x_{900}$ still holds some of the picture. "Trailing" spacing visits 999, 899, …, 99: it starts where the noise is.
+**Start at T.** `spaced_timesteps` has two ways to space ten steps. "Leading" spacing visits the indices 900, 800, …, 0. It gives the model pure noise and says "this is step 901". But a real $x_{901}$ still holds some of the picture. "Trailing" spacing visits 999, 899, …, 99. It starts where the noise is.
 
-**Let there be nothing left at T.** Lesson 01 found that Stable Diffusion's schedule leaves 7 % of each pixel's value even at $t = 999$: enough to read the brightness. A model that has learned this finds *medium* brightness in pure noise, whose mean is 0. Zero terminal SNR repairs it; the model then must not predict the noise. $v$ is the usual choice; $x_0$ works too.
+**Let there be nothing left at T.** Stable Diffusion's schedule leaves 7 % of each pixel's value even at $t = 1000$ (lesson 01), enough to read the brightness. A model that has learned this finds *medium* brightness in pure noise, whose mean is 0. Zero terminal SNR repairs it. The model must then not predict the noise. $v$ is the usual choice, and $x_0$ works too.
 
-**Check.** Draw 200 pictures each way, in 20 steps of DDIM (and two ways in 60), and compare the spread of their brightness with that of the set:
+**Check.** Draw 200 pictures each way, in 20 steps of DDIM (and two ways in 60). Compare the spread of their brightness with that of the set:
 """
 
 # %%
@@ -591,7 +674,7 @@ for name, samples in drawn.items():
     spread = samples.mean(dim=(1, 2, 3)).std()
     print(f"{name}: spread {spread:.2f}, {kinds} different pictures")
 
-# %%
+# %% tags=["hide-input"]
 compared = ("leading", "trailing", "zero SNR")
 in_order = [drawn[name][drawn[name].mean(dim=(1, 2, 3)).argsort()] for name in compared]
 shares = torch.linspace(0, 199, 8).round().long()
@@ -600,12 +683,14 @@ plots.picture_grid(
     torch.cat([sorted_set, *(samples[shares] for samples in in_order)]),
     [name if column == 0 else "" for name in ("the set", *compared) for column in range(8)],
     columns=8,
-    title="From dark to bright: a dishonest start draws the middle again and again",
+    title="From dark to bright: a wrong start draws mostly the middle",
 )
 
 # %% [markdown]
 r"""
-With a dishonest start a *perfect* model draws bright pictures rarely or never, and more steps do not help. (Medium means 0. Our set reaches only to $-0.3$ on the dark side but to 0.6 on the bright one, so it is the bright ones that get lost.) With zero terminal SNR all 24 come, and with more steps the spread comes near the set's. And why not the noise? At the last timestep $\bar\alpha = 0$ and $x_t$ *is* the noise: a prediction of $\epsilon$ repeats the input, and $\hat x_0$ would be a division by 0. ($v$ and $x_0$ do not have this problem.) The package refuses:
+With a wrong start a *perfect* model rarely or never draws bright pictures, and more steps do not help. (Medium means 0. Our set reaches to $-0.3$ on the dark side and to 0.6 on the bright side. So the bright pictures get lost.) With zero terminal SNR all 24 come. With more steps the spread comes near the set's.
+
+Why must the model not predict the noise? At $t = T$ the repaired schedule has $\bar\alpha_T = 0$, so $x_T$ *is* the noise. A prediction of $\epsilon$ only repeats the input, and $\hat x_0$ would be a division by 0. ($v$ and $x_0$ do not have this problem.) The package refuses it:
 """
 
 # %% tags=["nbval-check-output"]
@@ -643,14 +728,14 @@ r"""
 ## What to keep
 
 - A denoising step takes predicted noise away, stretches, and adds fresh noise $\sigma_t z$, which gives back the spread that averaging takes. The two usual sigmas are exact for two extremes of data, and nearly equal when steps are small.
-- DDIM re-noises $\hat x_0$ to any earlier timestep: old noise and fresh noise, shared out by $\eta$. With $\eta = 0$ noise becomes an address.
+- DDIM noises $\hat x_0$ again to any earlier timestep, with old noise and fresh noise in shares set by $\eta$. With $\eta = 0$ each noise has its one picture.
 - DDIM is of first order, DPM-Solver++ (2M) of second, for the same number of model calls.
-- Start at $T$, where nothing is left of the picture, or a perfect model will draw the wrong pictures.
+- Start at $T$, where nothing is left of the picture. Otherwise a perfect model draws the wrong pictures.
 - A perfect denoiser of a finite set can only copy it.
 
 **Read on** Ho, Jain, Abbeel (arXiv:2006.11239), section 3.2 · Song, Meng, Ermon, *DDIM* (arXiv:2010.02502) · Lu and others, *DPM-Solver++* (arXiv:2211.01095) · Karras and others, *Elucidating the Design Space* (arXiv:2206.00364) · Lin and others (arXiv:2305.08891).
 
-**Next** comes a model that listens: [lesson 05](05_text_and_guidance.ipynb), text and guidance.
+**Next** comes a model that follows words: [lesson 05](05_text_and_guidance.ipynb), text and guidance.
 """
 
 # %%

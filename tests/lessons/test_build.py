@@ -101,6 +101,12 @@ def test_only_tags_and_exercise_stay_in_the_metadata(course):
     assert [cell.metadata for cell in cells[2:]] == [{}, {}]
 
 
+def test_a_folded_cell_is_folded_in_jupyterlab(course):
+    source = write(course, '# %% tags=["hide-input"]\nprint("plumbing")\n')
+    (cell,) = build.derive(source, solved=False).cells
+    assert cell.metadata == {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+
+
 def test_ids_are_stable_unique_and_shared_by_both_notebooks(course):
     source = write(course)
     first, second, solved = (
@@ -152,11 +158,14 @@ def test_widget_views_are_dropped_and_the_picture_stays(course):
         "from IPython.display import display\n\n"
         'view = {"model_id": "1", "version_major": 2, "version_minor": 0}\n'
         'both = {"application/vnd.jupyter.widget-view+json": view, "text/plain": "a slider"}\n'
+        "display(both, raw=True)\n"
+        "del both['text/plain']\n"
         "display(both, raw=True)\n",
     )
     assert build.main([], course / "lessons") == 0
     solved = (course / "lessons" / "solutions" / "01_trial.ipynb").read_text(encoding="utf-8")
-    assert json.loads(solved)["cells"][0]["outputs"][0]["data"] == {"text/plain": ["a slider"]}
+    (output,) = json.loads(solved)["cells"][0]["outputs"]
+    assert output["data"] == {"text/plain": ["a slider"]}
 
 
 @pytest.mark.parametrize(
