@@ -15,6 +15,9 @@ c.LabApp.default_url = "/lab/tree/work/Home.md"
 # labconfig/default_setting_overrides.json.)
 c.LabApp.extension_manager = "readonly"
 
+# custom/custom.css: short lines of prose, and still pictures in place of widgets without a kernel.
+c.LabApp.custom_css = True
+
 # Kernels otherwise warn, at each start, that they could be listened to.
 c.MappingKernelManager.transport_encryption = "auto"
 

@@ -1,6 +1,7 @@
 """The widgets from the kernel's side: what a control changes, what is shown, what is stored."""
 
 import base64
+import html
 import io
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from tlab_diffusion.course.widgets import denoiser_explorer, schedule_explorer
+from tlab_diffusion.course.widgets import base, controls, denoiser_explorer, schedule_explorer
 from tlab_diffusion.course.widgets.denoiser import betas_of, denoiser_view, two_bumps
 from tlab_diffusion.course.widgets.schedules import SCHEDULES, noised_pictures, schedule_betas
 from tlab_diffusion.diffusion import process, schedules
 from tlab_diffusion.diffusion.mixture import GaussianMixture
 from tlab_diffusion.errors import InputError
+from tlab_diffusion.plots.dark import GROUND, dark_pixels, picture_places
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 MAKERS = {"schedules": lambda: schedule_explorer(PICTURE), "denoiser": denoiser_explorer}
@@ -86,21 +88,26 @@ def test_the_fast_drawing_is_the_slow_one(explorer):
     np.testing.assert_array_equal(pixels(explorer.image.value), pixels(whole.getvalue()))
 
 
-def test_both_faces_are_there_and_no_state_is_stored(untouched_explorer):
-    data, metadata = untouched_explorer._repr_mimebundle_()
-    assert set(data) == {
-        "text/plain",
-        "image/png",
-        "application/vnd.jupyter.widget-view+json",
-    }
-    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).format == "PNG"
-    assert "t = " in metadata["image/png"]["alt"]
+def published(explorer, monkeypatch) -> list[dict]:
+    """What a cell gets that ends with the widget."""
+    shown = []
+    monkeypatch.setattr(base, "display", lambda data, raw: shown.append(data))
+    explorer._ipython_display_()
+    return shown
+
+
+def test_a_still_picture_stands_beside_the_live_one(untouched_explorer, monkeypatch):
+    still, live = published(untouched_explorer, monkeypatch)
+    assert set(live) == {"application/vnd.jupyter.widget-view+json"}  # and no state
+    assert Image.open(io.BytesIO(base64.b64decode(still["image/png"]))).format == "PNG"
+    assert f'alt="{html.escape(untouched_explorer.picture().title)}"' in still["text/html"]
+    assert "Run this cell again" in still["text/html"]
 
 
 def test_the_text_stays_when_controls_move(explorer):
-    before = explorer._repr_mimebundle_()[0]["text/plain"]
+    before = explorer.still()["text/plain"]
     explorer.controls["t"].value = 7
-    assert explorer._repr_mimebundle_()[0]["text/plain"] == before == repr(explorer)
+    assert explorer.still()["text/plain"] == before == repr(explorer)
 
 
 def test_a_still_picture_leaves_the_widget_alone(explorer):
@@ -118,10 +125,99 @@ def test_browser_tests_find_the_parts(untouched):
         assert f"schedule-explorer-{name}" in untouched.controls[setting]._dom_classes
 
 
-@pytest.mark.parametrize("settings", [{"t": 1000}, {"t": -1}, {"timestep": 3}])
+@pytest.mark.parametrize("settings", [{"t": 1001}, {"t": -1}, {"timestep": 3}])
 def test_a_still_picture_of_nothing_is_refused(untouched_explorer, settings):
     with pytest.raises(InputError, match="expected"):
         untouched_explorer.picture(**settings)
+
+
+# --- play, slide, type
+
+
+def row_of(explorer, setting):
+    """The row in which the slider of a setting is shown."""
+    rows, found = [explorer.widget], []
+    while rows:
+        widget = rows.pop()
+        rows += getattr(widget, "children", ())
+        if getattr(widget, "slider", None) is explorer.controls[setting]:
+            found.append(widget)
+    (row,) = found
+    return row
+
+
+def test_a_typed_number_moves_the_slider_and_the_slider_writes_its_own(explorer):
+    row = row_of(explorer, "t")
+    row.typed.value = " 37 "
+    assert explorer.settings["t"] == 37
+    assert "t = 37" in explorer.words.value
+    explorer.controls["t"].value = 40
+    assert row.typed.value == "40"
+
+
+@pytest.mark.parametrize(("text", "step"), [("0.333", 0.001), ("-1.05", 0.05)])
+def test_a_typed_number_between_two_steps_makes_the_steps_finer(text, step):
+    explorer = denoiser_explorer()
+    row_of(explorer, "x_t").typed.value = text
+    slider = explorer.controls["x_t"]
+    assert slider.value == float(text)
+    assert slider.step == pytest.approx(step)  # else the page would round
+
+
+def test_a_number_that_cannot_be_used_is_refused_with_a_line(explorer):
+    before, row = explorer.settings, row_of(explorer, "t")
+    for text in ("abc", "1001", "-1", "2.5", "nan", ""):
+        row.typed.value = text
+        assert explorer.settings == before
+        assert f"got “{text}”, expected a whole number from" in explorer.words.value
+    row.typed.value = "12"
+    assert "expected" not in explorer.words.value
+
+
+def test_a_list_takes_what_is_in_it_however_it_is_written(untouched):
+    slider = untouched.controls["beta_end"]
+    assert controls.typed_value(slider, "2e-2") == 0.02
+    assert controls.typed_value(slider, "0.021") is None
+    assert "one of 0.005, 0.008" in controls.expected_values(slider)
+
+
+def test_play_runs_over_the_whole_time_in_few_pictures(untouched_explorer):
+    slider = untouched_explorer.controls["t"]
+    play = row_of(untouched_explorer, "t").play
+    assert (play.min, play.max, play.value) == (slider.min, slider.max, slider.value)
+    assert (play.max - play.min) / play.step <= controls.FRAMES + 1
+
+
+def test_play_follows_a_shorter_chain(schedule_widget):
+    schedule_widget.controls["num_train_timesteps"].value = 100
+    assert row_of(schedule_widget, "t").play.max == 100
+
+
+def test_keys_take_the_slider_from_end_to_end_in_a_hundred_presses(schedule_widget):
+    slider = schedule_widget.controls["t"]
+    assert slider.max / slider.step == 100
+    schedule_widget.controls["num_train_timesteps"].value = 50
+    assert slider.step == 1
+
+
+# --- the dark face
+
+
+def test_the_dark_face_has_the_same_pictures_on_a_dark_ground(untouched):
+    light, dark = (pixels(each.value) for each in (untouched.image, untouched.dark_image))
+    assert light[0, 0].tolist() == [255] * 3
+    assert dark[0, 0].tolist() == [GROUND] * 3
+    for place in picture_places(untouched._figure.figure):
+        np.testing.assert_array_equal(light[place], dark[place])
+    assert len(picture_places(untouched._figure.figure)) == 16
+
+
+def test_colours_keep_their_hue_in_the_dark():
+    colours = np.array([[[0, 0, 0], [213, 94, 0], [0, 114, 178]]], np.uint8)
+    black, vermilion, blue = dark_pixels(colours)[0].tolist()
+    assert black == [255] * 3
+    assert vermilion[0] > vermilion[1] > vermilion[2]
+    assert blue[2] > blue[1] > blue[0]
 
 
 # --- the schedule explorer
@@ -130,10 +226,10 @@ def test_a_still_picture_of_nothing_is_refused(untouched_explorer, settings):
 def test_a_shorter_chain_takes_t_along(schedule_widget):
     schedule_widget.controls["t"].value = 900
     schedule_widget.controls["num_train_timesteps"].value = 100
-    assert schedule_widget.controls["t"].max == 99
-    assert schedule_widget.controls["t"].value == 99
+    assert schedule_widget.controls["t"].max == 100
+    assert schedule_widget.controls["t"].value == 100
     schedule_widget.controls["num_train_timesteps"].value = 1000
-    assert schedule_widget.controls["t"].max == 999
+    assert schedule_widget.controls["t"].max == 1000
 
 
 def test_a_schedule_brings_its_customary_ends(schedule_widget):
@@ -160,16 +256,16 @@ def test_curves_and_words_are_the_closed_form(untouched, schedule, zero_snr):
     alpha_bar = schedules.alphas_cumprod(betas)
     np.testing.assert_allclose(figure.curves[0].betas, betas)
     np.testing.assert_allclose(figure.curves[0].alphas_cumprod, alpha_bar, rtol=1e-3, atol=1e-7)
-    assert f"alpha_bar {alpha_bar[250]:.3g}, SNR {schedules.snr(alpha_bar)[250]:.3g}" in words
+    assert f"alpha_bar {alpha_bar[249]:.3g}, SNR {schedules.snr(alpha_bar)[249]:.3g}" in words
 
 
 def test_zero_terminal_snr_leaves_nothing(untouched):
-    settings = {"schedule": "scaled linear", "zero_terminal_snr": True, "t": 999}
+    settings = {"schedule": "scaled linear", "zero_terminal_snr": True, "t": 1000}
     assert "SNR 0: 0 %" in untouched.picture(**settings).title
     noise = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
     betas = schedule_betas("scaled linear", zero_terminal_snr=True)
     of_this, of_another = (
-        noised_pictures(picture, noise, [999], betas) for picture in (PICTURE, 255 - PICTURE)
+        noised_pictures(picture, noise, [1000], betas) for picture in (PICTURE, 255 - PICTURE)
     )
     np.testing.assert_array_equal(of_this, of_another)
 
@@ -177,12 +273,13 @@ def test_zero_terminal_snr_leaves_nothing(untouched):
 def test_the_picture_is_noised_as_the_mathematics_says():
     noise = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
     betas = schedule_betas("linear", 50)
-    shown = noised_pictures(PICTURE, noise, [0, 30], betas)
+    shown = noised_pictures(PICTURE, noise, [0, 31], betas)
     x0 = torch.from_numpy(PICTURE).permute(2, 0, 1) / 127.5 - 1
     left = schedules.alphas_cumprod(betas)[30]
     x_t = (left.sqrt() * x0 + (1 - left).sqrt() * noise).clamp(-1, 1)
     expected = ((x_t + 1) * 127.5).permute(1, 2, 0).numpy()
     np.testing.assert_allclose(shown[1], expected, atol=0.51)  # whole numbers
+    np.testing.assert_array_equal(shown[0], PICTURE)  # before the first step
 
 
 @pytest.mark.parametrize(
@@ -227,7 +324,7 @@ def test_the_score_points_from_x_t_to_the_prediction(t):
     view = denoiser_view(two_bumps(), ALPHA_BAR, t, 0.3)
     assert view.score_end == pytest.approx(ALPHA_BAR[t].item() ** 0.5 * view.x0_mean, abs=1e-9)
     assert (view.path[0], view.path[-1]) == (pytest.approx(0.3), pytest.approx(view.x0_mean))
-    assert len(view.path) == t + 2
+    assert len(view.path) == view.t + 1 == t + 2
 
 
 def test_the_step_back_is_the_posterior_of_the_prediction():

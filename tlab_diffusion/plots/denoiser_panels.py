@@ -22,7 +22,7 @@ STEP_HEIGHT = 0.45
 class DenoiserView(NamedTuple):
     """What the figure shows at one (t, x_t); densities are (N,) over its x."""
 
-    t: int
+    t: int  # from 1 to T
     x_t: float
     noisy: np.ndarray  # q(x_t)
     posterior: np.ndarray  # q(x0 | x_t)
@@ -32,7 +32,7 @@ class DenoiserView(NamedTuple):
     score_end: float  # x_t + (1 - alpha_bar_t) score, which is sqrt(alpha_bar_t) E[x0 | x_t]
     step: np.ndarray  # q(x_{t-1} | x_t, x0 = E[x0 | x_t])
     step_mean: float
-    path: np.ndarray  # (t + 2,): x_s for s = t, ..., 0, -1, were x0 and eps their means
+    path: np.ndarray  # (t + 1,): x_s for s = t, ..., 0, were x0 and eps their means
 
 
 class DenoiserPanels(LiveFigure):
@@ -64,7 +64,7 @@ class DenoiserPanels(LiveFigure):
         self._best.set_ydata([view.x0_mean])
         self._best_line.set_ydata([view.x0_mean, view.x0_mean])
         self._cursor.set_xdata([view.t, view.t])
-        self._path.set_data(np.arange(view.t, -2, -1), view.path)
+        self._path.set_data(np.arange(view.t, -1, -1), view.path)
         self._here.set_data([view.t], [view.x_t])
         self._path_end.set_ydata([view.x0_mean])
         self._x_t.set_ydata([view.x_t])
@@ -94,12 +94,12 @@ class DenoiserPanels(LiveFigure):
         # The square root shows thin streams beside strong ones.
         shown = np.sqrt(river / river.max(axis=0))
         half = (self._x[1] - self._x[0]) / 2
-        extent = (-0.5, self._steps - 0.5, self._x[0] - half, self._x[-1] + half)
+        extent = (0.5, self._steps + 0.5, self._x[0] - half, self._x[-1] + half)
         axes.imshow(shown, cmap=RIVER, aspect="auto", origin="lower", extent=extent)
-        axes.set_xlim(-1 - 0.02 * self._steps, self._steps - 0.5)
+        axes.set_xlim(-0.02 * self._steps, self._steps + 0.5)
         (self._cursor,) = axes.plot([0, 0], self._x[[0, -1]], color=INK, linewidth=1)
         (self._path,) = axes.plot([], [], color=BEST, linewidth=1.8, linestyle=(0, (4, 2)))
-        (self._path_end,) = axes.plot([-1], [0], "D", color=BEST, markersize=6)
+        (self._path_end,) = axes.plot([0], [0], "D", color=BEST, markersize=6)
         (self._here,) = axes.plot([], [], "o", color=INK, markersize=7)
         self.moving(self._cursor, self._path, self._path_end, self._here)
 

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tlab_diffusion.plots.dark import dark_pixels, picture_places
 from tlab_diffusion.plots.style import SCREEN_DPI
 
 ABOVE = 10  # what lifts moving artists above still ones: matplotlib's own orders end at 5
@@ -55,8 +56,16 @@ class LiveFigure:
         """Draw the still parts again next time."""
         self._background = None
 
+    def pngs(self) -> tuple[bytes, bytes]:
+        """The figure now, as two PNG files, for a light and for a dark page: fast."""
+        pixels = self._pixels()
+        return _encode(pixels), _encode(dark_pixels(pixels, picture_places(self.figure)))
+
     def png(self) -> bytes:
-        """The figure now, as a PNG file: fast."""
+        """The figure now, as a PNG file for a light page: fast."""
+        return _encode(self._pixels())
+
+    def _pixels(self) -> np.ndarray:
         if self._background is None:
             self._canvas.draw()  # leaves moving artists out
             self._background = self._canvas.copy_from_bbox(self.figure.bbox)
@@ -64,8 +73,11 @@ class LiveFigure:
         renderer = self._canvas.get_renderer()
         for artist in self._moving:
             artist.draw(renderer)
-        pixels = np.asarray(self._canvas.buffer_rgba())[:, :, :3]
-        file = BytesIO()
-        # The default level makes a file a tenth smaller and takes four times as long.
-        Image.fromarray(pixels).save(file, "PNG", compress_level=1)
-        return file.getvalue()
+        return np.asarray(self._canvas.buffer_rgba())[:, :, :3]
+
+
+def _encode(pixels: np.ndarray) -> bytes:
+    file = BytesIO()
+    # The default level makes a file a tenth smaller and takes four times as long.
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()

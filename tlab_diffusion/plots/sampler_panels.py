@@ -22,7 +22,7 @@ GAP = 4  # pixels between two pictures of a row
 class SamplerRun(NamedTuple):
     """A whole run of a sampler, n steps long, on points and on pictures."""
 
-    timesteps: list[int]  # (n + 1,): where the sample stands; -1 is the clean end
+    timesteps: list[int]  # (n + 1,): where the sample stands, from T; 0 is the clean end
     points: np.ndarray  # (n + 1, N, 2)
     pictures: np.ndarray  # (n + 1, P, H, W, 3) uint8, x_t
     guesses: np.ndarray  # (n + 1, P, H, W, 3) uint8, the model's x0; at the end the sample itself
@@ -94,7 +94,7 @@ class SamplerPanels(LiveFigure):
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False)
         margin = 0.02 * num_train_timesteps
-        axes.set(xlim=(num_train_timesteps + margin, -1 - margin), ylim=(-1, 1), yticks=[])
+        axes.set(xlim=(num_train_timesteps + margin, -margin), ylim=(-1, 1), yticks=[])
         (self._visited,) = axes.plot([], [], "|", color=INK, markersize=9)
         (self._here,) = axes.plot([0], [0], "D", color=PATH, markersize=7, clip_on=False)
         self.moving(self._here)

@@ -43,7 +43,7 @@ class SchedulePanels(LiveFigure):
         self.curves = [schedule_curves(betas) for betas in schedules]
         for lines, curves in zip(self._lines, self.curves, strict=True):
             for line, values in zip(lines, curves, strict=True):
-                line.set_data(np.arange(len(values)), values)
+                line.set_data(np.arange(1, len(values) + 1), values)
         frame_panels(self._panels, self.curves)
         for label, name in zip(self._names, names, strict=True):
             label.set_text(name)
@@ -59,12 +59,12 @@ class SchedulePanels(LiveFigure):
         self.still_changed()
 
     def set_timestep(self, t: int, pictures: Sequence[np.ndarray]) -> None:
-        """Move to t, where the two schedules give these (H, W, 3) uint8 pictures."""
+        """Move to t, from 0 to T, where the schedules give these (H, W, 3) uint8 pictures."""
         for cursor in self._cursors:
             cursor.set_xdata([t, t])
         for dots, curves in zip(self._dots, self.curves, strict=True):
             for dot, values in zip(dots, curves, strict=True):
-                dot.set_data([t], [values[t]])
+                dot.set_data(*(([t], [values[t - 1]]) if t else ([], [])))  # no curve has a 0
         for image, picture in zip(self._current, pictures, strict=True):
             _set_pixels(image, picture)
         self._time.set_text(f"t = {t}")

@@ -61,7 +61,14 @@ def draw_schedules(panels: Sequence[Axes], schedules: Mapping) -> None:
     all_curves = [schedule_curves(betas) for betas in schedules.values()]
     for name, curves, (colour, dash) in zip(schedules, all_curves, line_styles(), strict=False):
         for axes, values in zip(panels, curves, strict=True):
-            axes.plot(values, color=colour, linestyle=dash, linewidth=2, label=name)
+            axes.plot(
+                np.arange(1, len(values) + 1),
+                values,
+                color=colour,
+                linestyle=dash,
+                linewidth=2,
+                label=name,
+            )
     frame_panels(panels, all_curves)
 
 
@@ -69,7 +76,7 @@ def frame_panels(panels: Sequence[Axes], all_curves: Sequence[ScheduleCurves]) -
     """Title the three panels and give them limits that suit their curves."""
     for axes, title in zip(panels, PANELS, strict=True):
         style_axes(axes, title=title, xlabel="timestep $t$")
-        last = max(len(curves.betas) for curves in all_curves) - 1
+        last = max(len(curves.betas) for curves in all_curves)
         axes.set_xlim(-0.01 * last, 1.01 * last)
     # The last betas of a cosine schedule are near 1; scaled to them the rest would be flat.
     top = max(np.quantile(curves.betas, 0.95) for curves in all_curves)

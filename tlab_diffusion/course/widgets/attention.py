@@ -81,6 +81,7 @@ class AttentionExplorer(LivePicture):
     """The attention to a word at each step; see `attention_explorer`."""
 
     wide = ("word", "step")
+    timed = ("step",)
 
     def __init__(self, film: AttentionFilm):
         _check_film(film)

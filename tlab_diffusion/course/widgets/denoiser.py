@@ -23,7 +23,7 @@ def denoiser_view(
     Args:
         mixture: the clean data, one-dimensional.
         alphas_cumprod: (T,).
-        t: timestep from 0 to T - 1.
+        t: index of a timestep, from 0 to T - 1.
         x_t: the noisy number.
         x: (N,), where densities are evaluated.
 
@@ -39,7 +39,7 @@ def denoiser_view(
     step, variance = process.posterior(x0, point, when, betas_of(alpha_bar))
     roots = torch.cat([alpha_bar[: t + 1].flip(0), torch.ones_like(alpha_bar[:1])])
     return DenoiserView(
-        t=t,
+        t=t + 1,
         x_t=x_t,
         noisy=density(mixture.noised(alpha_bar[t].item()), x),
         posterior=posterior_density(mixture, point, alpha_bar[t], x),
@@ -89,6 +89,7 @@ class DenoiserExplorer(LivePicture):
     """The exact denoiser of a one-dimensional mixture; see `denoiser_explorer`."""
 
     wide = ("t", "x_t")
+    timed = ("t",)
 
     def __init__(self, mixture: GaussianMixture, alphas_cumprod: Tensor):
         _check_one_dimensional(mixture)
@@ -103,11 +104,14 @@ class DenoiserExplorer(LivePicture):
         return DenoiserPanels(GRID, self._clean, self._river)
 
     def draw(self, figure: DenoiserPanels, settings: dict, changed: set[str]) -> str:
-        view = denoiser_view(self._mixture, self._alphas_cumprod, settings["t"], settings["x_t"])
+        t, steps = settings["t"], len(self._alphas_cumprod)
+        if not 1 <= t <= steps:
+            raise InputError("t", got=str(t), expected=f"1 to {steps}")
+        view = denoiser_view(self._mixture, self._alphas_cumprod, t - 1, settings["x_t"])
         figure.show(view)
-        left = self._alphas_cumprod[view.t].item()
+        left = self._alphas_cumprod[t - 1].item()
         return (
-            f"t = {view.t}, x_t = {view.x_t:.2f}: {100 * left:.3g} % of the clean variance is left."
+            f"t = {t}, x_t = {view.x_t:.2f}: {100 * left:.3g} % of the clean variance is left."
             f"\nBest prediction of x_0: {view.x0_mean:.2f}; of the noise: {view.eps_mean:.2f}. "
             f"Score {view.score:.2f}. One step back: x_(t-1) = {view.step_mean:.2f} on average."
         )
@@ -141,6 +145,6 @@ def _check_one_dimensional(mixture: GaussianMixture) -> None:
 
 def _controls(steps: int) -> dict[str, ipywidgets.ValueWidget]:
     return {
-        "t": ipywidgets.IntSlider(steps // 2, 0, steps - 1, description="timestep t"),
+        "t": ipywidgets.IntSlider(steps // 2, 1, steps, description="timestep t"),
         "x_t": ipywidgets.FloatSlider(0.2, min=-3, max=3, step=0.05, description="noisy x_t"),
     }

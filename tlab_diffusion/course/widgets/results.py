@@ -21,6 +21,7 @@ class ResultsBrowser(LivePicture):
     """A grid, cell by cell; see `results_browser`."""
 
     wide = ("learning_rate", "steps")
+    timed = ("steps",)
 
     def __init__(self, stored: StoredGrid, prompts: Sequence[str]):
         self._grid, self._pictures = stored.grid, stored.pictures

@@ -115,7 +115,7 @@ def sampler_run(
     end = of_pictures[-1].x
     nearest = torch.cdist(end.flatten(1), pictures.means.flatten(1)).argmin(dim=1)
     return SamplerRun(
-        timesteps=[*(step.t for step in of_points), -1],
+        timesteps=[*(step.t + 1 for step in of_points), 0],
         points=torch.stack([starts[0], *(step.x for step in of_points)]).numpy(),
         pictures=np.stack([_pixels(x) for x in (starts[1], *(s.x for s in of_pictures))]),
         guesses=np.stack([_pixels(x) for x in (*(s.x0_pred for s in of_pictures), end)]),
@@ -127,6 +127,7 @@ class SamplerExplorer(LivePicture):
     """Samplers on points and pictures with exact models; see `sampler_explorer`."""
 
     wide = ("step",)
+    timed = ("step",)
 
     def __init__(self, mixture: GaussianMixture, pictures: IsotropicMixture):
         _check_worlds(mixture, pictures)
@@ -215,9 +216,9 @@ def _pixels(x: Tensor) -> np.ndarray:
 
 
 def _level(t: int) -> str:
-    if t < 0:
+    if t == 0:
         return "the clean end"
-    return f"at t = {t}, where alpha_bar is {ALPHAS_CUMPROD[t]:.3g}"
+    return f"at t = {t}, where alpha_bar is {ALPHAS_CUMPROD[t - 1]:.3g}"
 
 
 def _controls() -> dict[str, ipywidgets.ValueWidget]:

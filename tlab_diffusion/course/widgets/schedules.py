@@ -30,6 +30,7 @@ SCHEDULES = {
 BETA_STARTS = (1e-5, 3e-5, 1e-4, 3e-4, 8.5e-4, 0.002, 0.005)
 BETA_ENDS = (0.005, 0.008, 0.012, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)
 ZERO_SNR = ", zero terminal SNR"
+KEY_PRESSES = 100  # from one end of the slider of t to the other
 
 
 def schedule_betas(
@@ -61,12 +62,12 @@ def schedule_betas(
 
 
 def noised_pictures(picture: np.ndarray, noise: Tensor, t: list[int], betas: Tensor) -> np.ndarray:
-    r"""One picture under the same noise at several timesteps.
+    r"""One picture under the same noise after several steps.
 
     Args:
         picture: (H, W, 3) uint8.
         noise: (3, H, W).
-        t: N timesteps.
+        t: N timesteps from 0, the clean picture, to T.
         betas: (T,).
 
     Returns:
@@ -74,13 +75,16 @@ def noised_pictures(picture: np.ndarray, noise: Tensor, t: list[int], betas: Ten
     """
     x0 = torch.from_numpy(picture).permute(2, 0, 1) / 127.5 - 1
     many = len(t), -1, -1, -1
-    x_t = q_sample(x0.expand(*many), torch.tensor(t), noise.expand(*many), alphas_cumprod(betas))
+    left = torch.cat([torch.ones(1), alphas_cumprod(betas)])  # at the steps 0 to T
+    x_t = q_sample(x0.expand(*many), torch.tensor(t), noise.expand(*many), left)
     pixels = ((x_t.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).numpy()
 
 
 class ScheduleExplorer(LivePicture):
     """Two schedules, their curves, and what they do to a picture; see `schedule_explorer`."""
+
+    timed = ("t",)
 
     def __init__(self, picture: np.ndarray):
         _check_picture(picture)
@@ -95,7 +99,9 @@ class ScheduleExplorer(LivePicture):
     def settle(self, setting: str) -> None:
         controls = self.controls
         if setting == "num_train_timesteps":
-            controls["t"].max = controls[setting].value - 1  # a t beyond it follows
+            steps = controls[setting].value
+            controls["t"].max = steps  # a t beyond it follows
+            controls["t"].step = max(1, steps // KEY_PRESSES)
         if setting == "schedule":
             ends = SCHEDULES[controls[setting].value][1]
             controls["beta_start"].disabled = controls["beta_end"].disabled = ends is None
@@ -105,16 +111,16 @@ class ScheduleExplorer(LivePicture):
     def draw(self, figure: SchedulePanels, settings: dict, changed: set[str]) -> str:
         t, steps = settings["t"], settings["num_train_timesteps"]
         names, schedules = zip(*_both(settings), strict=True)
-        if not 0 <= t < steps:
-            raise InputError("t", got=str(t), expected=f"0 to {steps - 1}")
+        if not 0 <= t <= steps:
+            raise InputError("t", got=str(t), expected=f"0 to {steps}")
         if changed - {"t"}:
-            strip_t = np.linspace(0, steps - 1, STRIP_LENGTH).round().astype(int).tolist()
+            strip_t = np.linspace(0, steps, STRIP_LENGTH).round().astype(int).tolist()
             strips = [self._noised(strip_t, betas) for betas in schedules]
             figure.set_schedules(names, [betas.numpy() for betas in schedules])
             figure.set_strips(strip_t, strips)
         figure.set_timestep(t, [self._noised([t], betas)[0] for betas in schedules])
         lines = [_in_words(n, t, betas) for n, betas in zip(names, schedules, strict=True)]
-        return "\n".join([f"t = {t} of 0 to {steps - 1}.", *lines])
+        return "\n".join([f"t = {t} of {steps}.", *lines])
 
     def _noised(self, t: list[int], betas: Tensor) -> np.ndarray:
         return noised_pictures(self._picture, self._noise, t, betas)
@@ -155,9 +161,11 @@ def _both(settings: dict) -> list[tuple[str, Tensor]]:
 
 
 def _in_words(name: str, t: int, betas: Tensor) -> str:
+    if t == 0:
+        return f"{name}: x_0, the clean picture."
     alpha_bar = alphas_cumprod(betas)
-    left = float(alpha_bar[t])
-    ratio = float(snr(alpha_bar)[t])
+    left = float(alpha_bar[t - 1])
+    ratio = float(snr(alpha_bar)[t - 1])
     return (
         f"{name}: x_t = {left**0.5:.2f} x_0 + {(1 - left) ** 0.5:.2f} noise. alpha_bar {left:.3g}, "
         f"SNR {ratio:.3g}: {100 * left:.3g} % of the picture's variance is left."
@@ -176,7 +184,7 @@ def _controls() -> dict[str, ipywidgets.ValueWidget]:
         "num_train_timesteps": ipywidgets.IntSlider(1000, 10, 1000, 10, description="steps T"),
         "beta_start": _choice("beta start", BETA_STARTS, start),
         "beta_end": _choice("beta end", BETA_ENDS, end),
-        "t": ipywidgets.IntSlider(300, 0, 999, description="timestep t"),
+        "t": ipywidgets.IntSlider(300, 0, 1000, 1000 // KEY_PRESSES, description="timestep t"),
     }
 
 

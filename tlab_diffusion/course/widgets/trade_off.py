@@ -29,6 +29,7 @@ class TradeOffExplorer(LivePicture):
     """The trade-off curve of a run; see `trade_off_explorer`."""
 
     wide = ("step",)
+    timed = ("step",)
 
     def __init__(self, points: Sequence[Point], samples: Samples | None = None):
         self._result = trade_off(points)

@@ -76,6 +76,7 @@ class LatentWalk(LivePicture):
     """Two interpolations between pictures; see `latent_walk`."""
 
     wide = ("position",)
+    timed = ("position",)
 
     def __init__(self, walks: Walks):
         self._walks = walks
