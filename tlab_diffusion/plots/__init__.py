@@ -6,6 +6,7 @@ charts           `curves`, `dotted`, `density`, `points`
 schedules        `schedule_figure`
 latents          `latent_channels`
 live             figures that redraw only what changes
+dark             the dark face of a live figure
 schedule_panels  the live figure of the schedule explorer
 denoiser_panels  the live figure of the denoiser explorer
 sampler_panels   the live figure of the sampler explorer
