@@ -1,6 +1,7 @@
 """`tlab lab` before JupyterLab starts: the learner's copies."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,10 @@ def test_home_is_in_front_at_first_and_when_something_is_new(course, monkeypatch
     urls = [a for each in starts for a in each if a.startswith("--LabApp.default_url=")]
     assert urls == [f"--LabApp.default_url={url}" for url in ("/lab/tree/work/Home.md", again)]
     assert "--no-browser" in starts[0]
+
+
+def test_the_style_sheet_that_the_settings_name_is_there():
+    """JupyterLab looks for it in its settings folder, and says nothing where it is missing."""
+    folder = Path(__file__).resolve().parents[1] / "jupyter"
+    assert "c.LabApp.custom_css = True" in (folder / "jupyter_lab_config.py").read_text("utf-8")
+    assert "80ch" in (folder / "custom" / "custom.css").read_text("utf-8")
