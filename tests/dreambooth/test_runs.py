@@ -50,7 +50,7 @@ def fake():
 
 def settings(folder, **changes):
     return new_config(
-        folder / "out", **({"seed": 1, "max_steps": 5, "checkpoint_every": 3} | changes)
+        folder / "out", **({"seed": 2, "max_steps": 5, "checkpoint_every": 3} | changes)
     )
 
 
