@@ -2,7 +2,7 @@
 r"""
 # 03 · Training
 
-Lesson 02 ended with a loss. Now a network learns from it: first one for points in the plane, where we know what a perfect model would say; then a U-Net, which we take apart, for small pictures of cats.
+Lesson 02 ended with a loss. Now a network learns from it. First it learns points in the plane, where we know what a perfect model would say. Then we take a U-Net apart and train it on small pictures of cats.
 
 **After this lesson you can**
 
@@ -16,12 +16,13 @@ Lesson 02 ended with a loss. Now a network learns from it: first one for points 
 
 # %%
 import copy
+from itertools import islice
 
 import torch
 from torch import nn
 
 from tlab_diffusion import plots
-from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
+from tlab_diffusion.course import check, hint, progress, reference, snippets, solution, watch
 from tlab_diffusion.course.toy_data import cat_colours, pixel_cats, smile
 from tlab_diffusion.course.widgets import training_view
 from tlab_diffusion.diffusion import losses, process, samplers, schedules, unet
@@ -35,7 +36,9 @@ PICTURE_STEPS = 300  # steps of training for the U-Net; 1000 give much prettier 
 r"""
 ## 1. Points that smile
 
-A model of pictures takes minutes to train, and at the end nobody can say how good it might have been. So we start with points: ten normal distributions in the plane, arranged as a smile. As in lesson 02, the best possible denoiser of such a mixture is a formula. It is the ruler for everything below.
+A model of pictures takes long to train, and at the end nobody knows how good it could have been. So we start with points: ten normal distributions in the plane, arranged as a smile. As in lesson 02, a formula gives the best possible denoiser of this mixture. We compare everything below with it.
+
+> **Counting.** $t$ runs from 1 to $T$, and $x_0$ is clean. In code, step $t$ has the index $t-1$. An argument `t`, as in `model(x_t, t)`, is this index.
 """
 
 # %%
@@ -47,14 +50,14 @@ generator = torch.Generator().manual_seed(0)
 points = mixture.sample(800, generator)
 noise = torch.randn(points.shape, generator=generator)
 clouds = {"clean": points}
-for t in (10, 40, 99):
-    when = torch.full((800,), t)
-    clouds[f"t = {t}"] = process.q_sample(points, when, noise, alpha_bar)
+for step in (10, 40, 100):
+    when = torch.full((800,), step - 1)
+    clouds[f"t = {step}"] = process.q_sample(points, when, noise, alpha_bar)
 plots.points(clouds, title="Noising melts a smile")
 
 # %% [markdown]
 r"""
-To compare models fairly, ask them all the same questions: one set of clean points, timesteps and noises, put aside for this purpose. The loss on it of the exact denoiser is the **least possible** loss. It is far from 0, for no one can know the noise; a model that always answers 0 has a loss of 1, the variance of the noise.
+To compare models fairly, we ask them all the same questions. We put aside one set of clean points, timesteps and noises. The loss of the exact denoiser on this set is the **least possible** loss. It is far from 0, because no model can know the noise. A model that always answers 0 has a loss of 1, the variance of the noise.
 """
 
 # %% tags=["nbval-check-output"]
@@ -77,13 +80,33 @@ print(f"least possible: {least:.2f}")
 r"""
 ## 2. Telling the time
 
-The network gets $x_t$ and $t$. Why $t$? Because the same point means different things at different noise levels: at $t = 5$ a point halfway between the eyes is odd, at $t = 90$ it is as good as any.
+The network gets $x_t$ and $t$. It needs $t$, because the same point means different things at different noise levels. At $t = 5$ a point halfway between the eyes is unlikely. At $t = 90$ it is as likely as any.
 
-How should it be told? As one number (0 to 99 here, 0 to 999 in most models) it would drown the other inputs of the first layer. Squeezed into 0 to 1, neighbouring steps would differ by a hundredth or a thousandth, and the network would hardly notice. So $t$ comes as a row of waves, some fast enough that even neighbours look different, as positions do in a transformer (Vaswani and others 2017):
+A single number is a poor way to tell the time:
+
+- from 1 to 100 (in most models to 1000), it would be much larger than the other inputs of the first layer;
+- squeezed into 0 to 1, neighbouring steps would differ by a hundredth or a thousandth, too little for the network.
+
+So the time is written as many waves, fast and slow ones. This picture shows three of them:
+"""
+
+# %%
+some_waves = unet.timestep_embedding(torch.arange(200), 64)
+plots.curves(
+    range(1, 201),
+    {f"wave {number}": some_waves[:, number] for number in (0, 6, 12)},
+    xlabel="timestep t",
+    ylabel="value",
+    title="Fast waves tell neighbours apart, slow ones tell early from late",
+)
+
+# %% [markdown]
+r"""
+The embedding of the code's index `t` is a row of `size` numbers, first cosines and then sines (as positions in a transformer, Vaswani and others 2017):
 
 $$\big[\cos(t\,r_0), \dots, \cos(t\,r_{h-1}),\ \sin(t\,r_0), \dots, \sin(t\,r_{h-1})\big], \qquad r_i = 10000^{-i/h},\quad h = \tfrac12\,\text{size}.$$
 
-Think of clock hands: $r_0 = 1$ turns fast and tells neighbours apart; the last one hardly moves in a thousand steps and tells early from late. Every hand is written as cosine *and* sine, so that it is clear where it points.
+$r_i$ is the rate of wave $i$. The first rate, $r_0 = 1$, is fast. The last one hardly moves in a thousand steps. Each wave comes as cosine *and* sine, like the two coordinates of a clock hand: one alone would not say where the hand points.
 """
 
 # %% [markdown]
@@ -112,15 +135,15 @@ check("training.timestep_embedding", timestep_embedding)
 
 # %% [markdown]
 r"""
-**Check.** How alike are two embeddings? As they all have the same length, their scalar product tells. It is largest for equal times, and it depends on the distance of the times alone: $\cos a\cos b + \sin a\sin b = \cos(a-b)$.
+**Check.** How alike are two embeddings? All have the same length, so their scalar product tells. It is largest for equal times. It depends only on the distance of the two times, because $\cos a\cos b + \sin a\sin b = \cos(a-b)$.
 """
 
 # %%
 waves = unet.timestep_embedding(torch.arange(1000), 128)
 alike = waves @ waves.T / 64
 plots.curves(
-    range(1000),
-    {f"with t = {t}": alike[t] for t in (100, 500, 900)},
+    range(1, 1001),
+    {f"with t = {step}": alike[step - 1] for step in (100, 500, 900)},
     xlabel="timestep t",
     ylabel="likeness",
     title="Near timesteps look alike, far ones do not",
@@ -134,7 +157,7 @@ print("the same elsewhere:             ", [f"{alike[800, 800 + d]:.2f}" for d in
 r"""
 ## 3. The loop
 
-The network for points is as plain as networks come: the point (and waves of it, for the same reason) beside the time, three hidden layers, and out comes a guess of the noise.
+The network for points is simple. Its input is the point (also written in waves, for the same reason) and the time. It has three hidden layers. Its output is a guess of the noise.
 """
 
 # %% tags=["nbval-check-output"]
@@ -145,12 +168,14 @@ print(sum(weight.numel() for weight in model.parameters()), "weights")
 
 # %% [markdown]
 r"""
-And here is **all of training** (Algorithm 1 of Ho, Jain and Abbeel):
+This is **all of training** (Algorithm 1 of Ho, Jain and Abbeel):
 
 1. take a batch of clean samples;
 2. draw a timestep *for each*, and noise;
 3. ask the model for the noise in $x_t$, and compute the loss;
-4. move the weights a little down the gradient of the loss. (AdamW, the optimizer, keeps a running scale for each weight, so that one learning rate suits them all.)
+4. move the weights a little down the gradient of the loss.
+
+The optimizer, AdamW, keeps a running scale for each weight. So one learning rate suits them all.
 """
 
 # %%
@@ -169,7 +194,7 @@ for _ in range(20):
 
 # %% [markdown]
 r"""
-The package's `training.loop.train` is the same loop, written as a **generator**: it hands back control after every step, so that whoever calls it can draw, measure, save, or stop. **Check**: from the same seeds, the same losses.
+The package's `training.loop.train` is the same loop, written as a **generator**. After every step it gives control back. So the caller can draw, measure, save, or stop. **Check**: the same seeds give the same losses.
 """
 
 
@@ -193,20 +218,20 @@ print("the same 20 losses:", torch.allclose(torch.tensor(by_hand), torch.tensor(
 
 # %% [markdown]
 r"""
-Now for longer. Along the way we keep copies of the network to look at afterwards. (What we copy is `ema_model`, a running average of the network's weights, which section 4 explains. Until then read it as "the network".)
+Now train for longer, and keep copies of the network to look at afterwards. (We copy `ema_model`, a running average of the network's weights. Section 4 explains it. Until then read it as "the network".)
 """
 
 # %%
 loss_of_step, copies = [], {}
-for step in train_points(fresh(), POINT_STEPS):
+for step in watch(train_points(fresh(), POINT_STEPS), POINT_STEPS):
     loss_of_step.append(step.loss)
-    if step.step in (20, 100, POINT_STEPS):
+    if step.step in (20, 100):
         copies[step.step] = copy.deepcopy(step.ema_model)
-trained = copies[POINT_STEPS]
+trained = copies[step.step] = step.ema_model
 
 plots.curves(
-    range(1, POINT_STEPS + 1),
-    {"loss of each batch": loss_of_step, "least possible": torch.full((POINT_STEPS,), least)},
+    range(1, len(loss_of_step) + 1),
+    {"loss of each batch": loss_of_step, "least possible": [least] * len(loss_of_step)},
     xlabel="step",
     ylabel="loss",
     title="The loss falls fast, then hardly at all",
@@ -214,7 +239,7 @@ plots.curves(
 
 # %% [markdown]
 r"""
-Is it done when the curve is flat? Sample, and see. (How sampling works is the subject of lesson 04. Here `samplers.ddim` takes noise and a model, and walks back in 25 steps. Points beyond the frame are left out of the picture; after 20 steps that is about half of them.)
+Is the training done when the curve is flat? We draw samples to find out. `samplers.ddim` takes noise and a model, and walks back in 25 steps. Lesson 04 explains how. Points beyond the frame are left out of the picture. After 20 steps of training about half of them are beyond it.
 """
 
 
@@ -259,9 +284,14 @@ for step in copies:
 
 # %% [markdown]
 r"""
-What counts is not the loss but its distance from the least possible one, and after the first steps that is a small part of it. With pictures we cannot see the distance: all we have is a curve that seems flat. Two rules follow. **Watch samples, not only the loss.** And do not stop because the loss looks flat. (Likelier places are not all, either: a cloud huddled in one spot would be likelier still. Lesson 04 comes back to this.)
+The loss itself does not tell how good the model is. Its distance from the least possible loss does, and after the first steps this distance is small beside the loss. With pictures we cannot know it. We only see a curve that looks flat. So there are two rules:
 
-**At which times is the network good?** The loss by timestep, against the exact one:
+- **Watch samples, not only the loss.**
+- Do not stop only because the loss looks flat.
+
+(Likelier places are not everything either. A cloud in one spot would be likelier still. Lesson 04 comes back to this.)
+
+**At which times is the network good?** Here is the loss by timestep, beside the exact one:
 """
 
 
@@ -274,7 +304,7 @@ def loss_by_time(model):
 
 
 plots.curves(
-    range(100),
+    range(1, 101),
     {"the network": loss_by_time(trained), "exact": loss_by_time(exact)},
     xlabel="timestep t",
     ylabel="loss",
@@ -283,9 +313,9 @@ plots.curves(
 
 # %% [markdown]
 r"""
-At high $t$ nearly all of $x_t$ is noise, and naming it is easy; at low $t$ a little noise hides behind the shape of the data. The average over $t$ mixes very different tasks, and that is one more reason why the curve of the loss jumps: each batch draws other timesteps.
+At high $t$ nearly all of $x_t$ is noise, and it is easy to guess. At low $t$ a little noise hides behind the shape of the data. So the average over $t$ mixes very different tasks. Each batch draws other timesteps, and this is one reason why the curve of the loss jumps.
 
-**Does the time matter?** Train the same network once more, but tell it $t = 0$ always:
+**Does the time matter?** Train the same network once more, but always tell it the first timestep:
 """
 
 
@@ -308,11 +338,13 @@ print(
 r"""
 ## 4. An average that trains along
 
-Every batch pulls the weights somewhat elsewhere, so near the end a network does not settle but jitters around a good place. Averaging over the last steps lands nearer to it. The **exponential moving average** needs no list of old weights:
+Every batch pulls the weights in a slightly different direction. Near the end of the training they jitter around a good place. The average of the last steps is nearer to that place.
+
+The **exponential moving average** (EMA) needs no list of old weights. With $\theta$ the weights, $\bar\theta$ their average and $d$ the decay, it does after each step
 
 $$\bar\theta \;\leftarrow\; d\,\bar\theta + (1-d)\,\theta, \qquad d = 0.99,\ 0.999,\ \dots$$
 
-Practically every published diffusion model samples with $\bar\theta$. Training itself goes on with $\theta$; the average only watches.
+Nearly every published diffusion model samples with $\bar\theta$. The training itself goes on with $\theta$.
 """
 
 # %% [markdown]
@@ -321,7 +353,7 @@ r"""
 
 `training.ema_update` · easy · 8 minutes
 
-`ema` and `params` are lists of tensors, of the same shapes. Return a list of **new** tensors, the averages after this step; leave the old ones as they are.
+`ema` and `params` are lists of tensors, of the same shapes. Return a list of **new** tensors, the averages after this step. Leave the old ones as they are.
 """
 
 
@@ -352,9 +384,9 @@ for decay in (0.9, 0.99, 0.999):
 
 # %% [markdown]
 r"""
-A long memory has a price: early on it remembers the random start. `train` therefore lets the decay grow from nearly 0, with $\min(d,\ s/(s+10))$ at step $s$.
+A long memory has a price: early on it remembers the random start. So `train` lets the decay grow from nearly 0, with $\min(d,\ s/(s+10))$ at step $s$ of the training.
 
-**Is the average better?** The network as it is, beside the average of its weights, during one training:
+**Is the average better?** Compare the network as it is with the average of its weights, during one training:
 """
 
 # %%
@@ -381,7 +413,9 @@ print(f"the average is better in most comparisons: {better > 0.75}")
 r"""
 ## 5. A U-Net, taken apart
 
-A picture of $16\times16$ pixels has 768 numbers. A layer that connects all with all, as for points, would have to learn the same edge anew at every place. The network for pictures is built of **convolutions**, which look through a window of $3\times3$ pixels and do the same everywhere. Ours is in `tlab_diffusion/diffusion/unet.py`, little more than a hundred lines, made to be read. Its plan is a ladder, down and up again:
+A picture of $16\times16$ pixels has 768 numbers. A layer that connects all with all would have to learn the same edge anew at every place. So the network for pictures uses **convolutions**. They look through a window of $3\times3$ pixels and do the same everywhere.
+
+Ours is in `tlab_diffusion/diffusion/unet.py`, a little more than a hundred lines. Its plan goes down and up again, like a ladder:
 
 ```
  x_t ─ conv_in ─ block ──────────── skip ───────────── block ─ conv_out ─ noise     16 x 16, 32 channels
@@ -409,13 +443,15 @@ print(sum(weight.numel() for weight in net.parameters()), "weights")
 
 # %% [markdown]
 r"""
-Part by part, each with its reason.
+Here is each part with its reason.
 
-**The ladder.** A stack of $3\times3$ windows sees far only when it is deep. Halve the picture, and the same window covers twice as much. How far does one see? Change one pixel in the corner, and look where the output changes. (Attention, which sees everything at once, is switched off for this test. So are the norms: their mean runs over the whole picture. A rung also brings more layers with it; without halving, as many of them would reach 13 and 19 pixels. The rest is the ladder's.)
+**The ladder.** A stack of $3\times3$ windows sees far only if it is deep. Halve the picture, and the same window covers twice as much.
+
+How far does the network see? We change one pixel in the corner and look where the output changes. The folded cell below does this. It switches off attention and the norms, because both look at the whole picture at once.
 """
 
 
-# %%
+# %% tags=["hide-input"]
 class Nothing(nn.Module):
     def forward(self, x):
         return x
@@ -449,11 +485,15 @@ print("two rungs:  ", reach(16, 16, 16), "of 32 pixels")
 
 # %% [markdown]
 r"""
-**The skips.** On the way down, detail is lost: $8\times8$ cannot say which pixel is noisy. So each rung of the way up also sees what the way down saw at that size. Without skips, the network would have to paint the noise from memory.
+(A rung also brings more layers. Without halving, as many layers would reach 13 and 19 pixels. The rest comes from the ladder.)
 
-**The residual block.** Two convolutions, and their result is *added* to the input. Whatever the block does not know to improve, it leaves alone; gradients find a short way through.
+**The skips.** On the way down, detail is lost. A picture of $8\times8$ cannot say which pixel is noisy. So each rung of the way up also gets what the way down had at that size. This is a skip.
 
-**The time** enters every block: the embedding goes through a small network, and each block turns the result into one number a channel, added everywhere in the picture. **Check**: between two times, what leaves the first convolution *with the time added* differs by the same amount at each pixel, and the difference reaches the block's output.
+**The residual block.** It has two convolutions, and their result is *added* to the input. So a block changes only what it can improve, and gradients find a short way through.
+
+**The time** enters every block. The embedding goes through a small network. Each block turns the result into one number a channel, and adds it everywhere in the picture.
+
+**Check.** Compare two times. What leaves the first convolution *with the time added* should differ by the same amount at each pixel, and the difference should reach the block's output.
 """
 
 # %% tags=["nbval-check-output"]
@@ -473,9 +513,9 @@ print("and it reaches the output:    ", bool(changed > 0.01))
 
 # %% [markdown]
 r"""
-**The norms** keep numbers in range. A *group* norm takes a few channels together, subtracts their mean and divides by their spread, for each picture by itself, so that it does not matter who else is in the batch.
+**The norms** keep numbers in range. A *group* norm takes a few channels together, subtracts their mean and divides by their spread. It does this for each picture by itself, so the other pictures of the batch do not matter.
 
-**Attention**, at the bottom where the picture is small: every place asks every other one. It connects the two ears of a cat in one step. By itself it does not know *where* things are: shuffle the places, and the result is shuffled alike.
+**Attention** works at the bottom, where the picture is small. Every place asks every other place. So it connects the two ears of a cat in one step. By itself it does not know *where* things are: if the places are shuffled, the result is shuffled in the same way.
 """
 
 # %% tags=["nbval-check-output"]
@@ -495,9 +535,9 @@ print("shuffled in, shuffled out? convolution:", same)
 
 # %% [markdown]
 r"""
-Attention does not know where anything is. The convolution knows what is beside what. That is the division of labour.
+So attention connects far places, and the convolutions know what is beside what. A U-Net needs both.
 
-**The last layer starts at 0**, so that an untrained network answers 0 everywhere. For a network that predicts noise the first loss is then that of saying nothing, 1, whatever the random weights. (For one that predicts $x_0$, as in section 6, it is the mean square of the pictures, about 0.3.) If yours starts at 50, something is wrong before training has begun.
+**The last layer starts at 0**, so an untrained network answers 0 everywhere. For a network that predicts noise the first loss is then 1, whatever the random weights. (For one that predicts $x_0$, as in section 6, it is the mean square of the pictures, about 0.3.) If your first loss is 50, something is wrong.
 """
 
 # %% tags=["nbval-check-output"]
@@ -513,7 +553,7 @@ print(f"first loss: {first:.2f}")
 r"""
 ## 6. Pictures
 
-Here are the pictures to learn: cats in a meadow, $16\times16$ pixels, each in one of a few colours and a pose of its own, under a slightly different sky. All else (place, view, style) is fixed, so that a small network gets somewhere in half a minute.
+These are the pictures to learn: cats in a meadow, $16\times16$ pixels. Each cat has one of a few colours and a pose of its own, under a slightly different sky. Place, view and style are fixed, so that a small network learns something in half a minute.
 """
 
 # %%
@@ -521,9 +561,11 @@ plots.picture_grid(cats[:16], [""] * 16, columns=8, title="Sixteen of 512 cats")
 
 # %% [markdown]
 r"""
-One choice is left: *what to predict*. Lesson 02 (section 9) showed that noise, $x_0$ and $v$ say the same, and that as targets they weigh the timesteps differently. The loss of the noise insists on low noise, on the last touch of every pixel. The loss of $x_0$ weighs high noise more, where it is decided whether there is a cat at all, and what colour it has. With half a minute to spend we want the cat first: `prediction_type="sample"`. (Large models have the time to learn both, and mostly predict noise or $v$.)
+One choice is left: *what to predict*. As targets, noise, $x_0$ and $v$ weigh the timesteps differently (lesson 02, section 9). The loss of the noise gives most weight to low noise, where the last details are decided. The loss of $x_0$ gives more weight to high noise, where it is decided whether there is a cat and what colour it has.
 
-Training is a generator: we can take some steps, look, and go on.
+With half a minute to spend we want the cat first: `prediction_type="sample"`. (Large models have time to learn both, and mostly predict noise or $v$.)
+
+The training is a generator. So we take some steps, look, and go on. `watch` shows a bar, the loss, and what the network draws. The stop button of the toolbar interrupts the training; run the cell again to go on.
 """
 
 # %%
@@ -550,32 +592,32 @@ def draw_cats(model, number=8):
     return last.x
 
 
-picture_losses, sheets = [], {}
+picture_losses, latest = [], {}
 
 
-def train_on(share):
-    """Take a share of all steps, and draw with the averaged model."""
-    for _ in range(round(share * PICTURE_STEPS)):
-        step = next(trainer)
+def train_until(share):
+    """Train until a share of all steps is done; returns the averaged model."""
+    total = round(share * PICTURE_STEPS)
+    rest = islice(trainer, max(0, total - len(picture_losses)))
+    view = {"draw": lambda step: draw_cats(step.ema_model), "losses": picture_losses}
+    for step in watch(rest, total, **view):
         picture_losses.append(step.loss)
-    sheets[step.step] = draw_cats(step.ema_model)
-    return step.ema_model
+        latest["model"] = step.ema_model
+    return latest["model"]
 
 
-ema_net = train_on(0.2)
+ema_net = train_until(0.2)
 plots.picture_strip(
-    sheets[len(picture_losses)], [""] * 8, title="A fifth of the way: weather, and something in it"
+    draw_cats(ema_net), [""] * 8, title="A fifth of the way: the sky, and something in it"
 )
 
 # %%
-ema_net = train_on(0.4)
-plots.picture_strip(sheets[len(picture_losses)], [""] * 8, title="Three fifths: somebody is there")
+ema_net = train_until(0.6)
+plots.picture_strip(draw_cats(ema_net), [""] * 8, title="Three fifths: a shape can be seen")
 
 # %%
-ema_net = train_on(0.4)
-plots.picture_strip(
-    sheets[len(picture_losses)], [""] * 8, title="At the end: cats, still a little shy"
-)
+ema_net = train_until(1)
+plots.picture_strip(draw_cats(ema_net), [""] * 8, title="At the end: cats, still a little unclear")
 
 # %%
 plots.curves(
@@ -589,9 +631,9 @@ plots.curves(
 
 # %% [markdown]
 r"""
-Each column starts from the same noise at all three times, so you can follow one cat as the network learns to see it.
+Each column starts from the same noise at all three times. So you can follow one cat as the network learns.
 
-**Check.** Are these new cats, or copies of the 512? For each sample find the nearest picture of the training set. The distance of a real but unseen cat to its nearest one is the ruler: a copy would be much nearer than that.
+**Check.** Are these new cats, or copies of the 512? For each sample find the nearest picture of the training set. As a ruler, take the distance of a real but unseen cat to its nearest one. A copy would be much nearer than that.
 """
 
 # %%
@@ -618,16 +660,16 @@ print(f"samples that are copies: {copied:.0%}")
 
 # %% [markdown]
 r"""
-And what does the network see? Give one unseen cat more and more noise, and ask for $\hat x_0$. At little noise its colour and outline come back; the eyes would need a longer training. Where all is hidden, the answer is the mean of all cats: the blur of lesson 02, and as there, it is the right answer.
+What does the network see? Give one unseen cat more and more noise, and ask for $\hat x_0$. At little noise its colour and outline come back. (The eyes need a longer training.) Where all is hidden, the answer is the mean of all cats, the blur of lesson 02. As there, it is the right answer.
 """
 
 # %%
-shown = torch.tensor([100, 300, 500, 700, 900, 999])
+shown = torch.tensor([100, 300, 500, 700, 900, 1000])
 cat = unseen[1].expand(6, -1, -1, -1)
 noise = torch.randn(3, 16, 16, generator=generator).expand_as(cat)
-noisy = process.q_sample(cat, shown, noise, picture_bar)
+noisy = process.q_sample(cat, shown - 1, noise, picture_bar)
 with torch.no_grad():
-    guess = ema_net(noisy, shown)
+    guess = ema_net(noisy, shown - 1)
 labels = [f"x_t, t = {t}" for t in shown] + ["guess of x0"] * 6
 plots.picture_grid(
     torch.cat([noisy, guess]), labels, columns=6, title="What the network sees behind the noise"
@@ -636,11 +678,15 @@ plots.picture_grid(
 # %% tags=["nbval-check-output"]
 mean_cat = cats.mean(dim=0)
 off = (guess[-1] - mean_cat).square().mean().sqrt()
-print(f"at t = 999 the guess is near the mean of all cats: {bool(off < 0.15)}")
+print(f"at t = 1000 the guess is near the mean of all cats: {bool(off < 0.15)}")
 
 # %% [markdown]
 r"""
-**Can we say which cat we want?** So far the network decides the colour. Now we tell it: the colour is the **condition** $c$, and the network is called as `model(x_t, t, c)`. Inside, $c$ goes the way of the time. Each colour has a row of numbers, which are learned. The row is added to the time's, and so it reaches every block. A batch is now a pair: cats, and the colour of each. The rest of the training is the same. Half the steps are enough to see what $c$ does.
+**Can we say which cat we want?** So far the network decides the colour. Now we tell it. The colour is the **condition** $c$, and the network is called as `model(x_t, t, c)`.
+
+Inside, $c$ goes the way of the time. Each colour has a row of numbers, which are learned. The row is added to the time's row, and so it reaches every block.
+
+A batch is now a pair: cats, and the colour of each. The rest of the training is the same. Half the steps are enough to see what $c$ does.
 """
 
 # %%
@@ -657,7 +703,7 @@ def batches_with_colours(steps):
 
 
 torch.manual_seed(0)
-*_, last = loop.train(
+training = loop.train(
     unet.UNet(3, channels=(32, 64), num_classes=len(colours)),
     batches_with_colours(PICTURE_STEPS // 2),
     picture_bar,
@@ -666,6 +712,7 @@ torch.manual_seed(0)
     prediction_type="sample",
     generator=torch.Generator().manual_seed(1),
 )
+*_, last = watch(training, PICTURE_STEPS // 2)
 told = last.ema_model
 
 # %%
@@ -684,7 +731,7 @@ plots.picture_grid(
 
 # %% [markdown]
 r"""
-**Check.** Compare each sample with the mean cat of each colour. The nearest mean should be that of the colour we asked for. The noise still decides the pose and the sky; $c$ decides the colour. In lesson 05, $c$ is a caption.
+**Check.** Compare each sample with the mean cat of each colour. The nearest mean should be that of the colour we asked for. The noise still decides the pose and the sky. In lesson 05, $c$ is a caption.
 """
 
 # %% tags=["nbval-check-output"]
@@ -698,10 +745,10 @@ print(f"at least nine in ten samples have the colour that was asked for: {bool(r
 r"""
 ## 7. Watch it live
 
-Press the button. On the left the loss (grey: of each batch, blue: their running mean, dashed: the least possible), in the middle the data, on the right what the averaged network draws now, always from the same noise. Some things to find:
+Press the button. On the left is the loss (grey: of each batch, blue: their running mean, dashed: the least possible). In the middle are the data. On the right is what the averaged network draws now, always from the same noise. Find out:
 
 1. At what loss do the eyes come apart? How far is the dashed line then?
-2. Set the rate to 0.03, then to 0.0001. Two ways of not learning; how does each look?
+2. Set the rate to 0.03, then to 0.0001. Both learn badly. How does each look?
 3. Go back to 0.03, and compare EMA decay 0 with 0.99.
 4. Set the rate to 0.003 and the decay to 0.99, change the data to cats, and train 300 steps (half a minute).
 
@@ -743,13 +790,13 @@ r"""
 
 - Training is four lines: a batch, a timestep and a noise for each sample, the loss, a step down its gradient.
 - The time is told in waves, fast and slow, to every block of the network.
-- The loss has a floor above 0, which for pictures nobody knows. Flat is not finished: look at samples.
-- Sample with the moving average of the weights; $1/(1-d)$ steps is its memory.
-- A U-Net sees far through its ladder, stays sharp through its skips, and starts by saying nothing.
+- The loss has a floor above 0, which for pictures nobody knows. A flat curve does not mean that the training is finished. Look at samples.
+- Sample with the moving average of the weights. Its memory is $1/(1-d)$ steps.
+- A U-Net sees far through its ladder, stays sharp through its skips, and starts with the answer 0.
 
 **Read on** Ho, Jain, Abbeel (arXiv:2006.11239), algorithm 1 and appendix B · Ronneberger, Fischer, Brox, *U-Net* (arXiv:1505.04597) · Vaswani and others, *Attention Is All You Need* (arXiv:1706.03762), section 3.5 · Tancik and others, *Fourier Features* (arXiv:2006.10739) · Karras and others, *Analyzing and Improving the Training Dynamics of Diffusion Models* (arXiv:2312.02696), on averages chosen after the training.
 
-**Next** in [lesson 04](04_sampling.ipynb): sampling. We used `samplers.ddim` as a black box; there it is opened, and you write its step yourself.
+**Next** in [lesson 04](04_sampling.ipynb): sampling. Here we used `samplers.ddim` without explanation. There you write its step yourself.
 """
 
 # %%
