@@ -36,7 +36,7 @@ def test_two_workers_fill_a_grid_and_a_third_has_nothing_to_do(run, tmp_path, ca
     assert run("--workers", "2", steps="1") == 0
     said = capfd.readouterr()
     assert "grid: 2 trials by 2 trainings of 1 steps" in said.out
-    assert "grid: 2/2 trials at " in said.err and " s left" in said.err.replace("/s", "")
+    assert "| 2/2 trials at " in said.err and " s left" in said.err.replace("/s", "")
     lines = said.out.splitlines()
     assert lines[-1] == str(tmp_path / "grid")
     assert len([line for line in lines if ": score " in line]) == 2
@@ -180,7 +180,7 @@ def test_workers_share_the_devices_that_the_command_may_use(monkeypatch):
 
 
 def test_ctrl_c_names_the_command_that_continues(run, monkeypatch, capsys):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tlab_diffusion.dreambooth.grid.console.show_grid", interrupted)

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from tlab_diffusion.dreambooth.preflight.resources import Estimate, duration
 
+BAR = "{desc}: {percentage:3.0f}%|{bar:20}|"
 LOADING, CLASS_IMAGES, TRAINING, MEASURING = "loading", "class pictures", "training", "measuring"
 
 
@@ -44,9 +45,7 @@ class ProgressBar:
         self.phases = phases
         self.current, self.words = LOADING, ""
         self.start = self.last = time.monotonic()
-        self.bar = tqdm(
-            total=1, desc=LOADING, bar_format="{desc}: {percentage:3.0f}%|{bar:20}|{postfix}"
-        )
+        self.bar = tqdm(total=1, desc=LOADING, bar_format=BAR)
         self.closed = threading.Event()
         self.ticker = threading.Thread(target=self._tick, daemon=True)
 
@@ -102,7 +101,7 @@ class ProgressBar:
         with self.bar.get_lock():
             self.bar.desc = self.current
             self.bar.total, self.bar.n = elapsed + left or 1, elapsed
-            self.bar.postfix = f" {words}"
+            self.bar.bar_format = f"{BAR} {words}"
             self.bar.refresh()
 
 
