@@ -8,12 +8,13 @@ SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,\
 	$(shell $(name) -c '$(SUITABLE)' 2>/dev/null && echo $(name))))
 
-.PHONY: help lab install test lessons site figures screenshots lint constraints clean
+.PHONY: help lab install test matrix lessons site figures screenshots lint constraints clean
 
 help:
 	@echo "make lab          open the course in JupyterLab (installs it the first time)"
 	@echo "make test         run every test (installs what they need the first time)"
 	@echo "make install      fill $(VENV) with the pinned packages"
+	@echo "make matrix       ask the checker about right and wrong answers to every exercise"
 	@echo "make lessons      build the notebooks from lessons/source"
 	@echo "make site         build build/site, the solved lessons as web pages"
 	@echo "make figures      draw the figures of README and lessons"
@@ -29,6 +30,9 @@ install: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python tests/run.py
+
+matrix: $(VENV)/installed-test
+	$(BIN)/python -m tests.course.matrix
 
 lessons: $(VENV)/installed-test
 	$(BIN)/python lessons/build.py

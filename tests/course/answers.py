@@ -455,6 +455,20 @@ def dropped_as_a_tuple(captions, p, generator):
     return tuple(text if draw >= p else "" for text, draw in zip(captions, draws, strict=True))
 
 
+def dropped_one_by_one(captions, p, generator):
+    return [("", text)[torch.rand(1, generator=generator).item() >= p] for text in captions]
+
+
+def dropped_by_a_mask(captions, p, generator):
+    kept = (torch.rand((len(captions), 1), generator=generator) >= p).squeeze(1).tolist()
+    return [text if keep else "" for text, keep in zip(captions, kept, strict=True)]
+
+
+def dropped_in_float64(captions, p, generator):
+    draws = torch.rand(len(captions), generator=generator, dtype=torch.float64)
+    return [text * bool(draw >= p) for text, draw in zip(captions, draws, strict=True)]
+
+
 def guided_with_lerp(eps_uncond, eps_cond, guidance_scale):
     return torch.lerp(eps_uncond, eps_cond, guidance_scale)
 
@@ -673,6 +687,40 @@ def identifier_from_the_end(candidates, tokenize, known_words):
     return [w for w in good if known_words.count(w) == 0][0]
 
 
+def identifier_in_a_loop(candidates, tokenize, known_words):
+    for word in candidates:
+        if word in known_words or len(tokenize(word)) > 1:
+            continue
+        return word
+    return None
+
+
+def identifier_by_elimination(candidates, tokenize, known_words):
+    left = list(candidates)
+    for word in candidates:
+        if len(tokenize(word)) != 1 or any(word == known for known in known_words):
+            left.remove(word)
+    (word,) = left
+    return word
+
+
+def identifier_by_sorting(candidates, tokenize, known_words):
+    return sorted(candidates, key=lambda w: (w in known_words) + len(tokenize(w)))[0]
+
+
+def identifier_by_pieces(candidates, tokenize, known_words):
+    known = dict.fromkeys(known_words)
+    pieces = {word: len(tokenize(word)) for word in candidates if word not in known}
+    return [word for word, number in pieces.items() if number == 1].pop()
+
+
+def identifier_by_recursion(candidates, tokenize, known_words):
+    first, *rest = candidates
+    if first not in known_words and len(tokenize(first)) == 1:
+        return first
+    return identifier_by_recursion(rest, tokenize, known_words)
+
+
 def dreambooth_with_mse(pred, target, prior_weight):
     (pred, class_pred), (target, class_target) = pred.chunk(2), target.chunk(2)
     return F.mse_loss(pred, target) + prior_weight * F.mse_loss(class_pred, class_target)
@@ -825,6 +873,24 @@ def bytes_by_dtype(trained, frozen):
     return size * (sum(copies.values()) * trained + frozen)
 
 
+def bytes_in_words(trained, frozen):
+    copies = ["weight", "gradient", "first moment", "second moment"]
+    return trained * len(copies) * 4 + frozen * len(copies[:1]) * 4
+
+
+def bytes_by_tensors(trained, frozen):
+    size = torch.empty(0).element_size()
+    return sum(size * count for count in (trained, trained, trained, trained, frozen))
+
+
+def bytes_in_bits(trained, frozen):
+    return (32 * 4 * trained + 32 * frozen) // 8
+
+
+def bytes_by_shifts(trained, frozen):
+    return (trained << 4) + (frozen << 2)
+
+
 # --- grid -----------------------------------------------------------------------------------
 def spaced_by_logspace(low, high, num):
     return torch.logspace(math.log10(low), math.log10(high), num)
@@ -882,6 +948,30 @@ def grid_bugs_in_a_list(snippet):
 def grid_bugs_as_tensors(snippet):
     return torch.tensor([3, 5, 4, 3])[snippet - 1]
 
+
+# Of a subject and, without its name, of its class.
+WORDINGS = (
+    "a {}",
+    "A photo of a {}.",
+    "a picture of the {}",
+    "a {}, on a white background",
+    "A {}!",
+    "(a {})",
+    "a photo of a {}; studio light",
+    "a {}: a portrait",
+    "“a {}”",
+    "'a {}'",
+    '"{}"',
+    "a {} — in the snow",
+    "a {}?",
+    "one {} in the rain",
+    "the {}'s portrait",
+    "a small {} ...",
+    "an old {}/",
+    "{}",
+    "photo: {}",
+    "A DRAWING OF A {}",
+)
 
 RIGHT = {
     "start.to_model_range": (
@@ -950,6 +1040,9 @@ RIGHT = {
         dropped_by_bernoulli,
         dropped_in_a_copy,
         dropped_as_a_tuple,
+        dropped_one_by_one,
+        dropped_by_a_mask,
+        dropped_in_float64,
     ),
     "guidance.cfg": (guided_with_lerp, guided_as_two_weights, guided_with_the_papers_w),
     "guidance.find_the_bug": (
@@ -983,6 +1076,11 @@ RIGHT = {
         identifier_by_filter,
         identifier_by_sets,
         identifier_from_the_end,
+        identifier_in_a_loop,
+        identifier_by_elimination,
+        identifier_by_sorting,
+        identifier_by_pieces,
+        identifier_by_recursion,
     ),
     "dreambooth.prior_preservation_loss": (
         dreambooth_with_mse,
@@ -1024,7 +1122,15 @@ RIGHT = {
         balance_of_python,
         balance_by_reciprocal,
     ),
-    "hands_on.state_bytes": (bytes_in_one_line, bytes_of_everything_first, bytes_by_dtype),
+    "hands_on.state_bytes": (
+        bytes_in_one_line,
+        bytes_of_everything_first,
+        bytes_by_dtype,
+        bytes_in_words,
+        bytes_by_tensors,
+        bytes_in_bits,
+        bytes_by_shifts,
+    ),
     "grid.log_spaced": (spaced_by_logspace, spaced_by_factors, spaced_by_weights),
     "grid.adam_update": (adam_of_torch, adam_with_lerp, adam_as_a_list),
     "grid.find_the_bug": (grid_bugs_in_branches, grid_bugs_in_a_list, grid_bugs_as_tensors),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.course.answers import RIGHT
+from tests.course.matrix import as_answer
 from tlab_diffusion.course import check, hint, reference, solution
 from tlab_diffusion.course.answer_check import ATOL, RTOL, agrees, plain
 from tlab_diffusion.course.exercises import ALL
@@ -23,12 +24,6 @@ each_variant = pytest.mark.parametrize(
         for number, form in enumerate(v.forms)
     ],
 )
-
-
-def as_answer(exercise, function):
-    """The function under the exercise's own signature, as a learner defines it."""
-    names = ", ".join(exercise.parameters)
-    return eval(f"lambda {names}: function({names})", {"function": function})
 
 
 def parts(value) -> tuple:
@@ -227,12 +222,15 @@ def test_the_reference_takes_the_arguments_of_the_solution(exercise):
 
 @each_exercise
 def test_hints_come_in_three_tiers_and_lead_on(exercise):
-    assert len(exercise.hints) == 3
-    for tier in (1, 2, 3):
+    tiers = 2 + len(exercise.snippets) if exercise.snippets else 3
+    assert len(exercise.hints) == tiers
+    for tier in range(1, tiers + 1):
         text = str(hint(exercise.id, tier))
         assert exercise.hints[tier - 1] in text
-        following = f'hint("{exercise.id}", {tier + 1})' if tier < 3 else "solution("
+        following = f'hint("{exercise.id}", {tier + 1})' if tier < tiers else "solution("
         assert following in text
+    for number, text in enumerate(exercise.hints[2:], start=1):
+        assert not exercise.snippets or text.startswith(f"Snippet {number}: ")
     assert exercise.hints[2] not in str(hint(exercise.id))
 
 

@@ -60,7 +60,8 @@ class Exercise:
         variants: the wrong answers that the checker knows by name.
         invariants: properties of a right answer; the first that fails is reported where no
             variant matches.
-        hints: an idea, the formula in terms of code, nearly the code.
+        hints: an idea, the formula in terms of code, nearly the code. Of a find-the-bug exercise:
+            an idea, a question about each snippet, then a hint for each snippet.
         remarks: properties that a passed answer may lack; what it lacks is mentioned.
         snippets: faulty code to show, for a find-the-bug exercise.
         observe: where an answer draws random numbers: turns it into a function of the same

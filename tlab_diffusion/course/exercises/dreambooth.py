@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tlab_diffusion.course.exercise import Exercise, Variant
-from tlab_diffusion.course.exercises._shared import faulty_line, randn, uniform
+from tlab_diffusion.course.exercises._shared import faulty_line, randint, randn, uniform
 from tlab_diffusion.dreambooth import presets
 from tlab_diffusion.dreambooth.training import loss
 
@@ -29,11 +29,21 @@ def prior_preservation_loss(pred, target, prior_weight):
 
 TWO_PROMPTS, ONE_STRING, STRANGE = range(3)
 NAMES = [("zwx", "robot"), ("qev", "teddy bear"), ("ojq", "owl")]
+NOUNS = ("teapot", "blue owl", "castle", "armchair", "house", "paper lantern", "umbrella")
+# Not brackets, which may come from a template, nor hyphens, which make one word of two.
+PUNCTUATION = re.compile(r"""[\s.,;:!?…"'“”„«»‘’()—–/*`~|]+""")
+
+
+def _names(generator: torch.Generator) -> list[tuple[str, str]]:
+    """The usual names, and one that nobody has seen."""
+    letters = torch.randint(26, (2,), generator=generator).tolist()
+    identifier = "xq" + "".join(chr(ord("a") + letter) for letter in letters)
+    return [*NAMES, (identifier, NOUNS[randint(generator, 0, len(NOUNS) - 1)])]
 
 
 def _says(prompt: str, phrase: str) -> bool:
     """Whether a prompt holds some words, side by side and in that order."""
-    words = " ".join(word.strip(".,") for word in prompt.lower().split())
+    words = " ".join(PUNCTUATION.split(prompt.lower()))
     return f" {phrase} " in f" {words} "
 
 
@@ -42,7 +52,7 @@ def _observe_prompts(function: Callable) -> Callable:
 
     The result has seven: what comes back, whether the instance prompt holds the identifier, holds
     the class noun, holds both side by side, and holds the identifier within a longer word;
-    whether the class prompt holds the identifier, and the class noun.
+    whether the class prompt holds the identifier, be it within a longer word, and the class noun.
     """
 
     def seen(identifier: str, class_noun: str) -> Tensor:
@@ -56,7 +66,7 @@ def _observe_prompts(function: Callable) -> Callable:
             *(kind, named, _says(instance, class_noun)),
             _says(instance, f"{identifier} {class_noun}"),
             identifier in instance.lower() and not named,
-            *(_says(class_prompt, identifier), _says(class_prompt, class_noun)),
+            *(identifier in class_prompt.lower(), _says(class_prompt, class_noun)),
         ]
         return torch.tensor(facts, dtype=torch.float64)
 
@@ -82,17 +92,17 @@ def returns_two_prompts(answer: Callable, generator: torch.Generator) -> str | N
 def the_identifier_is_in_the_first_alone(
     answer: Callable, generator: torch.Generator
 ) -> str | None:
-    for identifier, class_noun in NAMES:
+    for identifier, class_noun in _names(generator):
         instance, class_prompt = answer(identifier, class_noun)
         if not _says(instance, identifier):
             return f"Your instance prompt is {instance!r}: '{identifier}' is no word of it."
-        if _says(class_prompt, identifier):
+        if identifier in class_prompt.lower():
             return f"Your class prompt is {class_prompt!r}: '{identifier}' does not belong there."
     return None
 
 
 def the_class_is_in_both(answer: Callable, generator: torch.Generator) -> str | None:
-    for identifier, class_noun in NAMES:
+    for identifier, class_noun in _names(generator):
         for prompt in answer(identifier, class_noun):
             if not _says(prompt, class_noun):
                 return f"Of {class_noun!r}, your prompt {prompt!r} says nothing."
@@ -271,7 +281,7 @@ EXERCISES = (
         difficulty=1,
         reference=presets.prompts,
         solution=prompts,
-        make_inputs=lambda g: list(NAMES),
+        make_inputs=_names,
         observe=_observe_prompts,
         verified="The instance prompt names the subject and its class, the class prompt the class "
         "alone.",
@@ -281,7 +291,10 @@ EXERCISES = (
                 "Your class prompt has the identifier in it. It describes pictures of *any* "
                 "member of the class: with the identifier, the model would be taught that the "
                 "name means them all. Leave it out of the second prompt.",
-                (lambda i, c: (f"a {i} {c}", f"a {i} {c}"),),
+                (
+                    lambda i, c: (f"a {i} {c}", f"a {i} {c}"),
+                    lambda i, c: (f"a {i} {c}", f"a {c} like {i}"),
+                ),
             ),
             Variant(
                 "CLASS_NOUN_MISSING",
@@ -496,8 +509,10 @@ EXERCISES = (
             "each kind. Snippet 3: which word means the subject? Snippet 4: which line stops "
             "gradients?",
             "Snippet 1: a model held to its own present state is free to drift; draw the class "
-            "before training. Snippet 2: the second half needs `class_prompt`. Snippet 3: the "
-            "identifier is missing. Snippet 4: under `no_grad` the text encoder cannot learn.",
+            "before training.",
+            "Snippet 2: the second half needs `class_prompt`.",
+            "Snippet 3: the identifier is missing.",
+            "Snippet 4: under `no_grad` the text encoder cannot learn.",
         ),
     ),
 )

@@ -284,7 +284,7 @@ EXERCISES = (
             "Take the logarithm of both ends, go from one to the other in even steps "
             "(`torch.linspace`), and undo the logarithm.",
             "    import math\n\n"
-            "    exponents = torch.linspace(math.log(low), ..., num)\n    return exponents....()",
+            "    exponents = torch.linspace(math.log(low), ..., num)\n    return torch.exp(...)",
         ),
     ),
     Exercise(
@@ -382,7 +382,7 @@ EXERCISES = (
             "    m = 0.9 * m + ...\n"
             "    v = 0.999 * v + ...\n"
             "    m_hat, v_hat = m / (1 - ...), v / (1 - ...)\n"
-            "    return -learning_rate * m_hat / (....sqrt() + 1e-8), m, v",
+            "    return -learning_rate * m_hat / (torch.sqrt(...) + 1e-8), m, v",
         ),
     ),
     Exercise(
@@ -405,9 +405,10 @@ EXERCISES = (
             "Snippet 1: print the values. Snippet 2: what is the learning rate at step 100 here, "
             "and at the end of a training of 100 steps? Snippet 3: who gets which noise? Snippet "
             "4: what becomes of a trial whose machine is gone?",
-            "Snippet 1: learning rates differ by factors. Snippet 2: only a constant rate makes "
-            "the start of a long training a short one. Snippet 3: one seed for all. Snippet 4: "
-            "only trials that are complete, or alive, are taken.",
+            "Snippet 1: learning rates differ by factors.",
+            "Snippet 2: only a constant rate makes the start of a long training a short one.",
+            "Snippet 3: one seed for all.",
+            "Snippet 4: only trials that are complete, or alive, are taken.",
         ),
     ),
 )

@@ -44,8 +44,8 @@ def cfg(eps_uncond, eps_cond, guidance_scale):
 
 def _pairs(generator: torch.Generator, batch: int, width: int, temperature: float) -> tuple:
     images = randn(generator, batch, width)
-    texts = 0.7 * images + randn(generator, batch, width)
-    return images.requires_grad_(), (2 * texts).requires_grad_(), temperature
+    texts = 2 * (0.7 * images + randn(generator, batch, width))
+    return images.requires_grad_(), texts.requires_grad_(), temperature
 
 
 def _both_ways(of_images: Tensor, of_texts: Tensor) -> Tensor:
@@ -293,6 +293,27 @@ def _fixed_number(captions: Sequence[str], p: float, generator: torch.Generator)
     return ["" if i in out else text for i, text in enumerate(captions)]
 
 
+def _first_ones(captions: Sequence[str], p: float, generator: torch.Generator) -> list[str]:
+    number = int((torch.rand(len(captions), generator=generator) < p).sum())
+    return [""] * number + list(captions[number:])
+
+
+def _last_ones(captions: Sequence[str], p: float, generator: torch.Generator) -> list[str]:
+    return _first_ones(captions[::-1], p, generator)[::-1]
+
+
+def _shared_by_neighbours(
+    captions: Sequence[str], p: float, generator: torch.Generator
+) -> list[str]:
+    draws = torch.rand(1 + len(captions) // 2, generator=generator)
+    return ["" if draws[i // 2] < p else text for i, text in enumerate(captions)]
+
+
+def _shared_by_equals(captions: Sequence[str], p: float, generator: torch.Generator) -> list[str]:
+    out = {text: torch.rand((), generator=generator) < p for text in captions}
+    return ["" if out[text] else text for text in captions]
+
+
 def _reseeded(n: int, generator: torch.Generator) -> Tensor:
     return torch.rand(n, generator=torch.Generator().manual_seed(0))
 
@@ -305,7 +326,8 @@ def _python_draws(n: int, generator: torch.Generator) -> Tensor:
 def _batches_of_captions(generator: torch.Generator) -> list[tuple]:
     # One text comes twice, so that an answer that looks captions up by their text shows.
     twice = [*CAPTIONS[:3], CAPTIONS[0], CAPTIONS[4]]
-    cases = ((CAPTIONS, 0.25), (CAPTIONS, 0.125), (twice, 0.5), (CAPTIONS[:1], 0.4))
+    many = [f"picture number {n}" for n in range(11)]
+    cases = ((CAPTIONS, 0.25), (CAPTIONS, 0.125), (twice, 0.5), (many, 0.3), (CAPTIONS[:1], 0.4))
     cases = (*cases, (CAPTIONS[:3], 0.0), (CAPTIONS[:3], 1.0))
     return [
         (list(captions), p, torch.Generator().manual_seed(randint(generator, 0, 2**31 - 1)))
@@ -334,10 +356,33 @@ def drops_a_share_of_p(answer: Callable, generator: torch.Generator) -> str | No
     return None
 
 
+def draws_are_independent(answer: Callable, generator: torch.Generator) -> str | None:
+    facts = _observe(answer)(CAPTIONS, 0.25, torch.Generator().manual_seed(0))
+    *_, by_seed, goes_on, in_order, uneven, together = map(bool, facts.tolist())
+    if not goes_on:
+        return "Every call drops the same captions: the draws do not go on from call to call."
+    if in_order or uneven:
+        return (
+            "Some places of the list lose their captions more often than others. Each caption "
+            "should be dropped with the same probability, wherever it stands."
+        )
+    if together:
+        return (
+            "Whether one caption is dropped tells something of another one, or of the next call. "
+            "Each needs a draw of its own."
+        )
+    if not by_seed:
+        return (
+            "With a generator in the same state, your function drops other captions the second "
+            "time. All that it draws should come from `generator`."
+        )
+    return None
+
+
 def never_and_always(answer: Callable, generator: torch.Generator) -> str | None:
-    if list(answer(list(CAPTIONS), 0.0, generator)) != list(CAPTIONS):
+    if any(list(answer(list(CAPTIONS), 0.0, generator)) != list(CAPTIONS) for _ in range(20)):
         return "With p = 0 no caption may be dropped."
-    if set(answer(list(CAPTIONS), 1.0, generator)) != {""}:
+    if any(set(answer(list(CAPTIONS), 1.0, generator)) != {""} for _ in range(20)):
         return "With p = 1 every caption must be dropped."
     return None
 
@@ -449,7 +494,8 @@ EXERCISES = (
             _pairs(g, 5, 6, 0.3),
             _pairs(g, 8, 3, 0.5),
             _pairs(g, 4, 4, 0.2),
-            _pairs(g, 2, 5, uniform(g, 0.07, 1.5)),
+            _pairs(g, 2, 5, 0.05),
+            _pairs(g, 3, 7, uniform(g, 0.07, 1.5)),
         ],
         verified="Every picture looks for its caption and every caption for its picture, by "
         "cosine, and at your temperature.",
@@ -670,6 +716,19 @@ EXERCISES = (
                 (_fixed_number,),
             ),
             Variant(
+                "ALWAYS_AT_ONE_END",
+                "You draw how many captions to drop, and drop them at one end of the list. The "
+                "pictures at that end then lose their captions most of the time, those at the "
+                "other end hardly ever: let each caption draw on its own.",
+                (_first_ones, _last_ones),
+            ),
+            Variant(
+                "DRAW_SHARED",
+                "Some captions share a draw: neighbours, or those with the same text. Each of the "
+                "B captions needs one of its own.",
+                (_shared_by_neighbours, _shared_by_equals),
+            ),
+            Variant(
                 "CAPTION_LEFT_OUT",
                 "You leave the dropped captions out of the list, so the rest slide over to other "
                 'pictures. Put "" in their place: B captions in, B captions out.',
@@ -711,11 +770,16 @@ EXERCISES = (
                 (_in_place,),
             ),
         ),
-        invariants=(returns_as_many_captions, drops_a_share_of_p, never_and_always),
+        invariants=(
+            returns_as_many_captions,
+            drops_a_share_of_p,
+            never_and_always,
+            draws_are_independent,
+        ),
         hints=(
             "Toss a coin for each caption, one that falls on its face with probability p.",
-            "`torch.rand(n, generator=generator)` gives n uniform numbers; each is below p with "
-            "probability p.",
+            "Draw one uniform number from 0 to 1 for each caption, with the generator that you "
+            "are given. How probable is it that such a number is below 0.3?",
             "    draws = torch.rand(len(captions), generator=...)\n"
             '    return ["" if ... else text for text, draw in zip(captions, draws)]',
         ),
@@ -811,14 +875,15 @@ EXERCISES = (
         invariants=BUGS,
         snippets=SNIPPETS,
         hints=(
-            "All four run without an error. Ask of each: what does the model see in training, "
-            "and what is compared with what in sampling?",
+            "All four run without an error. Ask of each: what does the model see in training, and "
+            "what is compared with what in sampling?",
             "Snippet 1: which half comes first? Snippet 2: what does a dropped label become? "
             "Snippet 3: do the two chains ever hear of each other? Snippet 4: follow `kept`.",
-            "Snippet 1: the batch has no_words first. Snippet 2: class 0 is a class; the row for "
-            "nothing is `num_classes`. Snippet 3: a sum of two finished pictures is no picture; "
-            "predictions have to be combined at every step. Snippet 4: the dropped captions are "
-            "never encoded.",
+            "Snippet 1: the batch has no_words first.",
+            "Snippet 2: class 0 is a class; the row for nothing is `num_classes`.",
+            "Snippet 3: a sum of two finished pictures is no picture; predictions have to be "
+            "combined at every step.",
+            "Snippet 4: the dropped captions are never encoded.",
         ),
     ),
 )

@@ -35,11 +35,37 @@ CANDIDATES = (
 )
 
 
+LETTERS = "bcdfghjklmnpqrstvwxz"
+LEAST = 3  # letters of a made-up word
+
+
 def _choices(generator: torch.Generator) -> list[tuple]:
+    """Candidates for the course's own tokenizer, and made-up words for made-up ones."""
     from tlab_diffusion.pretraining.tokenizer import new_tokenizer
 
     tokenize = new_tokenizer().tokenize
-    return [(list(words), tokenize, list(KNOWN_WORDS)) for words in CANDIDATES]
+    usual = [(list(words), tokenize, list(KNOWN_WORDS)) for words in CANDIDATES]
+    return [*usual, *(_made_up_choice(generator) for _ in range(4))]
+
+
+def _made_up_choice(generator: torch.Generator) -> tuple:
+    """Words that look alike: only the tokenizer and the list tell which one is fit.
+
+    Two are whole and known, two fall into pieces, one does so and is known, one is fit.
+    """
+    words: list[str] = []
+    while len(words) < 6:
+        drawn = torch.randint(len(LETTERS), (LEAST,), generator=generator).tolist()
+        word = "".join(LETTERS[i] for i in drawn)
+        if word not in words:
+            words.append(word)
+    whole, known = set(words[:3]), [words[0], "robot", words[1], words[3]]
+
+    def tokenize(word: str) -> list[str]:
+        return [f"{word}</w>"] if word in whole else [word[:1], f"{word[1:]}</w>"]
+
+    order = torch.randperm(len(words), generator=generator).tolist()
+    return [words[i] for i in order], tokenize, known
 
 
 def _observe_choice(function: Callable) -> Callable:
@@ -94,7 +120,7 @@ def _qualities(generator: torch.Generator, checkpoints: int, qualities: int) -> 
 def equals_are_their_own_mean(answer: Callable, generator: torch.Generator) -> str | None:
     got = answer(torch.full((1, 3), 0.6))
     if abs(float(got) - 0.6) > 1e-3:
-        return f"Three qualities of 0.6 have the mean 0.6, of whatever kind; yours is {got.item()}."
+        return f"Three times 0.6 has the mean 0.6, of whatever kind; yours is {float(got):.4g}."
     return None
 
 
@@ -341,9 +367,11 @@ EXERCISES = (
         hints=(
             "How many numbers does the machine keep for *one* weight that learns? Lesson 03 has "
             "the loop: forward, backward, optimizer.",
-            "The weight, its gradient, and AdamW's two running means: four float32 numbers of 4 "
-            "bytes. A frozen weight is there once.",
-            "    return ... * trained + 4 * frozen",
+            "Write down what is kept of one weight that learns, and of one that is frozen. What "
+            "does `backward` leave behind? What does AdamW remember from step to step? Each of "
+            "these is a float32 number, of 32 bits.",
+            "    copies = 1 + ...  # the weight, its gradient, what AdamW remembers\n"
+            "    return 4 * (copies * trained + ...)",
         ),
     ),
 )

@@ -714,15 +714,16 @@ EXERCISES = (
         invariants=BUGS,
         snippets=SNIPPETS,
         hints=(
-            "All four run without an error, and the loss falls. Ask of each line what it does "
-            "to the gradient.",
+            "All four run without an error, and the loss falls. Ask of each line what it does to "
+            "the gradient.",
             "Snippet 1: what does the argument of `backward` do? Snippet 2: print the shape and "
             "the values of `t`. Snippet 3: how is an error in eps related to an error in x0? "
             "Snippet 4: work out the weight at SNR 100.",
-            "Snippet 1: `backward` takes no argument for a scalar. Snippet 2: a draw of one "
-            "number, spread over the batch. Snippet 3: the squared error in eps is SNR times "
-            "that in x0, so a weight for x0 has to be divided by it. Snippet 4: a weight of 20 at "
-            "SNR 100 is the wrong way up.",
+            "Snippet 1: `backward` takes no argument for a scalar.",
+            "Snippet 2: a draw of one number, spread over the batch.",
+            "Snippet 3: the squared error in eps is SNR times that in x0, so a weight for x0 has "
+            "to be divided by it.",
+            "Snippet 4: a weight of 20 at SNR 100 is the wrong way up.",
         ),
     ),
 )

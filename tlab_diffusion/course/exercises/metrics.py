@@ -564,9 +564,10 @@ EXERCISES = (
             "what, and is it what the measure's name promises?",
             "Snippet 1: who reads the identifier? Snippet 2: count the tokens. Snippet 3: change "
             "the order of the photos in your mind. Snippet 4: read the comment, then the prompt.",
-            "Snippet 1: draw with the identifier, measure without it. Snippet 2: the class token "
-            "is `tokens[:, 0]`. Snippet 3: `real[:1]` keeps one. Snippet 4: PRES asks for the "
-            "bare class.",
+            "Snippet 1: draw with the identifier, measure without it.",
+            "Snippet 2: the class token is `tokens[:, 0]`.",
+            "Snippet 3: `real[:1]` keeps one.",
+            "Snippet 4: PRES asks for the bare class.",
         ),
     ),
 )

@@ -173,7 +173,7 @@ def jump_matches_the_steps(answer: Callable, generator: torch.Generator) -> str 
 
 
 def _betas(generator: torch.Generator) -> list[tuple]:
-    return [(random_betas(generator, steps),) for steps in (7, 12, 2)]
+    return [(random_betas(generator, steps),) for steps in (7, 12, 2, 25)]
 
 
 def alpha_bar_starts_right(answer: Callable, generator: torch.Generator) -> str | None:
@@ -207,8 +207,9 @@ def snr_of_known_shares(answer: Callable, generator: torch.Generator) -> str | N
 
 def _shares(generator: torch.Generator) -> list[tuple]:
     """Shares in the middle, as of a schedule, and from nearly no picture to hardly any noise."""
-    extreme = torch.cat([rand(generator, 2, low=0.001, high=0.05), rand(generator, 5)])
-    extreme = torch.cat([extreme.clamp(max=0.95), rand(generator, 2, low=0.95, high=0.99)])
+    low, middle, high = ((0.001, 0.05), (0.05, 0.95), (0.95, 0.99))
+    parts = zip((3, 20, 3), (low, middle, high), strict=True)
+    extreme = torch.cat([rand(generator, n, low=a, high=b) for n, (a, b) in parts])
     return [(random_alphas_cumprod(generator),), (extreme,), (extreme[-1:],)]
 
 
@@ -817,8 +818,9 @@ EXERCISES = (
             "The formulas with the roots are right in all three. Look at what goes into them.",
             "Ask of each snippet: is the noise standard normal? Is it new where it should be? "
             "Does the schedule's value depend on t?",
-            "Snippet 1: compare `torch.rand` and `torch.randn`. Snippet 2: what should be inside "
-            "the loop? Snippet 3: compare `prod` and `cumprod`.",
+            "Snippet 1: compare `torch.rand` and `torch.randn`.",
+            "Snippet 2: what should be inside the loop?",
+            "Snippet 3: compare `prod` and `cumprod`.",
         ),
     ),
 )

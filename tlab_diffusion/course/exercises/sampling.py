@@ -765,10 +765,10 @@ EXERCISES = (
             "Snippet 1: print `i` in the first round. Snippet 2: compare its first timestep with "
             "T - 1. Snippet 3: what does the line divide by? Snippet 4: put x0 and eps back "
             "together; is it x_t?",
-            "Snippet 1: sampling goes from T - 1 down to 0. Snippet 2: the spacing should begin "
-            'at 999 ("trailing"). Snippet 3: sqrt(alpha_bar_t) is 0 there; a model that '
-            "predicts v would do. Snippet 4: between the clipping and the last line, eps must "
-            "be worked out again.",
+            "Snippet 1: sampling goes from T - 1 down to 0.",
+            'Snippet 2: the spacing should begin at 999 ("trailing").',
+            "Snippet 3: sqrt(alpha_bar_t) is 0 there; a model that predicts v would do.",
+            "Snippet 4: between the clipping and the last line, eps must be worked out again.",
         ),
     ),
 )

@@ -383,7 +383,7 @@ EXERCISES = (
             "For each pair of tensors: new average = decay * old average + (1 - decay) * weight. "
             "Return a list of new tensors; the weights carry a gradient, the averages should not.",
             "    return [\n"
-            "        decay * ... + (1 - decay) * ....detach()\n"
+            "        decay * ... + (1 - decay) * ...  # without the weight's gradient\n"
             "        for old, new in zip(ema, params)\n"
             "    ]",
         ),
@@ -405,12 +405,14 @@ EXERCISES = (
         hints=(
             "All four run without an error. Ask of each: does the optimizer see a gradient? How "
             "many networks are there? Does the time reach the output?",
-            "Snippet 1: say aloud what each line does to `.grad`. Snippet 2: `ema_model is model`? "
-            "Snippet 3: print the embeddings of t = 0 and t = 999. Snippet 4: a group norm takes "
-            "the mean of each group away. How many channels has a group of `norm2`?",
-            "Snippet 1: clear old gradients before `backward`, not after. Snippet 2: a second "
-            "network needs `copy.deepcopy`. Snippet 3: the waves want t itself. Snippet 4: the "
-            "time adds one number to a whole channel; a norm of that channel alone takes it away.",
+            "Snippet 1: say aloud what each line does to `.grad`. Snippet 2: `ema_model is "
+            "model`? Snippet 3: print the embeddings of t = 0 and t = 999. Snippet 4: a group "
+            "norm takes the mean of each group away. How many channels has a group of `norm2`?",
+            "Snippet 1: clear old gradients before `backward`, not after.",
+            "Snippet 2: a second network needs `copy.deepcopy`.",
+            "Snippet 3: the waves want t itself.",
+            "Snippet 4: the time adds one number to a whole channel; a norm of that channel alone "
+            "takes it away.",
         ),
     ),
 )
