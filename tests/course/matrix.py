@@ -24,6 +24,7 @@ from tlab_diffusion.course import check
 from tlab_diffusion.course.answer_check import agrees
 from tlab_diffusion.course.exercise import Exercise
 from tlab_diffusion.course.exercises import ALL
+from tlab_diffusion.course.readable import readable
 
 PAGE = Path(__file__).with_name("matrix.md")
 EXCUSED = tomllib.loads(Path(__file__).with_name("equivalents.toml").read_text(encoding="utf-8"))
@@ -67,7 +68,7 @@ class Bench:
 
     def is_right(self, answer: Callable) -> bool:
         """Whether an answer is right on all inputs; an error is raised as it comes."""
-        observed = self.exercise.observed(answer)
+        observed = self.exercise.observed(readable(answer))
         for arguments, expected in zip(self.inputs, self.expected, strict=True):
             copies = _copy(arguments)
             with contextlib.redirect_stdout(io.StringIO()):

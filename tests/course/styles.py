@@ -82,6 +82,7 @@ def _kinds_of_numbers(exercise: Exercise) -> Iterator[tuple[str, Callable]]:
         for name, dtype in kinds.items():
             yield f"a torch {name}", lambda n, d=dtype: torch.tensor(places[n], dtype=d)
             yield f"a numpy {name}", lambda n, k=name: getattr(np, k)(places[n])
+        yield "a numpy array without axes", lambda snippet: np.array(places[snippet])
         yield "an entry of an array", lambda snippet: np.array([*places.values()])[snippet - 1]
         yield "a member of an enumeration", lambda snippet: lines(places[snippet])
         yield "the length of a list", lambda snippet: len([None] * places[snippet])

@@ -163,6 +163,7 @@ def without_weight_only_the_subject_counts(
     answer: Callable, generator: torch.Generator
 ) -> str | None:
     pred, target, _ = _halves(generator, (6, 2, 3, 3), 0.0)
+    pred = pred.detach()
     got, right = float(answer(pred, target, 0.0)), _mse(pred[:3] - target[:3]).item()
     if abs(got - right) > 1e-3:
         return (
@@ -176,6 +177,7 @@ def the_class_counts_as_often_as_the_weight_says(
     answer: Callable, generator: torch.Generator
 ) -> str | None:
     pred, target, _ = _halves(generator, (6, 2, 3, 3), 0.0)
+    pred = pred.detach()
     got = float(answer(pred, target, 3.0)) - float(answer(pred, target, 1.0))
     right = 2 * _mse(pred[3:] - target[3:]).item()
     if abs(got - right) > 1e-3:

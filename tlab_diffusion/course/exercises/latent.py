@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from tlab_diffusion.course.answer_check import told_apart
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises._shared import (
     CUBES,
@@ -123,7 +124,7 @@ def the_noise_has_the_encoders_width(answer: Callable, generator: torch.Generato
     if abs(off - 1) > 1e-3:
         return (
             "One unit of noise should move a latent by its standard deviation times the scaling "
-            f"factor; yours moves it by {off:.2g} times that, on average."
+            f"factor; yours moves it by {told_apart(off, 1.0)[0]} times that, on average."
         )
     return None
 
@@ -341,10 +342,11 @@ def the_arc_keeps_the_length(answer: Callable, generator: torch.Generator) -> st
     a, b, _ = _two_noises(generator, CUBES[0], 0.5)
     a, b = _unit(a), _unit(b)
     lengths = answer(a, b, 0.5).flatten(1).norm(dim=1)
-    if (lengths - 1).abs().max() > 1e-3:
+    farthest = lengths[(lengths - 1).abs().argmax()].item()
+    if abs(farthest - 1) > 1e-3:
         return (
             "Halfway between two vectors of length 1 the length should still be 1; yours is "
-            f"{lengths.min():.2f}. That is what the arc is for."
+            f"{told_apart(farthest, 1.0)[0]}. That is what the arc is for."
         )
     return None
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tlab_diffusion.course.answer_check import told_apart
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import (
@@ -232,9 +233,10 @@ def silence_costs_the_power(answer: Callable, generator: torch.Generator) -> str
     got, noise = _loss_of(answer, generator, torch.zeros_like)
     right = (noise**2).mean().item()
     if abs(got - right) > 1e-3:
+        should, does = told_apart(right, got)
         return (
-            f"A model that always answers 0 should pay the mean square of the noise, {right:.3f}; "
-            f"with yours it pays {got:.3g}."
+            f"A model that always answers 0 should pay the mean square of the noise, {should}; "
+            f"with yours it pays {does}."
         )
     return None
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tlab_diffusion.course.answer_check import told_apart
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises._shared import faulty_line, rand, randn
 from tlab_diffusion.evaluation import metrics
@@ -84,9 +85,10 @@ def length_says_nothing_of(arguments: Callable) -> Callable:
         longer = [(2 + torch.arange(len(f)).reshape(-1, 1)) * f for f in features]
         once, again = float(answer(*features)), float(answer(*longer))
         if abs(once - again) > 1e-4:
+            before, after = told_apart(once, again)
             return (
                 "Each feature made longer, by a factor of its own, still points the same way, and "
-                f"nothing should change; yours goes from {once:.3f} to {again:.3f}."
+                f"nothing should change; yours goes from {before} to {after}."
             )
         return None
 

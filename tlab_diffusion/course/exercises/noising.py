@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tlab_diffusion.course.answer_check import told_apart
 from tlab_diffusion.course.exercise import Exercise, Variant
 from tlab_diffusion.course.exercises import _figures
 from tlab_diffusion.course.exercises._shared import (
@@ -161,11 +162,11 @@ def jump_matches_the_steps(answer: Callable, generator: torch.Generator) -> str 
     signal = answer(ones, t, zeros, schedule).mean().item()
     spread = answer(zeros, t, ones, schedule).mean().item()
     if abs(signal - mean) > 1e-3:
-        return f"Six single steps shrink a picture to {mean:.2f} of itself; yours to {signal:.2f}."
+        should, does = told_apart(mean, signal)
+        return f"Six single steps shrink a picture to {should} of itself; yours to {does}."
     if abs(spread**2 - variance) > 1e-3:
-        return (
-            f"Six single steps add up to noise of variance {variance:.2f}; yours {spread**2:.2f}."
-        )
+        should, does = told_apart(variance, spread**2)
+        return f"Six single steps add up to noise of variance {should}; yours to {does}."
     return None
 
 
@@ -180,9 +181,10 @@ def alpha_bar_starts_right(answer: Callable, generator: torch.Generator) -> str 
     betas = random_betas(generator)
     got, right = answer(betas)[0].item(), 1 - betas[0].item()
     if abs(got - right) > 1e-3:
+        should, does = told_apart(right, got)
         return (
-            f"After the first step alone, alpha_bar is 1 - beta: {right:.2f} where the first beta "
-            f"is {betas[0]:.2f}. Yours is {got:.2f}."
+            f"After the first step alone, alpha_bar is 1 - beta: {should} where the first beta "
+            f"is {betas[0]:.3g}. Yours is {does}."
         )
     return None
 
@@ -201,7 +203,8 @@ def snr_of_known_shares(answer: Callable, generator: torch.Generator) -> str | N
     got = answer(shares)
     for share, right, word, value in zip(shares, (4, 1, 0.25), words, got, strict=True):
         if abs(value - right) > 1e-3:
-            return f"alpha_bar = {share:g} means {word}: SNR {right:g}. Yours is {value:.3g}."
+            should, does = told_apart(right, float(value))
+            return f"alpha_bar = {share:g} means {word}: SNR {should}. Yours is {does}."
     return None
 
 
@@ -290,7 +293,8 @@ def first_beta_stays(answer: Callable, generator: torch.Generator) -> str | None
     betas = random_betas(generator)
     got = answer(betas)[0].item()
     if abs(got - betas[0].item()) > 1e-4:
-        return f"The first beta should stay as it was, {betas[0]:.3f}; yours became {got:.3f}."
+        before, after = told_apart(betas[0].item(), got)
+        return f"The first beta should stay as it was, {before}; yours became {after}."
     return None
 
 

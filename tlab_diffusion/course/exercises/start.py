@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tlab_diffusion.course.answer_check import told_apart
 from tlab_diffusion.course.exercise import Exercise, Variant
 
 
@@ -33,9 +34,8 @@ def black_and_white(answer: Callable, generator: torch.Generator) -> str | None:
     for value, right in ((0, -1), (255, 1)):
         got = answer(torch.full((2, 3, 3), value, dtype=torch.uint8)).double().mean().item()
         if abs(got - right) > 1e-3:
-            return (
-                f"A picture of {value} throughout should become {right}; yours becomes {got:.2f}."
-            )
+            does = told_apart(got, float(right))[0]
+            return f"A picture of {value} throughout should become {right}; yours becomes {does}."
     return None
 
 

@@ -60,7 +60,7 @@ def time_zero_is_all_cosine(answer: Callable, generator: torch.Generator) -> str
     if any(abs(g - right) > 1e-3 for g, right in zip(got, [1, 1, 1, 0, 0, 0], strict=True)):
         return (
             "At t = 0 every cosine is 1 and every sine is 0, so an embedding of size 6 is "
-            f"1, 1, 1, 0, 0, 0; yours is {', '.join(f'{g:.2g}' for g in got)}."
+            f"1, 1, 1, 0, 0, 0; yours is {', '.join(f'{g:.4g}' for g in got)}."
         )
     return None
 
