@@ -38,6 +38,9 @@ FIGURES = {
     "grid": lambda: plots.picture_grid(PICTURES, ["a", "b"], columns=1, title="T"),
     "curves": lambda: curve({"a": X, "b": torch.ones(5)}, log="x"),
     "dotted": lambda: dots({"a": ([1, 2, 3], [0.1, 0.5, 0.2]), "b": ([1, 10], [0, 1])}, log="x"),
+    "intervals": lambda: plots.intervals(
+        {"a": (1, 0.5, 2), "b": (0, None, None)}, title="T", xlabel="x"
+    ),
     "density": lambda: plots.density(X, {"a": X**2}, title="T", xlabel="x", samples=X),
     "points": lambda: plots.points({"a": torch.zeros(3, 2), "b": np.ones((4, 2))}, title="T"),
     "latents": lambda: latents(torch.zeros(2, 4, 2, 2)),
@@ -166,3 +169,11 @@ def test_colours_that_look_alike_are_noticed():
     red_and_green = {"red": "#B5502F", "green": "#7A7A1F"}
     assert closest(red_and_green, "normal")[0] > CLEARLY_APART
     assert closest(red_and_green, "deuteranopia")[0] < CLEARLY_APART
+
+
+def test_a_dot_is_filled_only_where_its_interval_leaves_out_zero():
+    rows = {"above": (1, 0.5, 2), "around": (0.1, -1, 1), "alone": (3, None, None)}
+    axes = plots.intervals(rows, title="T", xlabel="x").figure.axes[0]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() != "white" for dot in dots] == [True, False, False]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(rows)

@@ -139,7 +139,7 @@ def test_formulas_are_typeset_in_a_browser(site):
         assert formulas > 50
         page.wait_for_function(
             f"document.querySelectorAll('.math mjx-container').length >= {formulas}",
-            timeout=300_000,
+            timeout=60_000,
         )
         assert page.locator("[data-mml-node='merror']").count() == 0
         browser.close()

@@ -2,7 +2,14 @@
 r"""
 # 05 · Text and guidance
 
-So far a model drew what it liked. How does a sentence tell it what to draw? In four moves: words become **tokens**, tokens become **vectors** that know about pictures, every place of the picture **looks** at these vectors, and at last what the words change is **exaggerated**. This lesson makes each move by hand on the course's own text-to-image model.
+So far a model drew what it liked. How does a sentence tell it what to draw? It takes four steps:
+
+1. Words become **tokens**.
+2. Tokens become **vectors** that know about pictures.
+3. Every place of the picture reads these vectors, by **cross-attention**.
+4. **Guidance** exaggerates what the words change.
+
+This lesson takes each step by hand, on the course's own text-to-image model.
 
 **After this lesson you can**
 
@@ -40,11 +47,13 @@ device = pipeline.device
 
 # %% [markdown]
 r"""
-`picturebook` is a small model with the parts of Stable Diffusion: a tokenizer, a text encoder, a U-Net that works on 4 numbers at each of 16 × 16 places, and an autoencoder that turns the finished sample, the *latents*, into 64 × 64 pixels. The autoencoder is the subject of lesson 06; here we only use it at the end of each picture.
+`picturebook` is a small model with the parts of Stable Diffusion: a tokenizer, a text encoder, a U-Net and an autoencoder. The U-Net works on 4 numbers at each of 16 × 16 places, the *latents*. The autoencoder turns finished latents into 64 × 64 pixels. Lesson 06 explains it. Here we only use it at the end of each picture.
 
 ## 1. Words become tokens
 
-A network reads numbers. The **tokenizer** cuts a text into pieces from a fixed list, and each piece has a number. Which pieces? Take all letters first, then again and again join the pair that comes up most often in a large text. That way common words become one piece, and any rare word is still some row of pieces, down to single letters. This is byte-pair encoding (`</w>` marks the end of a word).
+A network reads numbers. The **tokenizer** cuts a text into pieces from a fixed list. Each piece has a number.
+
+The list is made by byte-pair encoding. It begins with all letters. Then it joins the pair of pieces that is most frequent in a large text, again and again. So a common word becomes one piece. A rare word stays a row of pieces, in the worst case single letters. The mark `</w>` ends a word.
 """
 
 # %% tags=["nbval-check-output"]
@@ -55,7 +64,11 @@ for text in ("a striped red cat in the snow", "a crocodile", "a cat eating photo
 
 # %% [markdown]
 r"""
-Two checks. Every word of our world's captions is one token. And so are the twenty **identifiers**, short made-up words. They are in the tokenizer's list and name nothing: in training about one caption in fifty carried one at random, and afterwards their vectors were replaced by random blends of known words' vectors. Lesson 08 will give one of them a meaning, *this* character. A made-up name that falls into pieces would drag along whatever the pieces mean.
+Two checks follow. Every word of our world's captions is one token. So is each of the twenty **identifiers**, which are short made-up words.
+
+The identifiers are in the tokenizer's list and have no meaning. In training, about one caption in fifty carried one at random. Afterwards their vectors were replaced by random blends of known words' vectors.
+
+In lesson 08 one of them becomes the name of *one* character. A name that falls into several pieces would bring the meanings of those pieces.
 """
 
 # %% tags=["nbval-check-output"]
@@ -70,7 +83,7 @@ print(f"{len(single)} of {len(IDENTIFIERS)} identifiers are one token each")
 
 # %% [markdown]
 r"""
-All captions are brought to one length: a start mark, the tokens, and end marks to fill the row. What is too long is cut off.
+All captions get the same length: a start mark, the tokens, and end marks that fill the row. What is too long is cut off.
 """
 
 # %% tags=["nbval-check-output"]
@@ -94,7 +107,9 @@ print(token_ids(PROMPT))
 r"""
 ## 2. Tokens become vectors
 
-The **text encoder**, a small transformer, turns the row of numbers into a row of vectors, one a token. Each vector knows its own word *and the words before it*: it cannot look ahead. So change the last word of a caption, and only the vectors from there on change:
+The **text encoder** is a small transformer. It turns the row of numbers into a row of vectors, one for each token.
+
+Each vector knows its own word *and the words before it*. It cannot look ahead. So if we change the last word of a caption, only the vectors from there on change:
 """
 
 
@@ -112,17 +127,26 @@ for position, name in enumerate(["start", "a", "red", "cat / dog", "end"]):
 
 # %% [markdown]
 r"""
-Even the end mark differs: it comes last, so it has read the whole caption. CLIP takes its vector as the meaning of the sentence.
+The end mark differs too. It comes last, so it has read the whole caption. CLIP takes its vector as the meaning of the sentence.
 
 ## 3. CLIP: vectors that know about pictures
 
-Where does a text encoder learn that "red" is a colour? From pairs. **CLIP** (Radford and others 2021) has two encoders, one for pictures and one for captions, both ending in a vector of the same size. Take a batch of $B$ pictures with their captions, and compare every picture with every caption by the cosine of their vectors:
+How does a text encoder learn that "red" is a colour? It learns from pairs of pictures and captions. **CLIP** (Radford and others 2021) has one encoder for pictures and one for captions. Both return a vector of the same size.
 
-$$\text{logits}_{ij} = \frac{\cos(u_i, s_j)}{\tau},\qquad u_i \text{ of picture } i,\quad s_j \text{ of caption } j.$$
+Take a batch of $B$ pairs. Let $u_i$ be the vector of picture $i$ and $s_j$ the vector of caption $j$. Compare every picture with every caption by the cosine of their vectors:
 
-The temperature $\tau$ is a small number, for cosines lie too close together to decide anything. Then play a guessing game twice. Given picture $i$, which of the $B$ captions is its own? That is a classification along row $i$ of the table, and the right class is $i$. Given caption $j$, which picture? The same along column $j$. The loss is the mean of both cross-entropies.
+$$\text{logits}_{ij} = \frac{\cos(u_i, s_j)}{\tau}.$$
 
-No one ever says what red *is*. But a picture vector that ignores red loses the game whenever two captions differ in it.
+The *temperature* $\tau$ is a small number. Dividing by it spreads the cosines, which lie close together.
+
+The loss asks two questions about this table of $B \times B$ numbers:
+
+- Row $i$: which of the $B$ captions belongs to picture $i$? This is a classification, and the right class is $i$.
+- Column $j$: which of the $B$ pictures belongs to caption $j$? The right class is $j$.
+
+The loss is the mean of the two cross-entropies.
+
+Nobody tells the encoders what red *is*. But an encoder that ignores red guesses wrong whenever two captions differ only in that word.
 """
 
 # %% [markdown]
@@ -154,7 +178,9 @@ check("guidance.contrastive_loss", contrastive_loss)
 
 # %% [markdown]
 r"""
-Now a tiny CLIP, as poor as can be: a picture is shrunk to 8 × 8 pixels, a caption is only a list of which tokens it has, and each "encoder" is a single matrix. We train it on 500 scenes of the world, and play the game with 64 others. By chance it would find one caption in 64, or 2 %. (At first the loss is above $\log 128$, that of knowing nothing: random matrices are sure of wrong things.)
+Now we train a tiny CLIP. A picture is shrunk to 8 × 8 pixels. A caption is a list of which tokens it has. Each encoder is a single matrix.
+
+We train on 500 scenes of the world and test on 64 others. By chance it would find one caption in 64, which is 2 %. The batches have 128 pairs, so a network that knows nothing has the loss $\log 128$. The first loss is higher, because random matrices give confident wrong answers.
 """
 
 # %%
@@ -197,18 +223,29 @@ plots.picture_grid(
 
 # %% [markdown]
 r"""
-Far better than chance, from 192 blurred numbers a picture: place, style and colour show even at 8 × 8, and together they nearly give a caption away. The text encoder of `picturebook` had a real network as its partner. (The partner is thrown away; what we keep is a text encoder that had to care about what can be *seen*. Ours then went on learning together with the U-Net; Stable Diffusion's is CLIP's own, frozen.)
+This is far better than chance, with only 192 blurred numbers for a picture. Place, style and colour can be seen even at 8 × 8 pixels. Together they nearly identify a caption.
+
+The text encoder of `picturebook` was trained with a real network for the pictures. That network was then dropped. The text encoder went on learning together with the U-Net. Stable Diffusion's text encoder is CLIP's own, frozen.
 
 ## 4. Words reach the picture: cross-attention
 
-Inside the U-Net the picture is a grid of places, each with a vector. Let each place *ask* the words. Three matrices, learned with everything else:
+Inside the U-Net the picture is a grid of places, each with a vector. The picture below shows, for each telling word, which places read it most. Section 8 makes these maps.
+
+![One picture drawn by the model, and the same picture in grey with a heat map for each telling word of its caption, which shows the places that looked at this word most](figures/attention.png)
+
+Three matrices make this reading possible. They are learned with everything else:
 
 - a place $i$ makes a **query** $q_i$: what am I looking for?
-- a token $j$ makes a **key** $k_j$: what am I? and a **value** $v_j$: what do I have to say?
+- a token $j$ makes a **key** $k_j$: what am I?
+- a token $j$ also makes a **value** $v_j$: what do I have to say?
+
+$D$ is how many numbers a query or a key has. The attention $a_{ij}$ is the share that place $i$ gives to token $j$:
 
 $$a_{ij} = \operatorname{softmax}_j\!\left(\frac{q_i\cdot k_j}{\sqrt D}\right), \qquad \text{out}_i = \sum_j a_{ij}\,v_j .$$
 
-Each place has one unit of **attention** $a_{i\cdot}$ to share out among the tokens, and reads the mean of their values with these weights. $D$ is how many numbers a query or a key has. The root: a sum of $D$ products of independent numbers of mean 0 and variance 1 has variance $D$; divided by $\sqrt D$ the scores keep variance 1, and the softmax does not freeze on one word before anything is learned.
+The shares of one place add up to 1. The place reads the mean of the values, weighted by its shares.
+
+Why $\sqrt D$? A sum of $D$ products of independent numbers of mean 0 and variance 1 has variance $D$. Divided by $\sqrt D$, the scores have variance 1. Without that, the softmax would settle on one word before anything is learned.
 """
 
 # %% [markdown]
@@ -235,7 +272,9 @@ check("guidance.cross_attention", cross_attention)
 
 # %% [markdown]
 r"""
-**Check.** The same equation with the U-Net's own matrices, against the layer itself. (The layer has several *heads*: the channels are cut into groups, each attends on its own, the results are laid side by side, and one more matrix, `to_out`, mixes them.)
+**Check.** The next cell computes the same equation with the U-Net's own matrices, and compares it with the layer itself.
+
+The layer has several *heads*. The channels are cut into groups, and each group attends on its own. The results are laid side by side, and one more matrix, `to_out`, mixes them.
 """
 
 # %% tags=["nbval-check-output"]
@@ -262,7 +301,9 @@ print(f"layers of the U-Net that read the caption: {len(reading)}")
 r"""
 ## 5. A model that also answers without words
 
-Guidance, the last move, will need to know what the words *change*. So the model must be able to answer without them as well. The trick costs one line: in training, now and then the caption is replaced by the empty one, `""`. A share of 10 % is usual. The same network learns both answers, and "no caption" is simply one more caption: a start mark and end marks.
+Guidance needs to know what the words *change*. So the model must also be able to answer without words.
+
+In training, a caption is sometimes replaced by the empty one, `""`. A share of 10 % is usual. One network then learns both answers. For it, "no caption" is one more caption, of a start mark and end marks.
 """
 
 # %% [markdown]
@@ -294,7 +335,9 @@ print(f"{dropped.count('') / 10_000:.1%} of 10 000 captions were dropped")
 
 # %% [markdown]
 r"""
-Ask our model. All these are its best guess of the clean picture ($\hat x_0$, lesson 02) from one and the same pure noise, at $t = 999$; only the caption differs. Remember that a best guess is a *mean*: of all pictures, or of all red cats. Look at colours and large shapes. (The speckles are no part of that mean: at $t=999$ every small error in the noise comes out about 15 times as large in $\hat x_0$; lesson 02, section 9.)
+Now ask our model. All pictures below are its prediction of the clean picture, $\hat x_0$ (lesson 02). They come from the same pure noise at the last step, $t = 1000$, whose index in code is `t = 999`. Only the caption differs.
+
+The prediction is a *mean*: of all pictures, or of all red cats. Look at colours and large shapes. The speckles are not part of that mean. At $t = 1000$ every small error in the noise is about 15 times as large in $\hat x_0$ (lesson 02, section 9).
 """
 
 
@@ -327,11 +370,19 @@ plots.picture_strip(
 r"""
 ## 6. Classifier-free guidance
 
-A model that is told "a red cat" draws everything that had such a caption in training, the unclear examples too. Often we want it clearer. So ask twice, without words and with them, and go further in the direction of the difference (Ho and Salimans 2022). With $c$ for what the model is told, the vectors of the caption, and $\varnothing$ for those of the empty caption,
+A model that is told "a red cat" draws everything that had such a caption in training, including the unclear examples. Often we want a clearer picture. Here is what guidance does, in pictures of our model and in a plane with two known classes:
+
+![Six guidance scales side by side: above, pictures that the model draws from the same noise for one caption; below, points guided towards one of two known classes, which obey more and spread less as the scale grows](figures/guidance.png)
+
+The method asks the model twice, without words and with them. Then it goes further in the direction of the difference (Ho and Salimans 2022). Let $c$ be the vectors of the caption and $\varnothing$ those of the empty caption. $w$ is the **guidance scale**:
 
 $$\hat\epsilon = \epsilon_\theta(x_t, t, \varnothing) + w\,\big(\epsilon_\theta(x_t, t, c) - \epsilon_\theta(x_t, t, \varnothing)\big).$$
 
-$w$ is the **guidance scale**. $w = 0$ ignores the caption, $w = 1$ is the plain conditional model (guidance off), $w > 1$ exaggerates. (The paper counts from the conditional answer: its $w$ is our $w - 1$.)
+- $w = 0$ ignores the caption.
+- $w = 1$ is the plain conditional model: guidance is off.
+- $w > 1$ exaggerates.
+
+The paper counts from the conditional answer. Its $w$ is our $w - 1$.
 """
 
 # %% [markdown]
@@ -355,13 +406,19 @@ check("guidance.cfg", cfg)
 
 # %% [markdown]
 r"""
-**Why "classifier-free"?** The score of lesson 02 is the slope of $\log q(x_t)$, and a prediction of the noise is minus the score times $\sqrt{1-\bar\alpha_t}$. By Bayes' rule $q(x_t\mid c) \propto q(x_t)\,p(c\mid x_t)$, so
+**Why "classifier-free"?** The score of lesson 02 is the slope of $\log q(x_t)$. A prediction of the noise is minus the score, times $\sqrt{1-\bar\alpha_t}$.
+
+Bayes' rule says $q(x_t\mid c) \propto q(x_t)\,p(c\mid x_t)$. Take logarithms and slopes:
 
 $$\nabla\log q(x_t\mid c) - \nabla\log q(x_t) = \nabla \log p(c\mid x_t).$$
 
-The difference of the two *scores* is the slope of a classifier; in noises, $\epsilon_\theta(x_t,t,c)-\epsilon_\theta(x_t,t,\varnothing) = -\sqrt{1-\bar\alpha_t}\;\nabla\log p(c\mid x_t)$. In which direction does $x_t$ become more clearly a $c$? Guidance follows it $w$ times as strongly, and no classifier was ever trained.
+The right side is the slope of a classifier. It says in which direction $x_t$ becomes more clearly a $c$. In terms of noise the same equation reads
 
-**Check**, in a world where everything is known: single numbers, and three bumps, equally likely. The class that the model is told has those at $-1.2$ and $0.2$, the other class the one at $0.9$. The slope of $\log p(c\mid x_t)$, measured by a finite difference, against the difference of the two exact denoisers, turned into scores:
+$$\epsilon_\theta(x_t,t,c)-\epsilon_\theta(x_t,t,\varnothing) = -\sqrt{1-\bar\alpha_t}\;\nabla\log p(c\mid x_t).$$
+
+Guidance follows this slope $w$ times as strongly. Nobody trained a classifier.
+
+**Check.** We use a world of single numbers with three bumps, equally likely. One class has the bumps at $-1.2$ and $0.2$, the other class the one at $0.9$. The model is told the first class. The cell measures the slope of $\log p(c\mid x_t)$ by a finite difference. Then it computes the difference of the two exact denoisers, turned into scores:
 """
 
 # %% tags=["nbval-check-output"]
@@ -384,7 +441,7 @@ print("difference, as scores: ", [f"{value:+.4f}" for value in difference.flatte
 
 # %% [markdown]
 r"""
-Next, sample with guidance in this world, 6000 numbers at each scale from the same noise, and compare with what was asked for:
+Next we sample with guidance in this world. We draw 6000 numbers at each scale, from the same noise, and compare them with what was asked for:
 """
 
 
@@ -426,13 +483,17 @@ print(f"sharpened: above -0.5 {torch.trapezoid(sharpened * (grid > -0.5), grid):
 
 # %% [markdown]
 r"""
-At scale 0 we get all data, at scale 1 half of the samples lie in either bump of the class, as they should. At scale 4 the bump that might be mistaken for the other class is nearly given up, though it holds half of the class. That is the bargain of guidance: **clearer, and less varied**.
+At scale 0 we get all data. At scale 1 each bump of the class gets half of the samples, as it should.
 
-A common explanation says that guidance samples from a *sharpened* distribution, $q(x)\,p(c\mid x)^w$, the green curve: it would keep four tenths of its samples in the doubtful bump, only moved away from the other class. The experiment says no. To sample a sharpened distribution, one has to noise the sharpened distribution; guidance sharpens the noised one instead, and that is not the same (Bradley and Nakkiran 2024). At high noise the bumps melt together, and there the direction "away from the other class" carries nearly everything over to the far bump, and a little beyond it.
+At scale 4 the bump at $0.2$ is nearly empty. It holds half of the class, but it lies near the other class and might be mistaken for it. So guidance makes samples **clearer and less varied**.
+
+**A common mistake.** A common explanation says that guidance samples from a *sharpened* distribution, $q(x)\,p(c\mid x)^w$. That is the green curve. It would keep four tenths of its samples in the doubtful bump. The experiment disagrees.
+
+The reason: to sample the sharpened distribution, one has to add noise to *it*. Guidance sharpens the noised distribution instead, and that is not the same (Bradley and Nakkiran 2024). At high noise the bumps overlap. There the direction "away from the other class" carries nearly everything to the far bump, and a little beyond it.
 
 ## 7. Guidance on pictures
 
-The same on the model: four noises, six scales, and all 24 pictures in one batch. `guided` puts both questions, without words and with them, through the U-Net together; every sample has a scale of its own. (Guidance doubles the work: two answers a step.)
+Now the same on the model, with four noises and six scales. All 24 pictures are one batch, and every sample has a scale of its own. `guided` sends both questions through the U-Net together. Guidance doubles the work, because each step needs two answers.
 """
 
 # %%
@@ -451,9 +512,16 @@ plots.picture_grid(rows, labels, columns=6, title=f"{PROMPT}: a noise a row, a s
 
 # %% [markdown]
 r"""
-Read a row from left to right. At 0 the caption is not heard. At 1 it already is: red cat, crown, snow. Up to 4 the red grows fuller. At 8 and 15 faces fade and outlines smear, for the prediction has left the region where the model was trained. Compare the columns, too: how much do the four pictures of one column have in common?
+Read a row from left to right:
 
-**Check.** Scale 1 is the conditional answer and 0 the unconditional one, exactly; and two numbers for the eye's impression: the contrast of the pictures, and how far the four of a column lie apart.
+- At 0 the caption is ignored.
+- At 1 the picture already shows it: red cat, crown, snow.
+- Up to 4 the red grows fuller.
+- At 8 and 15 faces fade and outlines smear. The prediction has left the region where the model was trained.
+
+Compare the columns, too. How much do the four pictures of one column have in common?
+
+**Check.** Scale 1 is exactly the conditional answer, and scale 0 the unconditional one. The cell after that gives two numbers: the contrast of the pictures, and how far the four of a column lie apart.
 """
 
 # %% tags=["nbval-check-output"]
@@ -473,9 +541,9 @@ for scale, pictures in by_scale.items():
 
 # %% [markdown]
 r"""
-From scale 1 on the numbers hardly move: this caption settles nearly everything in our small world. For the loss of variety look at section 6.
+From scale 1 on the numbers hardly change. This caption settles nearly everything in our small world. Section 6 shows the loss of variety better.
 
-Move the scale yourself. On the right the same experiment in a plane where everything is known: two classes of three bumps each, and the orange one is told. Which of its bumps is given up first, and why? At which scale do the points leave the data?
+In the widget you choose the scale. On the right is the same experiment in a plane where everything is known. There are two classes of three bumps each, and the orange one is told. Which of its bumps is given up first, and why? At which scale do the points leave the data?
 """
 
 # %%
@@ -483,15 +551,13 @@ guidance_explorer(by_scale, PROMPT)
 
 # %% [markdown]
 r"""
-Without a kernel, here is the same as a still picture:
-
-![Six guidance scales side by side: above, pictures that the model draws from the same noise for one caption; below, points guided towards one of two known classes, which obey more and spread less as the scale grows](figures/guidance.png)
+The picture in section 6 shows the same without a kernel.
 
 ## 8. Who looks at which word?
 
-Cross-attention can be watched. At each step, in each layer, every place shares out its attention among the tokens; record these shares, take their mean over heads and layers, and for each word there is a map of the picture: *who looked at me?*
+Cross-attention can be watched. At each step and in each layer, every place divides its attention among the tokens. We record these shares and take their mean over heads and layers. Each word then has a map of the picture that says which places read it.
 
-Recording computes the shares beside each layer and leaves the layer alone.
+The recording computes the shares beside each layer and does not change the layer.
 """
 
 # %% tags=["nbval-check-output"]
@@ -526,13 +592,13 @@ plots.picture_strip(
 
 # %% [markdown]
 r"""
-The maps are coarse, 8 × 8, for only there does this U-Net read. Each has its own scale, so compare places, not words. Choose a word and a step below; the bars give the words' shares. Some things to find:
+The maps have only 8 × 8 places, because this U-Net reads the caption only there. Each map has its own scale, so compare places and not words. In the widget below you choose a word and a step. The bars give the words' shares. Some things to find:
 
 1. How do the maps change from the first step, when there is only noise, to the last?
-2. Which word gets most attention, and does that change on the way? The end marks together get about half of it, more towards the end. They have read the whole caption (section 2), so what can a place learn there? And a place that needs no word has to put its unit somewhere.
-3. A vector knows all words before its own (section 2). So what else, besides the snow, may a place learn from the vector of "snow"?
+2. Which word gets most attention? Does that change on the way? The end marks together get about half of it, and more towards the end. They have read the whole caption (section 2), so what can a place learn there? Also, a place that needs no word has to give its share to some token.
+3. A vector knows all words before its own (section 2). What else, besides the snow, may a place learn from the vector of "snow"?
 
-The third is a warning: an attention map shows where a vector was *read*, not what was taken from it.
+The third point is a warning. An attention map shows where a vector was *read*. It does not show what was taken from it.
 """
 
 # %%
@@ -540,13 +606,11 @@ attention_explorer(attention_film(pipeline, PROMPT, num_inference_steps=STEPS))
 
 # %% [markdown]
 r"""
-Without a kernel, here is the same as a still picture:
-
-![One picture drawn by the model, and the same picture in grey with a heat map for each telling word of its caption, which shows the places that looked at this word most](figures/attention.png)
+The picture in section 4 shows the maps without a kernel.
 
 ## 9. Find the bug
 
-Four snippets about guidance, each with one faulty line. (To keep them short, `noise_loss` and `ddim_step` fill in for themselves what is left out here. That is not the bug.)
+Four snippets about guidance, each with one faulty line. To keep them short, `noise_loss` and `ddim_step` fill in what is left out here. That is not the bug.
 """
 
 # %%
@@ -577,14 +641,14 @@ check("guidance.find_the_bug", find_the_bug)
 r"""
 ## What to keep
 
-- A tokenizer keeps common words whole and cuts rare ones into pieces. Identifiers are whole, and mean nothing yet.
-- CLIP's loss is a guessing game among the pairs of a batch: it makes vectors of captions care about what can be seen.
-- Cross-attention: each place shares out one unit of attention among the tokens and reads the mean of their values.
-- Caption dropout teaches one network both answers; guidance goes $w$ times the way from one to the other. $w=0$ ignores the words, $w=1$ is off, and more is clearer, less varied, and at last overdone.
+- A tokenizer keeps common words whole and cuts rare ones into pieces. Identifiers are whole and have no meaning yet.
+- CLIP's loss is a guessing game among the pairs of a batch. It makes the vectors of captions depend on what can be seen.
+- In cross-attention each place divides one unit of attention among the tokens and reads the mean of their values.
+- Caption dropout teaches one network both answers. Guidance goes $w$ times the way from one to the other. $w=0$ ignores the words and $w=1$ is off. A larger $w$ gives clearer and less varied pictures, and in the end damaged ones.
 
 **Read on** Radford and others, *CLIP* (arXiv:2103.00020), section 2 · Vaswani and others, *Attention Is All You Need* (arXiv:1706.03762), section 3.2 · Ho, Salimans, *Classifier-Free Diffusion Guidance* (arXiv:2207.12598) · Bradley, Nakkiran, *Classifier-Free Guidance is a Predictor-Corrector* (arXiv:2408.09000) · Hertz and others, *Prompt-to-Prompt* (arXiv:2208.01626), which edits pictures by their attention maps.
 
-**Next** in [lesson 06](06_latent_diffusion.ipynb) comes latent diffusion: why the U-Net draws 4 × 16 × 16 numbers and not pixels, and the whole of Stable Diffusion taken apart.
+**Next** in [lesson 06](06_latent_diffusion.ipynb) comes latent diffusion: why the U-Net draws 4 × 16 × 16 numbers and not pixels, and what the parts of Stable Diffusion do.
 """
 
 # %%

@@ -2,7 +2,11 @@
 r"""
 # 07 · DreamBooth, the paper
 
-The model of lesson 06 draws any robot you can describe. It cannot draw *this* robot, Pip, whom it has never met, and no description will ever be Pip. In 2022 Nataniel Ruiz and colleagues at Google showed how three to five pictures are enough to introduce somebody: *DreamBooth: Fine Tuning Text-to-Image Diffusion Models for Subject-Driven Generation* (arXiv:2208.12242). We read the paper as one should read every paper: what is new, why should it work, how was it measured; and then we do its experiments again, in small, and see what holds.
+The model of lesson 06 draws robots from a description. It cannot draw *this* robot, Pip. It has never met Pip, and a description fits many robots.
+
+In 2022 Nataniel Ruiz and colleagues at Google showed that three to five pictures are enough: *DreamBooth: Fine Tuning Text-to-Image Diffusion Models for Subject-Driven Generation* (arXiv:2208.12242). This lesson asks what is new in the paper, why it works and how it was measured. Then we repeat its experiments on a small scale.
+
+![Five prompts. Left of a line the original model's picture, right of it the picture of the model that has met Pip. The last prompt names only the class](figures/before_after.png)
 
 **After this lesson you can**
 
@@ -24,6 +28,7 @@ import torch
 
 from tlab_diffusion import plots
 from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
+from tlab_diffusion.course.paper_pictures import drawn_by, effects_figure
 from tlab_diffusion.course.paper_tables import LABELS, NAMES, table_1, table_3, table_4
 from tlab_diffusion.course.stored import METHODS, load_settings, load_sheet, load_tables
 from tlab_diffusion.course.toy_data import smile
@@ -42,6 +47,7 @@ from tlab_diffusion.pipelines.sampler_settings import MEASURING_SMALL
 STEPS = 15  # of every sampling run in this lesson
 
 pipeline = load("picturebook")
+tables, settings, sheet = load_tables(), load_settings(), load_sheet()  # results of section 5
 draw = fast_sampler(pipeline, MEASURING_SMALL.override(steps=STEPS))
 references = np.stack(subject_pictures("pip"))
 plots.picture_strip(references, 5 * [""], title="The subject: five pictures of Pip")
@@ -50,7 +56,7 @@ plots.picture_strip(references, 5 * [""], title="The subject: five pictures of P
 r"""
 ## 1. What nobody could do before
 
-**A better prompt?** Imagen, DALL-E 2, Parti, CogView2 and Stable Diffusion draw what words say. But words name *kinds*. Here is the best that our model can be told about Pip, a plain turquoise robot, happy, on the moon:
+**A better prompt?** Imagen, DALL-E 2, Parti, CogView2 and Stable Diffusion draw what a prompt says. But words name *kinds* of things. The next cell gives our model a full description of Pip:
 """
 
 # %%
@@ -59,9 +65,14 @@ plots.picture_strip(described, 5 * [""], title="As described: is any of them Pip
 
 # %% [markdown]
 r"""
-What was said may be there; Pip is not, for nobody described a key, a star or that face. More words would help a little. A thousand would not be a face.
+The pictures follow the description. None of them is Pip: nobody described the key, the star or the face. More words would help a little, but they would still fit many robots.
 
-**Cut and paste?** The other way is old: cut the subject out of a picture and put it into another one (*image composition*). We can do it well, because we can see the same Pip in two places: the pixels that do not change are Pip. For an empty stage we take, pixel by pixel, the median of many scenes in one place; some ghosts remain.
+**Cut and paste?** The other way is older. Cut the subject out of a picture and paste it into another one. The field calls this *image composition*.
+
+The next cell does it with two tricks:
+
+- It compares Pip in four places. The pixels that do not change belong to Pip.
+- It draws a hundred scenes in one place and takes the median of each pixel. That leaves the place almost empty. Some ghosts remain.
 """
 
 
@@ -96,19 +107,32 @@ plots.picture_grid(
 
 # %% [markdown]
 r"""
-Pasting keeps the subject almost to the last pixel (only its outline, blended with what was behind, is lost), and that is its limit: always the same pose, the same face, the same light. It can neither turn Pip around nor put a crown on that head. (What we want was drawn by the picture book itself, which knows Pip. No model has done it yet.)
+The pasted Pip is right in almost every pixel. But it always has the same pose, the same face and the same light. Pasting cannot turn Pip around or put a crown on that head.
 
-So the task has two halves that pull in different directions: **subject fidelity**, it is the same one; and **prompt fidelity**, it does what the words say. The paper calls it *subject-driven generation*, and claims to be the first to have both at once. Its idea is one sentence long:
+The lower row shows what we want. The picture book drew it, because it knows Pip. No model has drawn it yet.
 
-> Fine-tune the whole model on a few pictures of the subject, under a prompt with a rare word in it, so that the word becomes its name; and keep the model from forgetting the subject's class.
+So the task has two halves:
 
-What that is good for, it shows in six uses: new contexts, new views, accessories, changed properties ("a purple [V] robot"), art styles and expressions. Lesson 08 tries each of them; here we ask why it works at all.
+- **subject fidelity**: the picture shows the same subject;
+- **prompt fidelity**: the picture does what the words say.
+
+The paper calls the task *subject-driven generation*. It claims to be the first to reach both halves at once. Its idea:
+
+> Fine-tune the whole model on a few pictures of the subject. Train them under a prompt with a rare word, so that the word becomes the subject's name. Keep the model from forgetting the subject's class.
+
+The paper shows six uses: new contexts, new views, accessories, changed properties ("a purple [V] robot"), art styles and expressions. Lesson 08 tries each of them. This lesson asks why the method works.
 
 ## 2. A name among words
 
-The pictures need a prompt to be trained under. The paper's is as short as can be: **"a [V] [class noun]"**, with an identifier [V] and the coarse class of the subject, "a zwx robot". Both words matter. The *class noun* ties the newcomer to all that the model knows of its kind: robots can stand on the moon, be seen from behind, wear a crown. (Section 5 shows what happens without.) The *identifier* must be a word that means nothing yet. The paper takes one to three rare tokens, each of at most three characters, drawn at random from the rarer tokens of the tokenizer's vocabulary (numbers 5000 to 10 000 of some 32 000 in Imagen's). A common word would bring its own meaning along ("unique", "special"), and a long random string is cut into common pieces, as you saw in lesson 05.
+The pictures need a prompt to be trained under. The paper's prompt is **"a [V] [class noun]"**. [V] is the *identifier*, a rare word. The *class noun* is the kind of the subject. For Pip this gives "a zwx robot".
 
-For the class alone, a second prompt: "a [class noun]".
+The class noun ties the subject to what the model knows of its kind. Robots can stand on the moon, be seen from behind and wear a crown. Section 5 shows what happens without the noun.
+
+The identifier must be a word that has no meaning yet. A common word such as "unique" brings its own meaning. A long random string is cut into common pieces (lesson 05).
+
+The paper draws one to three rare tokens at random. Each has at most three characters. They come from numbers 5000 to 10 000 of the tokenizer's vocabulary, which in Imagen has about 32 000 entries.
+
+A second prompt names the class alone: "a [class noun]".
 """
 
 # %% [markdown]
@@ -136,11 +160,24 @@ check("dreambooth.prompts", prompts)
 r"""
 ## 3. The loss
 
-**The first term** you know from lesson 02, now with a condition $c$, the embedding of the instance prompt, and with $x$ one of the subject's pictures. The paper writes it in terms of the clean picture: $\hat x_\theta$ is what the network takes it to be, and $w_t$ weighs the error in $x$ at timestep $t$ (in lesson 02 it weighed the error in $\epsilon$; it is no guidance scale). Its letters $\alpha_t$ and $\sigma_t$, for signal and noise, are our $\sqrt{\bar\alpha_t}$ and $\sqrt{1-\bar\alpha_t}$:
+**The first term** is the loss of lesson 02, with two changes. The model also gets a condition $c$, the embedding of the instance prompt. And $x$ is one of the subject's pictures.
+
+The paper writes the loss in terms of the clean picture. It uses these letters:
+
+| letter | what it is |
+|---|---|
+| $\hat x_\theta$ | the clean picture that the network predicts |
+| $w_t$ | the weight of the error at timestep $t$; it has nothing to do with guidance |
+| $\alpha_t$ | the factor of the signal, our $\sqrt{\bar\alpha_t}$ |
+| $\sigma_t$ | the factor of the noise, our $\sqrt{1-\bar\alpha_t}$ |
 
 $$\mathbb{E}\left[\, w_t\, \lVert \hat x_\theta(\alpha_t x + \sigma_t \epsilon,\; c) - x \rVert^2 \,\right].$$
 
-A network that predicts the noise says the same thing in other words. In our letters, from $x_t = \sqrt{\bar\alpha_t}\, x + \sqrt{1-\bar\alpha_t}\, \epsilon$ follows $\hat x_\theta - x = -\sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}\,(\epsilon_\theta - \epsilon)$, so the two squared errors differ by the factor $(1-\bar\alpha_t) / \bar\alpha_t$, one over the signal-to-noise ratio. With $w_t = \mathrm{SNR}_t$ the paper's loss *is* our $\lVert \epsilon - \epsilon_\theta \rVert^2$:
+Our network predicts the noise instead. Put $x_t = \sqrt{\bar\alpha_t}\, x + \sqrt{1-\bar\alpha_t}\, \epsilon$ in, and the two errors are proportional:
+
+$$\hat x_\theta - x = -\sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}\,(\epsilon_\theta - \epsilon).$$
+
+The squares differ by the factor $(1-\bar\alpha_t) / \bar\alpha_t$. That is $1/\mathrm{SNR}_t$, one over the signal-to-noise ratio. So with $w_t = \mathrm{SNR}_t$ the paper's loss is our $\lVert \epsilon - \epsilon_\theta \rVert^2$. The next cell checks it:
 """
 
 # %% tags=["nbval-check-output"]
@@ -157,24 +194,46 @@ print("the paper's term and ours are the same at every t:", torch.allclose(paper
 
 # %% [markdown]
 r"""
-**What goes wrong with one term.** Five pictures and a network of millions of weights: it will learn them, and whatever else they share. The paper names two diseases.
+**What goes wrong with one term.** The network has millions of weights and sees five pictures. It learns the pictures, and everything else that they share. The paper names two problems:
 
-- *Language drift.* The instance prompt contains the class noun. Every step that pulls "a zwx robot" towards Pip pulls "a robot" along, until all robots are Pip.
-- *Less diversity.* The pictures show few poses and few places, and the model comes to draw no others.
+- *Language drift.* The instance prompt contains the class noun. A step that moves "a zwx robot" towards Pip also moves "a robot" towards Pip. In the end every robot is Pip.
+- *Less diversity.* The pictures show few poses and few places. The model then draws no others.
 
-**The second term** is the cure, and a charming one: let the model be its own teacher. *Before* training, the frozen original draws pictures $x_\mathrm{pr}$ of the class, under the class prompt $c_\mathrm{pr}$. During training these are trained on alongside:
+The stored results show the first problem. All pictures below were drawn for "a robot", without the identifier:
+"""
+
+# %%
+drawn_by(
+    sheet,
+    ["original", "without_prior", "dreambooth"],
+    "A robot: the original, after one term, after both terms",
+    last=2,
+)
+
+# %% [markdown]
+r"""
+**The second term** prevents this. The model teaches itself:
+
+1. *Before* training, the frozen original draws pictures $x_\mathrm{pr}$ of the class, under the class prompt. Call that prompt's embedding $c_\mathrm{pr}$.
+2. During training, these pictures are trained on as well.
+
+The class pictures have their own noise $\epsilon'$ and their own timestep $t'$. The weight $\lambda$ says how much they count. The paper takes $\lambda = 1$, and so do we. This is the **prior-preservation loss**:
 
 $$\mathbb{E}\Big[\, w_t\, \lVert \hat x_\theta(\alpha_t x + \sigma_t \epsilon,\, c) - x \rVert^2 \;+\; \lambda\, w_{t'}\, \lVert \hat x_\theta(\alpha_{t'} x_\mathrm{pr} + \sigma_{t'} \epsilon',\, c_\mathrm{pr}) - x_\mathrm{pr} \rVert^2 \,\Big]$$
 
-with its own noise $\epsilon'$ and its own timestep $t'$, and with a weight $\lambda$: the paper takes 1, and so do we. This is the **prior-preservation loss**.
-
-Why should learning one's own pictures keep one from changing? Write $\epsilon^*(x_t, t) = \mathbb{E}[\epsilon \mid x_t, t]$ for the best prediction that the class pictures allow. For any network $f$ (under the class prompt), insert it and take the square apart:
+**Why does it work?** Take any network $f$ under the class prompt. Let $\epsilon^*(x_t, t) = \mathbb{E}[\epsilon \mid x_t, t]$ be the best prediction that the class pictures allow. Then the square splits in two:
 
 $$\mathbb{E}\lVert \epsilon - f(x_t, t) \rVert^2 = \mathbb{E}\lVert \epsilon - \epsilon^*(x_t, t) \rVert^2 + \mathbb{E}\lVert \epsilon^*(x_t, t) - f(x_t, t) \rVert^2 .$$
 
-The mixed term is gone: given $x_t$ and $t$, the mean of $\epsilon - \epsilon^*$ is zero. The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$ and nowhere else. And the pictures came from the original model. In the ideal case, with as many of them as one likes, drawn by an exact sampler without guidance, from a model that is itself such a mean, $\epsilon^*$ *is* the original model. Then the class term is, up to a constant, the **squared distance from what the model was**, measured where its class lives. A hundred pictures, fifteen solver steps and a guidance scale of 2.5 make it an approximation: our trainer holds on to a slightly more decided version of the original, and a network that trained long enough would learn the hundred by heart.
+There is no mixed term. For given $x_t$ and $t$, the mean of $\epsilon - \epsilon^*$ is zero.
 
-Check it, with a distribution whose $\epsilon^*$ is a formula (lesson 02), and a network that has drifted:
+The first term on the right does not depend on $f$. So the loss pulls $f$ towards $\epsilon^*$, and nowhere else.
+
+The class pictures came from the original model. In the ideal case $\epsilon^*$ *is* the original model. The ideal case has unlimited pictures, an exact sampler without guidance, and a model that is itself the mean of its own samples. Then the class term is the **squared distance from the original model**, plus a constant.
+
+In practice this is an approximation. Our trainer has a hundred pictures, fifteen solver steps and a guidance scale of 2.5. It preserves a model slightly clearer than the original. A network that trained very long would learn the hundred pictures by heart.
+
+The next cell checks the split. It uses a distribution whose $\epsilon^*$ is a formula (lesson 02), and a network that has drifted:
 """
 
 # %% tags=["nbval-check-output"]
@@ -203,9 +262,11 @@ print(f"squared distance of the two:      {mean_square(original(x_t, t) - drifte
 
 # %% [markdown]
 r"""
-The last two add up to the first. Note what the term does *not* say: it holds the model at the words "a robot", not at "a robot on the moon" and not at "a cat". Those are kept by generalisation only, and one has to measure whether they are.
+The last two numbers add up to the first.
 
-Now in code. A batch holds the subject's samples first, then as many of the class.
+The term holds the model at the words "a robot" only. It says nothing about "a robot on the moon" or "a cat". Those are kept only if the network generalises. Section 5 measures whether it does.
+
+Now the same in code. The first half of a batch holds the subject's samples, the second half as many of the class.
 """
 
 # %% [markdown]
@@ -234,7 +295,9 @@ check("dreambooth.prior_preservation_loss", prior_preservation_loss)
 
 # %% [markdown]
 r"""
-The trainer's own code is written a little differently: as one sum over samples, each with its weight, $1/B$ in the first half and $\lambda/B$ in the second. Then a batch can be worked through in parts, to save memory, and a sample's weight may depend on its timestep (min-SNR, lesson 02). This is the loss that `tlab dreambooth` minimises:
+The trainer writes the same loss as one sum over samples. Each sample has a weight: $1/B$ in the first half, $\lambda/B$ in the second.
+
+This form has two uses. A batch can be processed in parts, which saves memory. And a sample's weight may depend on its timestep (min-SNR, lesson 02). `tlab dreambooth` minimises this loss:
 """
 
 # %%
@@ -265,25 +328,34 @@ print("in one batch or in three parts, the same gradient:", torch.allclose(whole
 
 # %% [markdown]
 r"""
-With it the paper trains about 1000 steps at a learning rate of $10^{-5}$ (Imagen) or $5 \cdot 10^{-6}$ (Stable Diffusion), with about 1000 class pictures: five minutes on one A100 or TPUv4. Ours is trained at a larger rate, $3\cdot10^{-4}$, for 600 steps, with a hundred class pictures: lesson 09 searches.
+The paper trains for about 1000 steps with about 1000 class pictures. The learning rate is $10^{-5}$ for Imagen and $5 \cdot 10^{-6}$ for Stable Diffusion. That takes five minutes on one A100 or TPUv4.
+
+We train for 600 steps with a hundred class pictures, at a learning rate of $3\cdot10^{-4}$. Lesson 09 searches for these numbers.
 
 ## 4. How to measure it
 
-A picture says more than a number, and proves less. The paper's protocol: 30 subjects × 25 prompts × 4 pictures, and for each picture, how near is it to the real ones, and to its prompt? Nearness is the cosine of two feature vectors. What the number means depends on *whose* features they are:
+The paper draws pictures of 30 subjects, with 25 prompts each and 4 pictures for each prompt. It asks two questions of each picture. How near is it to the real pictures? How near is it to its prompt?
+
+Nearness is the cosine of two feature vectors. A network computes them, and the meaning of the number depends on that network. Five measures follow:
 
 | measure | features of | compares | good is |
 |---|---|---|---|
-| **DINO** | the class token of a ViT-S/16 that learned from pictures alone, without labels | generated with real pictures, all pairs | high: it is the subject |
+| **DINO** | a network that learned from pictures alone, without labels | generated pictures with real ones, all pairs | high: it is the subject |
 | **CLIP-I** | CLIP's image encoder | the same | high |
 | **CLIP-T** | CLIP's two encoders | each picture with its prompt, the identifier left out | high: it obeys |
 | **PRES** | DINO | pictures of the bare *class* with the real ones | low: the class is not the subject |
 | **DIV** | LPIPS, a perceptual distance | pictures of one prompt with each other | high: they differ |
 
-(A ViT, a vision transformer, cuts a picture into patches, one token for each; the output of one more, the *class token*, stands for the whole picture.)
+DINO's network is a vision transformer, ViT-S/16. It cuts a picture into patches and makes one token of each. One more token, the *class token*, stands for the whole picture. DINO compares the class tokens.
 
-The authors prefer DINO to CLIP-I: CLIP learned to match captions, and to a caption all yellow clocks are alike; DINO learned from each picture what is its own.
+The authors prefer DINO to CLIP-I. CLIP learned to match captions, and one caption fits all yellow clocks. DINO learned what is particular to a picture.
 
-Our small world has small encoders in the same two roles. One looks at pictures alone; unlike DINO, it was told which of them show the same character, and learned to recognise a character wherever it stands. The other learned to match pictures with captions. Their cosines have a scale of their own, so **our numbers are not to be compared with the paper's**. What can be compared is which of two methods is higher.
+Our small world has two small encoders in these roles:
+
+- The *image-only* encoder learned to recognise a character wherever it stands. In training it was told which pictures show the same character. DINO was not.
+- The *image-text* encoder learned to match pictures with captions, as CLIP did.
+
+Their cosines have another scale than the paper's. **Do not compare our numbers with the paper's.** Compare which of two methods is higher.
 """
 
 # %% [markdown]
@@ -358,14 +430,15 @@ check("metrics.diversity", diversity)
 
 # %% [markdown]
 r"""
-Before a measure judges a model, it should itself be judged, on pictures of which we know what they deserve. Ten prompts ask for Pip in new places, with accessories, in other styles and so on. Three kinds of "model" answer, and a fourth stands beside them:
+First we test the measures, on pictures whose quality we know. Ten prompts ask for Pip in new places, with accessories, in other styles and so on. Three pretended models answer:
 
 - **perfect**: the picture book draws Pip as asked;
-- **strangers**: it draws some turquoise robot, as asked. It obeys, and is never Pip;
-- **copier**: it returns the five references, whatever is asked;
-- **described**: for comparison, the five pictures of section 1, which were asked for in other words, "a happy plain turquoise robot on the moon".
+- **strangers**: it draws some turquoise robot as asked. It obeys, and it is never Pip;
+- **copier**: it returns the five references, whatever is asked.
 
-(DIV is taken over all pictures of a row here. The last row has one prompt, the others have ten: of its numbers, only DINO is to be compared with theirs.)
+A fourth row, **described**, holds the five pictures of section 1. They had one prompt of their own, so compare only their DINO with the other rows.
+
+Here are two answers of each of the three, and then the measures of all ten. DIV is taken over all pictures of a row.
 """
 
 # %%
@@ -384,6 +457,14 @@ answers = {
     "described": described,
 }
 plain = [prompt.plain for prompt in asked]
+two = {name: answers[name][:2] for name in ("perfect", "strangers", "copier")}
+plots.picture_strip(
+    np.concatenate(list(two.values())),
+    [f"{name}:\n{fill(text, 18)}" for name in two for text in plain[:2]],
+    title="Two prompts, answered by three pretended models",
+)
+
+# %%
 scores = {}
 print(f"{'':12}{'DINO':>8}{'CLIP-I':>8}{'CLIP-T':>8}{'DIV':>8}")
 for name, pictures in answers.items():
@@ -405,9 +486,17 @@ print("DINO prefers the copier to the perfect model:", copier["DINO"] > perfect[
 
 # %% [markdown]
 r"""
-The last line is the trap. A measure of likeness to the references rewards the references themselves: a model that learned nothing but five pictures beats one that draws Pip as asked. That is why subject fidelity should never be reported without prompt fidelity, and why the course counts **copies** separately. The other measures have traps of their own: CLIP-T and DIV never ask who is there, so strangers do as well by them as the perfect model does; and PRES is best of all for a model that has learned nothing.
+The last line shows a trap. The copier is nearer to the references than the perfect model, because its pictures *are* the references. So always report subject fidelity together with prompt fidelity. The course also counts **copies** separately.
 
-In our world we can ask more directly, too: `identity`, the share of pictures whose nearest neighbour among all subjects and fifty strangers is the subject (a copy counts as a miss); and `prompt_accuracy`, the share that shows the place, accessory, style, mood, view, colour or pattern asked for, in the eyes of recognisers. (Whether a robot stands there at all it does not ask; read it beside `identity`.)
+The other measures have traps too:
+
+- CLIP-T and DIV do not ask who is there. The strangers do as well as the perfect model.
+- PRES is best for a model that has learned nothing.
+
+Our world also allows direct questions:
+
+- `identity` is the share of pictures that show the subject. The picture's nearest neighbour is searched among all subjects and fifty strangers, and it must be the subject. A copy counts as a miss.
+- `prompt_accuracy` is the share of pictures that show the place, accessory, style, mood, view, colour or pattern asked for. Recognisers judge this. They do not ask whether a robot is there, so read it together with `identity`.
 
 ### Find the bug
 
@@ -442,11 +531,14 @@ check("metrics.find_the_bug", find_the_bug_in_metrics)
 r"""
 ## 5. The experiments again, in small
 
-The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`, and on ten prompts × 4 pictures and 50 pictures of the bare class for each subject. Every method was trained with its own default settings of `tlab dreambooth`, but for the one thing that is compared, and for the steps of DreamBooth: the tool takes 600, measures itself three times, and keeps the best; here it takes 500, and the last is judged, whichever it is. (A measure that chooses the step flatters itself.) That is too long for a lesson, so the results are stored: the next cell says for which subjects, `python -m benchmarks.paper_tables` computes them, and `--collect` writes them down.
+The paper's tables rest on Imagen and Stable Diffusion. Ours rest on `picturebook`. For each subject we draw 4 pictures of ten prompts, and 50 of the bare class.
+
+Every method was trained with the default settings of `tlab dreambooth`, except for what is compared. There is one more exception, the number of steps. The tool takes 600 steps, measures three times and keeps the best. Here DreamBooth takes 500 steps and the last one is judged, because a measure that chooses the step gives too good a result.
+
+The training takes too long for a lesson, so the results are stored. `python -m benchmarks.paper_tables` computes them again. The next cell shows the settings.
 """
 
 # %% tags=["nbval-check-output"]
-tables, settings, sheet = load_tables(), load_settings(), load_sheet()
 subjects = [each.subject for each in tables["dreambooth"]]
 print(f"{len(subjects)} subjects:", ", ".join(subjects))
 steps = {way: training["max_steps"] for way, training in settings["training"].items()}
@@ -457,27 +549,15 @@ print(f"computed in {settings['minutes']} minutes of one processor core")
 
 # %% [markdown]
 r"""
-Look first. The same prompts and the same noise, by the original model and by the one that has met Pip; [V] stands for the identifier. The last two are the bare class.
+Look at the pictures first. The original model and the tuned one get the same prompts and the same noise. [V] stands for the identifier. The last two columns show the bare class.
 """
 
-
 # %%
-def show(methods, title, name="pip"):
-    """What the models of some methods draw: a row each."""
-    captions = [
-        f"{METHODS[method]}:\n{fill(text, 20)}"
-        for method in methods
-        for text in sheet.captions[name]
-    ]
-    pictures = np.concatenate([sheet.pictures[name][method] for method in methods])
-    return plots.picture_grid(pictures, captions, columns=len(sheet.captions[name]), title=title)
-
-
-show(["original", "dreambooth"], "Before and after")
+drawn_by(sheet, ["original", "dreambooth"], "Before and after")
 
 # %% [markdown]
 r"""
-Five of these pairs with a border to move: left of it the original, right of it DreamBooth. (The still picture is the one above.)
+The widget shows five of these pairs with a border that you can move. The original is left of it, DreamBooth is right of it. The picture at the top of the lesson is the same as a still.
 """
 
 # %%
@@ -491,16 +571,16 @@ before_after(
 r"""
 ### Table 1: is it the subject, and does it obey?
 
-**Textual Inversion** (Gal and others, arXiv:2208.01618) appeared in the same month. It leaves the whole model as it is and learns a single new embedding, a word for the subject. The prompt is "a [V]", without a noun, since the new word has to say it all.
+Table 1 compares DreamBooth with **Textual Inversion** (Gal and others, arXiv:2208.01618), which appeared in the same month.
 
-DreamBooth changes the model itself: ours trains the U-Net and the text encoder, that is all of it but the autoencoder.
+- Textual Inversion leaves the model as it is. It learns one new embedding, a word for the subject. Its prompt is "a [V]", without a noun.
+- DreamBooth changes the model itself. Ours trains the U-Net and the text encoder, which is everything except the autoencoder.
 
-For every measure: our mean over subjects with its 95 % interval, and the paper's number. Below, the differences, paired by subject, so that what makes one subject easier than another cancels. A difference is claimed only if its interval leaves out 0.
-
-Read that with some salt. The intervals come from a bootstrap (Efron, 1979): subjects are drawn again and again, with replacement, and 95 % of the means lie within. With few subjects it promises too much: it should leave out 0 by pure chance in one case of twenty, and a cell below counts how often it does. And we test more than a dozen differences, so one or two false claims would be no surprise.
-
-The paper gives no intervals. Of its numbers we call a difference clear from 0.005 up. That line is ours: the authors only say that users notice about 0.1 in DINO and 0.05 in CLIP-T, and in these two the differences of Table 3 are smaller than that.
+The captions below are DreamBooth's prompts. Textual Inversion was asked the same without "robot".
 """
+
+# %%
+drawn_by(sheet, ["dreambooth", "textual_inversion"], "DreamBooth and Textual Inversion")
 
 # %% tags=["nbval-check-output"]
 learning = (pipeline.unet, pipeline.text_encoder)
@@ -509,6 +589,27 @@ print(f"numbers that DreamBooth changes here:         {weights:10,}")
 print(
     f"numbers that Textual Inversion changes here:  {pipeline.text_encoder.config.hidden_size:10,}"
 )
+
+# %% [markdown]
+r"""
+The next picture has one row for each difference. The dot is the mean over subjects. The bar is its 95 % interval. Two methods are compared subject by subject, so it does not matter that some subjects are easier.
+
+A difference is claimed only where the interval leaves out 0. Each label gives the direction in the paper.
+"""
+
+# %%
+effects_figure(table_1(tables))
+
+# %% [markdown]
+r"""
+The printed table says more. "*A* beside *B*: higher" means that *A* is higher than *B*.
+
+**How often is a claim wrong?** The interval comes from a bootstrap (Efron, 1979). It draws the subjects again and again, with replacement, and 95 % of the means lie within. With no true effect, it should leave out 0 in one case of twenty. With few subjects it does so more often. The last line of the cell counts how often.
+
+We test more than a dozen differences. So expect one or two false claims.
+
+**What is clear in the paper?** The paper gives no intervals. We call a difference of its numbers clear from 0.005 up. The authors only say that users notice about 0.1 in DINO and 0.05 in CLIP-T. The differences of Table 3 in these two are smaller than that.
+"""
 
 # %% tags=["nbval-check-output"]
 print(table_1(tables))
@@ -523,34 +624,48 @@ print(f"\nclaimed by chance, with {num} subjects: {np.mean((low > 0) | (high < 0
 
 # %% [markdown]
 r"""
-("*A* beside *B*: higher" says that *A* is higher than *B*.) In pictures; the captions are DreamBooth's prompts, and Textual Inversion was asked the same without "robot":
-"""
+Textual Inversion hardly learns our subjects. It has one row of numbers for them. In the paper it comes within 0.1 DINO of DreamBooth. So DreamBooth leads in both, and by more in ours.
 
-# %%
-show(["dreambooth", "textual_inversion"], "DreamBooth and Textual Inversion")
+Our Textual Inversion obeys the prompt as well as DreamBooth. That is easy for it, because it draws somebody else.
 
-# %% [markdown]
-r"""
-Textual Inversion hardly learns our subjects, with its one row of numbers; in the paper it comes within 0.1 DINO of DreamBooth. So DreamBooth's lead is the paper's, and larger. And that our Textual Inversion obeys is no merit: it draws somebody else, as asked.
+Real pictures are compared with each other. No method needs a higher number than theirs. A lower DINO alone is no failure either: the prompts ask for new places, watercolour or a crown, and the references show none of these.
 
-The paper's two methods are both on Stable Diffusion here; on Imagen, DreamBooth reaches .696, .812 and .306. Real pictures are compared among themselves: no method needs to be higher than that. A DINO below that of the real pictures is no failure by itself: the prompts ask for Pip in new places, in watercolour or with a crown on, and the five references show none of that.
+Both of the paper's methods are on Stable Diffusion in this table. On Imagen, DreamBooth reaches .696, .812 and .306.
 
 ### Table 3: with and without the prior-preservation loss
 
-(The paper's numbers in this table and the next differ from those above: here it tunes Imagen, and asks other subjects.) Read PRES and DIV with care. PRES is *high* where the bare class has become the subject. DIV is that of pictures of the subject under one prompt; the paper's is LPIPS, so only the directions are compared.
+Table 3 asks what the second term of the loss does. Look at the last two columns, the bare class:
+"""
+
+# %%
+drawn_by(sheet, ["dreambooth", "without_prior"], "With and without the prior-preservation loss")
+
+# %%
+effects_figure(table_3(tables))
+
+# %% [markdown]
+r"""
+Two measures need care:
+
+- PRES is *high* where the bare class has become the subject. Low is good.
+- DIV here is the variety of the subject's pictures under one prompt. The paper's DIV is LPIPS, so compare only directions. A high DIV alone is no success: the original never draws the subject and has most of it. In ours, one subject counts for much, Yaga. Its pictures differ partly because they do not always show Yaga.
+
+The paper's numbers in Tables 3 and 4 differ from those in Table 1. It tunes Imagen there, with other subjects.
 """
 
 # %% tags=["nbval-check-output"]
 print(table_3(tables))
 
-# %%
-show(["dreambooth", "without_prior"], "With and without the prior-preservation loss")
-
 # %% [markdown]
 r"""
-The paper's story in one line: without the second term you get a little more of the subject, and lose its class. How much of the class is left? Here is by how much PRES and the variety of the *bare class* rise or fall, from the original model to the tuned one, over all subjects. (As differences: where PRES begins near 0, a percentage of it would say little.) Two more stand beside. **LoRA** was not in the paper: it freezes the weights, and adds to some matrices $W$ a product $BA$ of two thin ones, which alone learn (arXiv:2106.09685). Textual Inversion is the control: all that changed is the embedding of one word, and "a robot" does not contain it.
+The paper says: without the second term you get a little more of the subject, and you lose its class.
 
-(DIV above is no praise by itself: a model that never draws the subject, such as the original, has most of it. And ours leans on one subject, Yaga, whose pictures differ partly because they are not always Yaga.)
+How much of the class is left? The next cell compares each tuned model with the original. It shows the change of PRES and of the variety of the *bare class*, over all subjects. It shows differences and no percentages, because PRES begins near 0.
+
+Two methods stand beside DreamBooth:
+
+- **LoRA** freezes the weights and adds to some matrices $W$ a product $BA$ of two thin matrices. Only $A$ and $B$ learn (arXiv:2106.09685). The paper did not test it.
+- Textual Inversion is the control. It changes the embedding of one word, and "a robot" does not contain that word.
 """
 
 # %% tags=["nbval-check-output"]
@@ -567,20 +682,25 @@ for method in ("dreambooth", "without_prior", "lora", "textual_inversion"):
 r"""
 ### Table 4: does the class noun matter?
 
-Three prompts for the same pictures: "a [V] robot"; "a [V] fish", which is wrong; and "a [V]". (Which wrong noun each subject got stands in `settings["wrong_nouns"]`.) Each model is asked in the words that it was taught, and judged by the true ones; the captions below always show the true ones. Without a noun, the class term keeps the true class; a wrong noun is wrong in both terms, as it is for a person who errs. Ours is as far away as this world allows, the paper's was drawn at random.
+Three prompts teach the same pictures: "a [V] robot", "a [V] fish", which is wrong, and "a [V]". Each model is asked in the words that it was taught. Each is judged by the true words, which are also the captions below.
+
+The class term differs too. Without a noun in the prompt, it still preserves the true class. With a wrong noun, it preserves the wrong class. `settings["wrong_nouns"]` lists the wrong nouns. Ours are as far from the true class as this world allows. The paper drew its nouns at random.
 """
+
+# %%
+drawn_by(sheet, ["dreambooth", "wrong_noun", "no_noun"], "The right noun, a wrong one, none")
+
+# %%
+effects_figure(table_4(tables))
 
 # %% tags=["nbval-check-output"]
 print(table_4(tables))
-
-# %%
-show(["dreambooth", "wrong_noun", "no_noun"], "The right noun, a wrong one, none")
 
 # %% [markdown]
 r"""
 ### Where we agree and where not
 
-Counted over all differences of the three tables:
+The next cell counts all differences of the three tables:
 """
 
 # %% tags=["nbval-check-output"]
@@ -619,11 +739,11 @@ for measure in dict.fromkeys(effect.metric for effect in surprising):
 
 # %% [markdown]
 r"""
-"Not clear here" is not "no effect": with this many subjects, small differences drown in the subjects' own. And where the paper claims a difference, it gives no interval; Table 4 rests on 5 subjects, Table 3 on 15.
+"Not clear here" does not mean "no effect". We have few subjects, and they differ much among themselves. The paper has few too: 5 in Table 4 and 15 in Table 3.
 
 ### What the paper could not measure
 
-Here are all methods by the measures that only a world like ours has.
+These are all methods by the measures of section 4 that only our world has:
 """
 
 # %% tags=["nbval-check-output"]
@@ -637,14 +757,18 @@ for method, results in tables.items():
 r"""
 ## 6. What people said
 
-Encoders are not people. So the authors asked 72 people, 25 questions each: which of two pictures shows the subject of these references, and which fits this text better?
+The authors also asked 72 people, with 25 questions each. Which of two pictures shows the subject of these references? Which fits this text better?
 
 | | DreamBooth | Textual Inversion | cannot say |
 |---|---|---|---|
 | subject fidelity | 68 % | 22 % | 10 % |
 | prompt fidelity | 81 % | 12 % | 7 % |
 
-How sure is that? Three people answered each questionnaire, and the table counts their majorities: of 72 × 25 = 1800 answers, 600 questions remain. Nor are these independent. If each of the 30 subjects decides, there are 30; and if each person held one opinion, a questionnaire's majority is one opinion, 72 / 3 = 24:
+How sure is the lead? It depends on how many answers are independent:
+
+- 72 people gave 72 × 25 = 1800 answers. Three people answered each question and the majority counts. That leaves 600.
+- The answers about one subject may all depend on that subject. Then 30 are independent, one for each subject.
+- The answers of one person may all be one opinion. Three people share a questionnaire, so 72 / 3 = 24 are independent.
 """
 
 # %% tags=["nbval-check-output"]
@@ -657,17 +781,17 @@ for what, shares in {"subject": (0.68, 0.22, 0.10), "prompt": (0.81, 0.12, 0.07)
 
 # %% [markdown]
 r"""
-Even so the lead is clear.
+The lead is clear in all three cases.
 
 ## 7. How it fails
 
-The paper is frank about it. Its failures, and where to look for them in our own numbers:
+The paper names its failures. Each can be looked for in our numbers:
 
-- **Wrong context**: what was asked for is not there, because the model hardly knows such scenes (*a weak prior*), or because the subject has never been seen with them. Then the original model should fail as well: compare `prompt_accuracy` of the two.
-- **Entanglement of context and appearance**: the new place changes the subject itself, its colour above all. Then `identity` is low for new contexts.
-- **Overfitting to the original setting**: where the prompt is close to the setting of the references, the picture repeats it. Nine of our ten prompts ask for a place that no reference shows. There `copies` shows the stronger failure, a reference drawn where another place was asked for. (The tenth, `property`, asks for a colour and no place.)
-- Some subjects are **easier**: dogs and cats more than what is rare.
-- Some features are **invented**, as anybody would who has seen a subject from the front only.
+- **Wrong context**: the picture does not show what was asked for. Perhaps the model hardly knows such scenes (*a weak prior*). Then the original model fails too: compare `prompt_accuracy` of the two.
+- **Entanglement of context and appearance**: a new place changes the subject, most often its colour. Then `identity` is low for new contexts.
+- **Overfitting to the original setting**: the picture repeats the setting of the references. `copies` counts the extreme case, a picture that repeats a reference. Nine of our ten prompts ask for a place that no reference shows. The tenth, `property`, asks for a colour and no place.
+- Some subjects are **easier**: dogs and cats are easier than rare things.
+- Some features are **invented**. The references may show the subject from the front only.
 """
 
 
@@ -696,13 +820,17 @@ for each in easiest:
 
 # %% [markdown]
 r"""
-(No verdict on identity where pictures cannot show it: from behind, or in another coat. `context` rests on five prompts of each subject, every other row on one, and `view` has a verdict on identity only where it is from the side.)
+`identity` has no value where a picture cannot show it, from behind or in another colour. The row `view` counts side views only. The row `context` rests on five prompts of each subject, every other row on one.
 
-Read it: the original draws nearly all of this, so a weak prior is not to blame here; what is not obeyed any more, tuning has cost. New contexts hardly lower identity; the view from the side does: only one of the five references shows it.
+What the table says:
+
+- The original model draws nearly everything that was asked for. So a weak prior is not the reason here. Where the tuned model obeys less, tuning is the reason.
+- New contexts hardly lower identity.
+- The side view lowers it. Only one of the five references shows it.
 
 ### Find the bug
 
-Four snippets of DreamBooth itself. All run, and each has one faulty line; you will meet all four mistakes in the wild.
+Four snippets of DreamBooth itself. All run, and each has one faulty line.
 """
 
 # %%
@@ -733,24 +861,28 @@ check("dreambooth.find_the_bug", find_the_bug)
 r"""
 ## 8. Whose face, whose hand?
 
-Pip does not mind. A person may. The method needs three to five pictures, which anybody can take from a profile page, and the result shows that person doing what they never did. The authors say so themselves: such tools can be used to mislead. With this course you are able to do it, so here is what we ask of you.
+The method needs three to five pictures. Anybody can take them from a person's profile page. The result shows that person doing what they never did. The authors say themselves that such tools can be used to mislead. After this course you can do it, so here is what we ask of you.
 
-**People.** Train on a person only if that person has said yes: to the training, to the purpose, and to whoever will get the pictures or the model. Ask again when one of these changes. For a child, parents can say yes, and should rarely. For the dead, ask those who were closest to them. Never make sexual or degrading pictures of a real person; in many countries that is a crime, and it is a harm everywhere. Somebody who takes back a yes is owed the deletion of pictures, of latents, of checkpoints *and* of the tuned model: all of these hold the face.
+**People.** Train on a person only with that person's consent: to the training, to the purpose, and to whoever will get the pictures or the model. Ask again when one of these changes. For a child, parents can consent, and should do so rarely. For the dead, ask those who were closest to them.
 
-**Artists.** A style can be learned as easily as a face, from somebody's life's work. That a picture can be downloaded does not mean that it may be trained on: look at its licence, ask, pay, name. Do not sell imitations of a living artist, and do not pass them off as theirs.
+Never make sexual or degrading pictures of a real person. In many countries that is a crime, and it is a harm everywhere.
 
-**What you make.** Say that a picture is generated, in the picture's own data and beside it. Do not use it as evidence of anything. Do not publish a tuned model of a person: whoever has it can make all the pictures you would not.
+If a person withdraws consent, delete the pictures, the latents, the checkpoints *and* the tuned model. All of these hold the face.
 
-**What you have.** Keep photos of people on your own machine; everything in this course runs there, and nothing is sent anywhere.
+**Artists.** A style can be learned as easily as a face. That a picture can be downloaded does not mean that it may be trained on. Look at its licence, ask, pay, and name the artist. Do not sell imitations of a living artist, and do not pass them off as theirs.
 
-And two questions that help when rules do not: *Would I do this if they were sitting beside me? Would I want it done to me?*
+**What you make.** Say that a picture is generated, in the picture's own data and beside it. Do not use it as evidence of anything. Do not publish a tuned model of a person: whoever has it can make every picture that you would not make.
+
+**What you have.** Keep photos of people on your own machine. Everything in this course runs there, and nothing is sent anywhere.
+
+Two questions help where rules do not: *Would I do this if they were sitting beside me? Would I want it done to me?*
 
 ## What to keep
 
 - Subject-driven generation wants two things at once: the same subject, and what the prompt says. Pasting gives the first, prompting the second.
 - DreamBooth fine-tunes the model itself (here its U-Net and text encoder) under "a [V] class". The noun brings in what is known, the identifier what is new.
-- The prior-preservation loss trains on pictures that the frozen model drew of the class: in the ideal case that is, up to a constant, the squared distance from what the model was.
-- Likeness alone is won by a copier. Report it with obedience, count copies, and look at the class.
+- The prior-preservation loss trains on pictures that the frozen model drew of the class. In the ideal case that is the squared distance from the original model, up to a constant.
+- A copier wins on likeness alone. Report likeness together with obedience, count copies, and look at the class.
 - A difference is claimed when its interval, paired by subject, leaves out 0.
 - Faces and styles belong to people.
 

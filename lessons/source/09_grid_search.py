@@ -2,7 +2,11 @@
 r"""
 # 09 · Grid search
 
-How large a learning rate, and how many steps? The project from which this course grew taught a cartoon character to Stable Diffusion, and found its two numbers by **grid search**: a learning rate of $3\cdot10^{-4}$ and 1000 steps. Here we do the same for Pip. Both numbers are on our grid; are they the best place for our small model too? And how would one know?
+How large a learning rate should one take, and how many steps? The project from which this course grew taught a cartoon character to Stable Diffusion. It found its two numbers by **grid search**: a learning rate of $3\cdot10^{-4}$ and 1000 steps.
+
+Here we do the same for Pip. Both numbers are on our grid. Are they the best for our small model too? And how would one know?
+
+![A heat map of learning rate against steps with a number in each cell and a star on the highest, beside the pictures that the chosen cell drew](figures/grid.png)
 
 **After this lesson you can**
 
@@ -35,7 +39,11 @@ STEPS = (10, 20)  # where the small grid of section 7 is measured; its trainings
 r"""
 ## 1. Where to look
 
-Two knobs, and nobody tells their values. Learning rates that make sense for one model or another lie between one millionth and one hundredth: they differ by *factors*, not by amounts. From $10^{-5}$ to $2\cdot10^{-5}$ is as large a change as from $10^{-3}$ to $2\cdot10^{-3}$. So a grid of learning rates should be even on a **logarithmic** scale: each value a fixed factor above the one before. The same goes for steps where their range is wide; ours, 200 to 1000, is a factor of five, and need not be so exact.
+Good learning rates lie between one millionth and one hundredth, depending on the model. They differ by *factors*. From $10^{-5}$ to $2\cdot10^{-5}$ is as large a change as from $10^{-3}$ to $2\cdot10^{-3}$.
+
+So a grid of learning rates should be even on a **logarithmic** scale. Each value is a fixed factor above the one before.
+
+The same holds for steps if their range is wide. Ours is 200 to 1000, a factor of five, so it need not be so exact.
 """
 
 # %% [markdown]
@@ -70,11 +78,13 @@ print("below 1e-3:", (even < 9e-4).sum().item(), "of 7 and", (evenly < 9e-4).sum
 
 # %% [markdown]
 r"""
-In even steps a single value would have covered two of the three decades.
+With even steps, only one value lies below $10^{-3}$, where two of the three decades are.
 
 ## 2. One training, many cells
 
-A grid of $R$ learning rates and $C$ step counts has $R \cdot C$ cells, but it does not take as many trainings. At a **constant** learning rate, a training of 1000 steps *is*, after 300 of them, a training of 300 steps: same weights, same numbers. So we train once for each learning rate, up to the largest count, and stop on the way to measure.
+A grid of $R$ learning rates and $C$ step counts has $R \cdot C$ cells. It does not need as many trainings.
+
+At a **constant** learning rate, a training of 1000 steps is after 300 steps the same as a training of 300 steps. It has the same weights and the same numbers. So we train once for each learning rate, up to the largest count, and stop on the way to measure.
 """
 
 # %% tags=["nbval-check-output"]
@@ -91,7 +101,11 @@ print(f"the text encoder {'learns along' if text_learns else 'is frozen'}, lambd
 
 # %% [markdown]
 r"""
-These are stored results: the whole grid takes a while on two processor cores, and `tlab grid` recomputes it (section 7). Every cell was measured with the ten prompts of lesson 08, only more thoroughly, with four pictures of each and fifty of the bare class, and all cells from the same noise. What is shown is the harmonic mean of identity, prompt and prior, which lesson 08 calls "together", and beside it the three; the ★ marks the cell that is best *together*, in all four. (All other settings are those of lesson 08.)
+These are stored results, because the whole grid takes long on two processor cores. `tlab grid` computes it again (section 7).
+
+Each cell was measured with the ten prompts of lesson 08. There are four pictures of each prompt and fifty of the bare class. All cells start from the same noise. The other settings are those of lesson 08.
+
+The first map below shows the harmonic mean of identity, prompt and prior, which lesson 08 calls "together". The other three maps show its parts. In all four, the ★ marks the cell that is best *together*.
 """
 
 # %%
@@ -116,18 +130,16 @@ for name, cell in (("the best cell", best), ("3e-4 and 1000 steps", theirs)):
 
 # %% [markdown]
 r"""
-Whether or not the source's numbers win here, make little of it: that was another model, about seventy times larger (860 million weights in its U-Net against 13 million), and another subject. What carries over from one project to another is not the cell but the *shape* of the map, and the way to search.
+The source's numbers come from another subject and another model. Its U-Net has 860 million weights, about seventy times as many as our 13 million. So it matters little whether they win here. The *shape* of the map carries over from one project to another, and so does the way to search. The best cell does not.
 
 ## 3. Play
 
-Slide to any cell, choose a prompt, and let the map show another quality.
+Move to any cell, choose a prompt, and let the map show another quality. The picture at the top of the lesson shows the widget as a still.
 
 1. Where is identity high, where is the prior? Where are both?
 2. Go along the row of the best cell, from few steps to many. When does Pip appear? Does the last picture, the bare class, change too, and does it ever look like Pip?
 3. Compare the cells of one column, from the lowest learning rate to the highest. What does a rate that is too high do to a picture?
 4. Find two cells with nearly the same pictures. What do they have in common?
-
-![A heat map of learning rate against steps with a number in each cell and a star on the highest, beside the pictures that the chosen cell drew](figures/grid.png)
 """
 
 # %%
@@ -137,17 +149,23 @@ results_browser(stored)
 r"""
 ## 4. Is there a ridge?
 
-In maps of this kind the good cells often lie on a slanted ridge: half the learning rate wants about twice the steps, as if what mattered were the *product*, learning rate × steps. With three rates, each about three times the one before, the map above can show it only roughly: a third of the rate should want three times the steps. Below, a correlation puts a number on one half of it, how identity rises with the product; where prompt and prior fall is the other half. Why should there be one at all?
+In such maps the good cells often lie on a slanted ridge. Half the learning rate wants about twice the steps, as if only the *product*, learning rate × steps, mattered. Our three rates differ by a factor of about three. So a third of the rate should want three times the steps.
 
-Look at what AdamW does with a gradient $g$. It keeps two running means, of the gradient and of its square:
+Why should there be a ridge? Look at what AdamW does with a gradient $g$. It keeps two running means, $m$ of the gradient and $v$ of its square:
 
 $$m \leftarrow 0.9\,m + 0.1\,g, \qquad v \leftarrow 0.999\,v + 0.001\,g^2 .$$
 
-Both begin at 0, so in the first steps they are too small, by known factors; $\hat m = m / (1 - 0.9^n)$ and $\hat v = v / (1 - 0.999^n)$ make up for that in step $n$. Then every weight moves by
+Both begin at 0, so in the first steps they are too small. The factors are known. With $n$ the number of the step, counted from 1:
 
-$$-\,\eta\,\frac{\hat m}{\sqrt{\hat v} + 10^{-8}} ,$$
+$$\hat m = \frac{m}{1 - 0.9^n}, \qquad \hat v = \frac{v}{1 - 0.999^n} .$$
 
-with $\eta$ the learning rate (DDIM's $\eta$ of lesson 04 is another), $n$ the step, and $v$ no velocity. (AdamW also shrinks every weight a little in each step. Our trainer takes $10^{-6}$ for $10^{-8}$, shortens gradients that are too long, and averages the weights. None of this changes the picture.)
+Then every weight moves by
+
+$$-\,\eta\,\frac{\hat m}{\sqrt{\hat v} + 10^{-8}} .$$
+
+In this lesson $\eta$ is the learning rate, and $v$ has nothing to do with velocity.
+
+Our trainer does four more things. It shrinks every weight a little in each step, takes $10^{-6}$ in place of $10^{-8}$, shortens gradients that are too long, and averages the weights. The argument stays the same.
 """
 
 # %% [markdown]
@@ -178,7 +196,7 @@ check("grid.adam_update", adam_update)
 
 # %% [markdown]
 r"""
-**Check.** The same as PyTorch's, and the point of it all: gradients a thousand times larger move the weights no further.
+**Check.** The next cell compares this with PyTorch's optimizer. It also shows why it matters: gradients that are a thousand times larger move the weights no further.
 """
 
 # %% tags=["nbval-check-output"]
@@ -208,9 +226,11 @@ for factor in (1, 1000):
 
 # %% [markdown]
 r"""
-So while gradients keep their size, no weight gets much further than about **learning rate × steps** (section 2.1 of the Adam paper has the exact bounds). One whose gradients agree, the last of the four, goes nearly all of that way; one whose gradients are noise goes much less far. The product is the length of a leash, not the way gone. Along a diagonal of the map the leash has one length.
+While gradients keep their size, no weight moves much further than **learning rate × steps**. Section 2.1 of the Adam paper has the exact bounds.
 
-If the leash is what decides, the same numbers plotted over the product should fall on one curve, more or less. A rank correlation says how closely: 1 if identity always rises with it.
+How far a weight really moves depends on its gradients. The last of the four weights has gradients that agree, and it goes nearly that far. The first has gradients of pure noise, and it goes much less far. The product is an upper limit, and it is the same along a diagonal of the map.
+
+If this limit decides, then identity plotted over the product should fall on about one curve. A rank correlation measures how well identity rises with the product. It is 1 if identity always rises.
 """
 
 
@@ -252,9 +272,11 @@ plots.dotted(
 
 # %% [markdown]
 r"""
-"About", "nearly", "more or less": the leash is no law. A high learning rate cannot settle, for it overshoots with every step; far enough up, the model breaks at *any* number of steps. And a very low one may not get out of the valley in which it began. A grid finds out; the product only tells where to look first: if $3\cdot10^{-4}$ and 400 steps were good, one would try $10^{-4}$ with 1200.
+The limit is only a rule of thumb. A very high learning rate overshoots with every step, and the model breaks at *any* number of steps. A very low one may never leave the region where it began.
 
-And equal products are not equal cells. Here is what the two highest rates do at nearly the same one:
+So the product says where to look first, and the grid decides. If $3\cdot10^{-4}$ with 400 steps is good, try $10^{-4}$ with 1200.
+
+Cells with the same product are not equal. Here are two of nearly the same product, at the two highest rates:
 """
 
 # %%
@@ -264,11 +286,11 @@ for place in ((1e-3, 200), (3e-4, 700)):
 
 # %% [markdown]
 r"""
-Both have gone equally far, and the faster one has lost the prompt on the way: its rate is too high already, and the ridge ends there.
+Both have nearly the same limit. The faster one has lost the prompt on the way, so its rate is too high. The ridge ends there.
 
 ## 5. What overfitting looks like
 
-One row of the map, at $3\cdot10^{-4}$, as pictures. From left to right the same model has had more and more steps; each row is one prompt, always drawn from the same noise.
+Here is one row of the map as pictures, at $3\cdot10^{-4}$. The number of steps grows from left to right. Each row is one prompt, always drawn from the same noise.
 """
 
 
@@ -289,9 +311,17 @@ side_by_side(row, [f"{place.steps} steps" for place in row], "Learning rate 3e-4
 
 # %% [markdown]
 r"""
-Look for three stages; you may not find all of them. First the name is unknown, and some robot stands where it was asked to stand. Then it is Pip, more and more certainly. After that there is little left to gain, and things may begin to go: places fade into those of the five references, accessories and styles are left out, or, in the last row, the bare class comes to look like Pip or loses its shape. (The colour alone is no sign: from this noise the original's robot is turquoise too. And four prompts are not all: what a number loses may be in those that are not shown, such as faces and colours.) That is what overfitting means here: the model answers with what it has seen last, whatever the question.
+Look for three stages. You may not find all of them.
 
-And the same at the largest number of steps, with higher and higher learning rates:
+1. The name is unknown. Some robot stands where it was asked to stand.
+2. It is Pip, more and more certainly.
+3. There is little left to gain, and the model begins to lose something. Places fade into those of the five references. Accessories and styles are left out. In the last row, the bare class looks like Pip or loses its shape.
+
+The third stage is overfitting: the model answers with what it has seen last, whatever is asked.
+
+The colour alone is no sign. From this noise the original model's robot is turquoise too. And only four prompts are shown. What a number loses may be in the others.
+
+Here is the same at the largest number of steps, with the learning rate growing from left to right:
 """
 
 # %%
@@ -301,7 +331,7 @@ side_by_side(column, [format_rate(place.learning_rate) for place in column], f"{
 
 # %% [markdown]
 r"""
-As a curve, for one learning rate, with the verdict on every step:
+The same as a curve, for one learning rate. The widget shows the numbers and the verdict at every step:
 """
 
 # %%
@@ -311,7 +341,7 @@ trade_off_explorer(*one_row(stored, 3e-4))
 r"""
 ### Would another mean choose another cell?
 
-The search has to reduce three numbers to one, and *which* one decides what it finds. Three ways to choose:
+The search needs one number for each cell, and it has three. *How* they are combined decides what is found. Here are three ways:
 """
 
 # %%
@@ -330,11 +360,15 @@ side_by_side([cell.point for cell in winners.values()], winners, "Three ways to 
 
 # %% [markdown]
 r"""
-Identity alone does not care what the model has forgotten. The plain mean lets a high number pay for a low one. The harmonic mean asks for all three; where its weakest part is 0, so is the whole. Where the two means choose the same cell, they need not in the next grid. (If you need something else, say a model that only ever has to draw Pip, choose by something else. A search finds what it is told to look for.)
+- Identity alone ignores what the model has forgotten.
+- The plain mean lets a high number make up for a low one.
+- The harmonic mean needs all three. If one part is 0, so is the whole.
+
+The two means may choose the same cell here and different ones in another grid. If you need something else, choose by something else. One example is a model that only ever has to draw Pip.
 
 ## 6. How sure is the best cell?
 
-Each cell was measured on a limited number of pictures, and a share of so many is uncertain. The five highest cells, with the 95 % intervals of identity and of prompt (a bootstrap as in lesson 07; what is drawn again are the prompts):
+Each cell was measured on a limited number of pictures, so its numbers are uncertain. Here are the five highest cells, with 95 % intervals of identity and of prompt. The intervals come from a bootstrap as in lesson 07, with the prompts drawn again.
 """
 
 # %%
@@ -350,7 +384,11 @@ for cell in by_score[:5]:
 
 # %% [markdown]
 r"""
-Each interval is of one cell alone, over its ten prompts (nine for identity). Where all prompts agree it shrinks to a point, which is no certainty. The cells share prompts and noise, so the difference of two, prompt by prompt, would be surer than either (lesson 07); but cells whose intervals overlap by a lot should not be ranked. They are *one* answer: "somewhere here". Quote a region, not a cell; here that is $3\cdot10^{-4}$ with 700 to 1000 steps. There is one more trap: the best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with other noise and with more prompts than had a say in the choice (`tlab evaluate` with `--full --seed 1`).
+Each interval belongs to one cell, over its ten prompts (nine for identity). Where all prompts agree the interval is a single point. That does not mean certainty.
+
+Do not rank cells whose intervals overlap by a lot. They are *one* answer. Quote a region: here it is $3\cdot10^{-4}$ with 700 to 1000 steps. The cells share prompts and noise, so the difference of two cells, prompt by prompt, is more certain than either number (lesson 07).
+
+There is one more trap. The best of many noisy numbers is partly the luckiest. To report how good the chosen cell is, measure it again, with other noise and with more prompts: `tlab evaluate` with `--full --seed 1`.
 
 ### Exercise: find the bug
 
@@ -392,13 +430,15 @@ print(f"    --{'' if text_learns else 'no-'}train-text-encoder --prior-loss-weig
 
 # %% [markdown]
 r"""
-It leaves a table, a heat map and a page of pictures in the folder `grid`, and the pipeline of the best cell in `grid/best`. Every cell is a *trial*, and it is written down in `grid/grid.json` as soon as its numbers are known. Three things follow:
+The second command writes a table, a heat map and a page of pictures to the folder `grid`. The pipeline of the best cell goes to `grid/best`. Every cell is a *trial*. It is written to `grid/grid.json` as soon as its numbers are known. Three things follow:
 
-- **Kill it when you like.** The same command with `--resume` goes on: cells that are known are not trained again, and a training that was cut short goes on from its last checkpoint.
-- **Many hands.** `--workers 2` starts two processes; or type the same command with `--resume` in another terminal, and it joins in. Machines that share the folder can share the search.
-- **Let it grow.** `--resume` with more learning rates or more steps fills only what is new.
+- **You can kill it at any time.** The same command with `--resume` goes on. Known cells are not trained again. A training that was cut short goes on from its last checkpoint.
+- **Several workers can share it.** `--workers 2` starts two processes. Or type the same command with `--resume` in another terminal. Machines that share the folder can share the search.
+- **It can grow.** `--resume` with more learning rates or more steps fills only what is new.
 
-Here is a very small one, live: two learning rates, measured after 10 and after 20 steps. (That is far too few to learn anybody; a score above 0 is one lucky picture of nine. It is the machinery that we look at. `subject_images` is only a name here, for the pictures are handed over, and what is left out has its default.) After the first cell we pull the plug:
+Here is a very small search: two learning rates, measured after 10 and after 20 steps. That is far too few to learn a subject. A score above 0 is one lucky picture of nine. We only look at how the search works.
+
+`subject_images` is only a name here, because the pictures are passed to `search`. After the first cell we stop it, as a power cut would:
 """
 
 # %%
@@ -436,7 +476,7 @@ events.close()  # as if the power had failed
 
 # %% [markdown]
 r"""
-And on again. The cell that is known is not measured twice:
+Now it goes on. The known cell is not measured twice:
 """
 
 # %% tags=["nbval-check-output"]
@@ -446,7 +486,7 @@ print("none twice:", first.point not in [cell.point for cell in rest])
 
 # %% [markdown]
 r"""
-The record of the search is one JSON file. `load_grid` reads it, for your own tables too:
+The record of the search is one JSON file. `load_grid` reads it, also for your own searches:
 """
 
 # %%
@@ -456,21 +496,21 @@ print("in the folder:", ", ".join(sorted(path.name for path in (home / "grid").i
 
 # %% [markdown]
 r"""
-To look at a grid of yours as at the stored one: `results_browser("grid")`.
+`results_browser("grid")` shows a grid of your own, as above the stored one.
 
 ## What to keep
 
 - Learning rates and step counts differ by factors: space them on a logarithmic scale.
 - With a constant learning rate one training gives a whole row of the grid.
-- While gradients keep their size, Adam moves each weight by at most about the learning rate in a step, however large they are. So learning rate × steps is a length: try cells with the same product first, until the rate is too high for any number of steps.
-- Choose by a score that cannot be bought; look at the pictures; quote a region, and measure the winner again.
-- What carries over from someone else's search is the shape of the map, not the cell.
+- While gradients keep their size, Adam moves each weight by at most about the learning rate in a step. So learning rate × steps is a limit on the way. Try cells with the same product first, until the rate is too high for any number of steps.
+- Choose by a score that needs all qualities. Look at the pictures. Quote a region, and measure the winner again.
+- The shape of the map carries over from someone else's search. The best cell does not.
 
 **What to try next**: another subject (`tlab subject --list`), and see whether the ridge moves; `--prior-loss-weight 0`, and see whether it moves then; a text encoder that learns along (`--train-text-encoder`, and `--prior-loss-weight 1`); LoRA, whose good learning rates lie elsewhere (`--method lora`). With a GPU, the same command with `--model` and a Stable Diffusion folder.
 
 **Read on** Bergstra, Bengio, *Random Search for Hyper-Parameter Optimization* (JMLR 13, 2012), on when a grid is *not* the best choice · Kingma, Ba, *Adam* (arXiv:1412.6980) · Loshchilov, Hutter, *Decoupled Weight Decay Regularization* (arXiv:1711.05101), which is AdamW.
 
-**Next**: you have gone all the way, from one noising step to a model that knows somebody new. What else diffusion models do, from spectra to molecules, is for lessons that are being written.
+**Next**: you have gone all the way from one noising step to a model that knows a new subject. Later lessons show what else diffusion models do.
 """
 
 # %%

@@ -18,6 +18,7 @@ trade_off_panels the live figure of the trade-off explorer
 before_after_panels  the live figure of the before/after slider
 heat_cells       the cells of a heat map, with a number in each
 results_panels   the live figure of the results browser
+intervals        `intervals`: means with their intervals
 run_figures      `loss_figure`, `trade_off_figure`
 grid_figures     `heat_maps`, `picture_page`
 
@@ -28,6 +29,7 @@ cell, its title is its alternative text, and `.save("name.png")` writes it.
 from tlab_diffusion.plots.attention_panels import heat_over
 from tlab_diffusion.plots.charts import curves, density, dotted, points
 from tlab_diffusion.plots.grid_figures import heat_maps, picture_page
+from tlab_diffusion.plots.intervals import intervals
 from tlab_diffusion.plots.latents import latent_channels
 from tlab_diffusion.plots.pictures import picture_grid, picture_strip
 from tlab_diffusion.plots.run_figures import loss_figure, trade_off_figure
@@ -42,6 +44,7 @@ __all__ = [
     "dotted",
     "heat_maps",
     "heat_over",
+    "intervals",
     "latent_channels",
     "loss_figure",
     "picture_grid",
