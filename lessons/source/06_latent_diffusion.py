@@ -2,7 +2,9 @@
 r"""
 # 06 · Latent diffusion
 
-So far a model of ours could work on whatever it was given: points, pixels, any tensor. Stable Diffusion's great economy is not to work on pixels at all. An autoencoder squeezes the picture first; noise, U-Net and sampler live in the small space that is left. In this lesson you take such a machine apart, and then you drive it yourself: *your* sampling loop, the real U-Net, and the same picture as the library's to the last digits.
+So far our models worked directly on points or pixels. Stable Diffusion does not work on pixels. An autoencoder first makes the picture small. Noise, U-Net and sampler then work on the small version, the *latents*. That saves most of the computation.
+
+In this lesson you take such a model apart. Then you run it with a sampling loop of your own, and compare your picture with the library's.
 
 **After this lesson you can**
 
@@ -39,9 +41,11 @@ pipeline = load(
 r"""
 ## 1. Why not pixels?
 
-`picturebook` is our own small Stable Diffusion: the same parts under the same names, trained on the picture book. Its U-Net sees $16 \times 16$ places with 4 numbers each, though its pictures have $64 \times 64$ pixels.
+`picturebook` is our own small Stable Diffusion. It has the same parts under the same names, and was trained on the picture book. Its pictures have $64 \times 64$ pixels. Its U-Net sees $16 \times 16$ places with 4 numbers each.
 
-What would it cost to let the same U-Net work on pixels? We can count without computing anything: PyTorch has tensors on a device called "meta", which have a shape and no numbers, and a counter that adds up the multiplications and additions that a call *would* do. On meta we can afford Stable Diffusion 1.5 as well, all 860 million parameters of its U-Net. (Input channels are left as they are: 4 or 3 makes no difference here.)
+What would the same U-Net cost on pixels? We can count this without computing it. PyTorch has a device called "meta". A tensor there has a shape and no numbers. A counter adds up the multiplications and additions that a call *would* do.
+
+On "meta" we can also count for Stable Diffusion 1.5, whose U-Net has 860 million parameters. We leave the number of input channels as it is, since 4 or 3 makes no difference here.
 """
 
 # %%
@@ -83,11 +87,20 @@ for name, unet, latent_side, pixel_side, tokens in (
 
 # %% [markdown]
 r"""
-A convolution does the same work at every place, so its cost grows with their number. Self-attention compares each place with each other one: four times the side is 16 times the places and 256 times the comparisons. That is why the work grows faster than the places do, and for Stable Diffusion at $512 \times 512$ very much faster. A picture takes tens of such calls; a training step costs about three for each picture in its batch, and a training sees millions of pictures, many of them more than once. Latents are what made it affordable.
+A convolution does the same work at every place. Its cost grows with the number of places.
+
+Self-attention compares each place with every other one. Four times the side means 16 times the places, and 256 times the comparisons. So the work grows faster than the number of places. For Stable Diffusion at $512 \times 512$ it grows very much faster.
+
+One picture takes tens of such calls. A training step costs about three calls for each picture in its batch, and a training sees millions of pictures. Latents made this affordable.
 
 ## 2. The autoencoder
 
-The squeeze is done by a network of its own, trained beforehand and then frozen: an **encoder** that turns a picture into latents, and a **decoder** that turns latents into a picture. It knows nothing of noise or words. It has seen pictures of our world, and learned to get them through a narrow gate. (Its loss is the distance of the copy, and of its outlines, from the original. In place of the outlines Stable Diffusion's has two other terms, a perceptual and an adversarial one, for textures that look right.)
+The autoencoder is a network of its own. It is trained first and then frozen. It has two parts:
+
+- the **encoder** turns a picture into latents;
+- the **decoder** turns latents into a picture.
+
+It knows nothing of noise or words. It learned to copy pictures of our world through few numbers. Its loss is the distance of the copy from the original, plus the same for their outlines. Stable Diffusion's autoencoder has a perceptual and an adversarial term in place of the outlines. They make textures look right.
 
 The scenes below have seeds that were never used in training.
 """
@@ -113,11 +126,11 @@ print(
 
 # %% [markdown]
 r"""
-How good is the copy? The usual measure is the **peak signal-to-noise ratio** in decibels: the mean squared error, compared with the square of the largest difference that two pixels can have,
+How good is the copy? The usual measure is the **peak signal-to-noise ratio** in decibels (dB). It compares the mean squared error of two pictures $a$ and $b$ with the square of the *peak*. The peak is the largest difference that two pixels can have:
 
 $$\mathrm{PSNR}(a, b) = 10\,\log_{10}\frac{\text{peak}^2}{\text{mean}\,(a-b)^2}.$$
 
-20 dB means an error of a tenth of the range, 40 dB of a hundredth.
+At 20 dB the error is a tenth of the range, at 40 dB a hundredth.
 """
 
 # %% [markdown]
@@ -144,7 +157,7 @@ check("latent.psnr", psnr)
 
 # %% [markdown]
 r"""
-A number needs something to compare it with. So we also shrink the pictures to $16 \times 16$ pixels and blow them up again; and we send noise through the autoencoder, a "picture" from outside its world.
+A number alone says little, so we compare it with two others. One is for pictures shrunk to $16 \times 16$ pixels and enlarged again. The other is for pictures of pure noise, sent through the autoencoder. They come from outside its world.
 """
 
 # %%
@@ -176,7 +189,11 @@ print("noise does not get through:", (noisy < through_vae - 10).item())
 
 # %% [markdown]
 r"""
-The autoencoder is no general compressor. It has learned what pictures *of this world* look like, and spends its 1024 numbers on what differs between them. What it cannot say is lost for good: no U-Net, however clever, can draw what the decoder cannot. Where are the losses? The third row shows the error, four times as strong; grey is no error.
+The autoencoder does not compress every kind of picture. It learned what pictures *of this world* look like. Its 1024 numbers describe what differs between them.
+
+What the decoder cannot draw is lost: no U-Net can bring it back.
+
+Where are the losses? The third row shows the error, four times as strong. Grey means no error.
 """
 
 # %%
@@ -198,13 +215,20 @@ print(
 
 # %% [markdown]
 r"""
-Flat colour costs little; outlines, eyes and fine patterns are where the numbers run out.
+Flat colour is copied well. The errors lie on outlines, eyes and fine patterns.
 
 ## 3. A cloud, not a point
 
-The encoder does not return one latent for a picture, but a normal distribution: a mean and a variance for each of the 1024 numbers. (This makes it a *variational* autoencoder, VAE.) In training, the decoder gets a draw from that cloud instead of its centre, and a second term of the loss pulls all clouds towards the standard normal one. The draw says: keep pictures further apart than a cloud is wide, or they get mixed up. The second term says: but stay near 0, and do not let the clouds shrink to points. Networks prefer to put out the *logarithm* of the variance, since any number is a valid logarithm.
+The encoder does not return one latent for a picture. It returns a normal distribution, with a mean and a variance for each of the 1024 numbers. This makes it a *variational* autoencoder, VAE. Think of a cloud around a point.
 
-One thing more. Our schedules trade signal for noise as if the data had variance 1; lesson 01 built on that, and so does the signal-to-noise ratio. Latents come in whatever units the autoencoder liked. So they are multiplied by one constant, the **scaling factor**: one over their standard deviation, measured once and written into the model's configuration.
+Two things shape the clouds in training:
+
+- The decoder gets a draw from the cloud instead of its centre. So two pictures must lie further apart than a cloud is wide, or they are confused.
+- A second term of the loss pulls all clouds towards the standard normal distribution. So the clouds stay near 0 and do not shrink to points.
+
+The network returns the *logarithm* of the variance, because every number is a valid logarithm.
+
+**The scaling factor.** Our schedules assume data of variance 1 (lesson 01). Latents come in the units that the autoencoder happened to choose. So they are multiplied by one constant, the **scaling factor**. It is one over their standard deviation. It was measured once and is written into the model's configuration.
 """
 
 # %% [markdown]
@@ -250,27 +274,27 @@ print(f"scaled latents of unseen scenes: standard deviation {latents.std():.1f}"
 
 # %% [markdown]
 r"""
-The clouds are tiny beside the distances between them: here, as in Stable Diffusion, that second term has a weight of one millionth. It keeps the latents from drifting away and does little more, and a draw decodes to nearly the same picture as the centre.
+The clouds are tiny beside the distances between them. The second term has a weight of only one millionth, as in Stable Diffusion. It keeps the latents from drifting away and does little more. A draw decodes to nearly the same picture as the centre.
 
-And if one forgets to scale? Stable Diffusion's own latents come with a standard deviation of about 5.5, which its scaling factor 0.18215 undoes. Unscaled, the variance and with it the signal-to-noise ratio would be 30 times what the schedule meant:
+What if one forgets to scale? Stable Diffusion's own latents have a standard deviation of about 5.5. Its scaling factor 0.18215 makes that 1. Without scaling, the variance is 30 times what the schedule assumes. The signal-to-noise ratio is 30 times too high as well:
 """
 
 # %% tags=["nbval-check-output"]
 alphas_cumprod = pipeline.scheduler.alphas_cumprod  # scaled linear, as in lesson 01
 for name, std in (("scaled", 1.0), ("unscaled", 1 / 0.18215)):
     snr = std**2 * schedules.snr(alphas_cumprod)
-    crossing = int((snr < 1).nonzero()[0])
+    crossing = int((snr < 1).nonzero()[0]) + 1  # the index counts from 0
     print(
         f"{name:8}: more noise than signal from t = {crossing}; at the last step the signal is {snr[-1].sqrt():.2f} of the noise"
     )
 
 # %% [markdown]
 r"""
-Unscaled, the last step would still hold a picture more than a third as strong as the noise. A model trained on that would be lost when it has to start from real noise.
+Without scaling, the last step still holds a picture more than a third as strong as the noise. A model trained on that has never seen the pure noise from which sampling starts.
 
 ## 4. What latents look like
 
-Here they are: each picture with its four channels, $16 \times 16$ places each.
+Here is each picture with its four channels of $16 \times 16$ places.
 """
 
 # %%
@@ -280,7 +304,9 @@ plots.latent_channels(
 
 # %% [markdown]
 r"""
-Latents are not a code in which everything depends on everything. They are still a *map*: one can recognise the scene in them. That is why a U-Net, whose convolutions look at neighbours, works on latents as well as on pixels. If it is a map, it can be cut and glued:
+Latents are still a *map*: you can recognise the scene in them. So a U-Net, whose convolutions look at neighbours, works on latents as it does on pixels.
+
+If latents are a map, we can cut them and glue them together:
 """
 
 # %%
@@ -304,17 +330,17 @@ print("far from the seam A stays A:", (changed < between / 3).item())
 r"""
 ## 5. Anatomy
 
-Now the whole machine. A Stable Diffusion model is a folder, and five parts in it do the work, each in a folder of its own (the published one has a safety checker as well):
+A Stable Diffusion model is a folder. Five parts do the work, each in a folder of its own. The published model has a safety checker as well.
 
 | part | what it does |
 |---|---|
 | `tokenizer` | cuts the prompt into pieces and numbers them |
 | `text_encoder` | turns the numbers into vectors that know their context (lesson 05) |
-| `unet` | predicts the noise in latents, listening to those vectors |
-| `scheduler` | the betas, and the rule for a step: no network at all |
-| `vae` | encoder, for training and for redrawing; decoder, for seeing |
+| `unet` | predicts the noise in latents, and reads those vectors |
+| `scheduler` | the betas, and the rule for a step; it is no network |
+| `vae` | the encoder is for training and redrawing, the decoder for seeing |
 
-Ours and Stable Diffusion 1.5 differ in size, hardly in kind. (Again on "meta": the counts are made from the real shapes.)
+Our model and Stable Diffusion 1.5 have the same parts in different sizes. The next cell counts them on "meta", from the real shapes.
 """
 
 # %%
@@ -405,7 +431,9 @@ print("decoded            ", tuple(decode(x_T).shape))
 r"""
 ## 6. Your turn at the wheel
 
-All that is missing is the loop in between, and you have every piece of it: your `ddim_step` from lesson 04 makes a step, `cfg` from lesson 05 combines the answers with and without the prompt. The next cell takes the package's versions; put your own in their place if you like. The same goes for the `denoise` that you will write.
+Only the loop in between is missing. You have both of its pieces: `ddim_step` from lesson 04 makes a step, and `cfg` from lesson 05 combines the answers with and without the prompt.
+
+The next cell takes the package's versions. You can put your own in their place. The same goes for the `denoise` that you will write.
 """
 
 # %%
@@ -418,7 +446,7 @@ r"""
 
 `latent.denoise` · hard · 20 minutes
 
-From noise to clean latents. `timesteps` is a falling list such as `[999, 959, ..., 39]`; each step leads to the next in the list, and the last one to $-1$, the clean sample. `model(x_t, t, embeddings)` takes `t` as a (B,) tensor. No fresh noise: $\eta = 0$.
+Go from noise to clean latents. `timesteps` is a falling list of indexes such as `[999, 959, ..., 39]`, where index `t` stands for step $t + 1$ as in [NOTATION.md](NOTATION.md). Each step leads to the next in the list. The last one leads to `-1`, the clean sample. `model(x_t, t, embeddings)` takes `t` as a (B,) tensor. Add no fresh noise: $\eta = 0$.
 """
 
 
@@ -443,7 +471,7 @@ check("latent.denoise", denoise)
 
 # %% [markdown]
 r"""
-Drive the real U-Net with it. (What runs below is the package's loop. To test your own, leave out the first line.) Prompts are free: change them, and run the cell again.
+Now run the real U-Net with it. The cell below uses the package's loop. To test your own, leave out the first line. You can change the prompts and run the cell again.
 """
 
 # %%
@@ -466,7 +494,7 @@ plots.picture_strip(
 
 # %% [markdown]
 r"""
-And here is one of them on its way. Above, the noisy latents, decoded as they are; below, the clean sample that the model believes in at that moment. (The samplers of the package are generators, so we can look in at every step.)
+Here is one of them on its way. The upper row shows the noisy latents, decoded. The lower row shows $\hat x_0$, the clean sample that the model predicts at that moment. The package's samplers are generators, so we can look at every step.
 """
 
 # %%
@@ -475,19 +503,19 @@ trail = list(samplers.ddim(believes, noise[:1], alphas_cumprod, timesteps))
 looked_at = [round(i * (STEPS - 1) / 5) for i in range(6)]
 noisy_row = torch.cat([noise[:1]] + [trail[i - 1].x for i in looked_at[1:]])
 clean_row = torch.cat([trail[i].x0_pred for i in looked_at])
-labels = [f"t = {trail[i].t}" for i in looked_at]
+labels = [f"t = {trail[i].t + 1}" for i in looked_at]  # the index counts from 0
 plots.picture_grid(
     torch.cat([decode(noisy_row), decode(clean_row)]),
-    [f"x_t, {label}" for label in labels] + [f"belief, {label}" for label in labels],
+    [f"x_t, {label}" for label in labels] + [f"prediction, {label}" for label in labels],
     columns=6,
-    title="Noise above, belief below: first where things are, then what they are",
+    title="Noise above, predicted clean sample below: first where things are, then what they are",
 )
 
 # %% [markdown]
 r"""
 ## 7. To the last digit
 
-It looks right. Is it right? The diffusers library is used by thousands; if our loop and theirs disagree, one of them is wrong. We compare twice.
+The pictures look right. Are they right? We compare our loop with the diffusers library, in two ways.
 
 **One step at a time.** Their `DDIMScheduler` and our `ddim_step` get the same $x_t$ and the same $\epsilon$, at every timestep:
 """
@@ -514,9 +542,11 @@ print("every step agrees to 1 part in 100 000:", max(differences) < 1e-5)
 
 # %% [markdown]
 r"""
-A float32 has about seven digits, and the sums in a step use up the last one: more cannot be had.
+A float32 has about seven digits. The sums in a step use up the last one, so a better agreement is not possible.
 
-**The whole run.** Their `StableDiffusionPipeline` takes the prompt and the same noise, and does everything: tokenizer, text encoder, guidance, scheduler. Small differences may now grow, for every step feeds the next one, and guidance multiplies. Is what is left rounding, or a small mistake? There is a way to find out: give both sides **more digits**. If it is rounding, the difference shrinks with them. If it is a mistake, it stays.
+**The whole run.** Their `StableDiffusionPipeline` gets the prompt and the same noise. It does everything: tokenizer, text encoder, guidance, scheduler. Small differences may now grow, because every step feeds the next one.
+
+Is the remaining difference rounding, or a small mistake? Give both sides **more digits** to find out. A rounding error shrinks with more digits. A mistake stays.
 """
 
 
@@ -556,9 +586,11 @@ print("float64: below 1 in a billion:", largest["float64"] < 1e-9)
 
 # %% [markdown]
 r"""
-So the two are the same formula. In float32 they differ because we take the roots of $\bar\alpha$ in double precision and diffusers in single; in float64 both do the same, and the difference is 0 or next to it. Your loop does what diffusers' `StableDiffusionPipeline` does with a DDIM scheduler. (Stable Diffusion 1.5 comes with another scheduler, PNDM; every part around it is the same.)
+So both are the same formula. In float32 they differ because we take the roots of $\bar\alpha$ in double precision, and diffusers in single. In float64 both do the same, and the difference almost vanishes.
 
-**The same folder, plain.** Nothing of this course is needed to use the model: any program that knows diffusers can load it.
+Your loop does what diffusers' `StableDiffusionPipeline` does with a DDIM scheduler. Stable Diffusion 1.5 comes with another scheduler, PNDM. Every part around it is the same.
+
+**The same folder without this course.** Any program that knows diffusers can load the model:
 """
 
 # %%
@@ -580,7 +612,7 @@ print("same picture:", torch.equal(mine, theirs))
 
 # %% [markdown]
 r"""
-> **A trap.** Diffusers' DDIM scheduler does not step to the next timestep of its list. It steps down by `1000 // steps`. Where the number of steps divides 1000 that is the same; where it does not, the two part ways a little, and the noise left in the sample is not quite what the U-Net is told:
+> **A trap.** Diffusers' DDIM scheduler does not step to the next timestep of its list. It steps down by `1000 // steps`. That is the same where the number of steps divides 1000. Otherwise the two differ a little. The noise left in the sample is then not quite what the U-Net is told:
 """
 
 # %% tags=["nbval-check-output"]
@@ -593,9 +625,14 @@ for steps in (25, 30):
 r"""
 ## 8. From a picture to a picture
 
-So far sampling began with noise. It need not. Take a picture, bring its latents part of the way up into noise, and walk down from *there*, with a prompt. What was drowned is drawn anew, the rest is kept. The **strength** says how far up: the share of the steps that are to be done. (SDEdit, Meng and others 2021; in diffusers this is "img2img".)
+So far sampling began with noise. It can also begin with a picture:
 
-With $N$ timesteps and strength $s$, the last $\lfloor sN \rfloor$ of them are left to do. ($s$ is at most 1, and large enough that one step is left.)
+1. Encode the picture and add noise to its latents, part of the way up.
+2. Denoise from *there*, with a prompt.
+
+The noise hides some of the picture. The model draws that part anew and keeps the rest. Meng and others (2021) call this SDEdit; diffusers calls it "img2img".
+
+The **strength** $s$ says how far up we go. It is the share of the steps that are to be done, at most 1. With a list of $N$ timesteps, the last $\lfloor sN \rfloor$ of them are left to do. $s$ must be large enough for one step.
 """
 
 # %% [markdown]
@@ -623,7 +660,7 @@ check("latent.img2img_start", img2img_start)
 
 # %% [markdown]
 r"""
-Pip, whom the model has never seen, and a prompt that wants something else:
+Here is Pip, whom the model has never seen, with a prompt that asks for something else:
 """
 
 # %%
@@ -657,11 +694,17 @@ print("the least strength stays nearest to Pip:", similarity.argmax().item() == 
 
 # %% [markdown]
 r"""
-At strength 0.2 the place and the pose are still Pip's, for the high noise levels where those are decided were never reached, and a trace of the feelers is left. But the teal has gone, and wings have come: a red dragon was asked for, and guidance insists. At strength 1 nothing of Pip is left (but for the trace of lesson 01, section 7). What one would like, Pip *as* a dragon, is not among these pictures: the model sees the outline that is left, and does not know who Pip is. Teaching it that is the subject of the next lesson.
+At strength 0.2 the place and the pose are still Pip's. They are decided at high noise levels, which this run never reached. A trace of the feelers is left. But the teal is gone and wings have come, because guidance pushes towards a red dragon.
+
+At strength 1 nothing of Pip is left, except the trace of lesson 01, section 7.
+
+None of these pictures shows Pip *as* a dragon. The model sees the remaining outline and does not know who Pip is. The next lesson teaches it.
 
 ## 9. Walking
 
-Between two noises lie others. What do they draw? The obvious walk is the straight line, $(1-u)\,a + u\,b$, with a weight $u$ from 0 to 1. Try it on numbers first. Two independent noises $a$, $b$ of variance 1 have a mix of variance $(1-u)^2 + u^2$, which is $\tfrac12$ in the middle:
+What does the model draw from a noise that lies between two others, $a$ and $b$? The simplest walk is the straight line $(1-u)\,a + u\,b$, with a weight $u$ from 0 to 1.
+
+Try it on numbers first. Two independent noises of variance 1 have a mix of variance $(1-u)^2 + u^2$. In the middle that is $\tfrac12$:
 """
 
 # %% tags=["nbval-check-output"]
@@ -677,7 +720,9 @@ print(f"angle between two of them: {angles.mean():.0f} degrees, give or take {an
 
 # %% [markdown]
 r"""
-In 1024 dimensions the length of a normal vector hardly varies. All noises that the model has ever seen lie in a thin shell around a sphere, nearly at right angles to one another, and a straight line cuts through the empty inside. The way on the sphere is the arc (**slerp**, spherical linear interpolation, Shoemake 1985): with $\omega$ the angle between $a$ and $b$,
+In 1024 dimensions the length of a normal vector hardly varies. So all noises that the model has seen lie near a sphere. Any two of them are nearly at right angles. A straight line between them cuts through the inside of the sphere, where no noise was ever seen.
+
+The arc stays on the sphere. It is called **slerp**, spherical linear interpolation (Shoemake 1985). With $\omega$ the angle between $a$ and $b$:
 
 $$\mathrm{slerp}(a, b, u) = \frac{\sin((1-u)\,\omega)}{\sin\omega}\,a + \frac{\sin(u\,\omega)}{\sin\omega}\,b .$$
 """
@@ -709,7 +754,7 @@ check("latent.slerp", slerp)
 
 # %% [markdown]
 r"""
-The middle of the way, by the line and by the arc, for the same pairs of noises:
+Here is the middle of the way by the line and by the arc, for the same pairs of noises:
 """
 
 # %%
@@ -729,15 +774,20 @@ for name, x in (("noise halfway", middles), ("latents drawn from it", halfway)):
 
 # %% [markdown]
 r"""
-Noise that is too short is like nothing that the U-Net has seen: noised latents have a standard deviation near 1 at *every* timestep (lesson 01, section 2). What it makes of it depends on the model: ours makes up for most of it. On the arc there is nothing to make up for.
+The U-Net has never seen noise that is too short: noised latents have a standard deviation near 1 at *every* timestep (lesson 01, section 2). What it draws from such noise depends on the model. Ours corrects most of the error. The arc has no error to correct.
 
 ## 10. Play
 
-The widget draws two walks when it is made (a few seconds), and then you slide through them: **between two noises** under one prompt, on the arc; and **between two prompts** in one noise, where the embeddings of the prompts are mixed. Some things to find:
+The widget draws two walks when it is made, which takes a few seconds. Then you slide through them:
+
+- **between two noises** under one prompt, on the arc;
+- **between two prompts** in one noise, where the embeddings of the prompts are mixed.
+
+Some things to find:
 
 1. Between two noises, what stays the same at every station? What changes gradually, and what jumps?
 2. Between two prompts, does the picture change evenly, or at one station all at once? Do place and character change together?
-3. Make walks of your own: `latent_walk(pipeline, ("a cat", "a dog"), (3, 4))`. How different can two prompts be before the pictures between them are neither the one nor the other?
+3. Make walks of your own: `latent_walk(pipeline, ("a cat", "a dog"), (3, 4))`. How different can two prompts be before the pictures between them fit neither?
 
 The two walks as a still picture:
 
@@ -751,14 +801,14 @@ latent_walk(pipeline)
 r"""
 ## What to keep
 
-- Latent diffusion is diffusion, unchanged, in the space of an autoencoder: fewer places, so far less work. What the decoder cannot draw, nobody can.
-- The scaling factor brings latents to standard deviation 1, which is what SNR and schedules count on. Multiply on the way in, divide on the way out.
-- Stable Diffusion is a tokenizer, a text encoder, a U-Net, a scheduler and a VAE. The loop that joins them fits in five lines, and agrees with the library's to rounding.
+- Latent diffusion is ordinary diffusion on the latents of an autoencoder. There are fewer places, so far less work. What the decoder cannot draw is lost.
+- The scaling factor gives latents a standard deviation of 1, as SNR and schedules assume. Multiply on the way in, divide on the way out.
+- Stable Diffusion is a tokenizer, a text encoder, a U-Net, a scheduler and a VAE. The loop that joins them has five lines, and agrees with the library's up to rounding.
 - To redraw a picture, start part of the way up. To walk between noises, stay on the sphere.
 
 **Read on** Rombach and others, *High-Resolution Image Synthesis with Latent Diffusion Models* (arXiv:2112.10752), sections 3 and 4.1 · Kingma, Welling, *Auto-Encoding Variational Bayes* (arXiv:1312.6114) · Meng and others, *SDEdit* (arXiv:2108.01073) · the documentation of diffusers, "Understanding pipelines, models and schedulers".
 
-**Next** in [lesson 07](07_dreambooth_paper.ipynb) comes DreamBooth: the model knows robots, and has never met Pip. Five pictures should be enough to introduce them.
+**Next** in [lesson 07](07_dreambooth_paper.ipynb) comes DreamBooth. The model knows robots and has never met Pip. Five pictures introduce them.
 """
 
 # %%
