@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
+from tlab_diffusion.dreambooth.presets import PAPER
 from tlab_diffusion.evaluation.subject_prompts import Prompt, ten_prompts
 from tlab_diffusion.picturebook import SUBJECTS
 
@@ -62,6 +63,7 @@ def config_of(
         output=output,
         model=model,
         max_steps=steps,
+        prior=PAPER,  # whatever the default is
         **WAYS[method],
     )
     return replace(config, checkpoint_every=config.max_steps)

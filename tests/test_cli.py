@@ -76,6 +76,7 @@ def test_help_shows_the_defaults_of_the_method_and_the_model(capsys, command, ar
     config = DreamBoothConfig(**words, model=model, method=method)
     compared = {
         "--prior-loss-weight": config.prior_loss_weight,
+        "--prior": config.prior,
         "--train-batch-size": config.batch_size,
         "--ema-decay": config.ema_decay,
         "--adam-epsilon": config.adam_epsilon,
@@ -115,7 +116,7 @@ def test_options_are_called_as_in_diffusers_scripts_and_shorter(monkeypatch, cap
     short += ["--lora-rank", "2", "--checkpoint-every", "5", "--precision", "fp32"]
     rest = ["--method", "lora", "--snr-gamma", "5", "--ema-decay", "0.9"]
     rest += ["--class-guidance-scale", "3", "--adam-epsilon", "1e-7"]
-    rest += ["--gradient-accumulation-steps", "2"]
+    rest += ["--gradient-accumulation-steps", "2", "--prior", "prediction"]
     for names in (long, short):
         with pytest.raises(ZeroDivisionError):
             main(["dreambooth", *needed, "--output", "o", *rest, *names])
@@ -125,6 +126,7 @@ def test_options_are_called_as_in_diffusers_scripts_and_shorter(monkeypatch, cap
     assert (first.lora_rank, first.checkpoint_every, first.precision) == (2, 5, "fp32")
     assert (first.snr_gamma, first.ema_decay, first.class_guidance_scale) == (5, 0.9, 3)
     assert (first.adam_epsilon, first.gradient_accumulation_steps) == (1e-7, 2)
+    assert first.prior == "prediction"
 
 
 @pytest.mark.parametrize(

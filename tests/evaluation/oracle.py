@@ -90,7 +90,8 @@ class Tuned:
         oracle: draws for it.
         name: the subject.
         faults: any of "copies", "stranger", "stays" (in a meadow), "collapsed" (the class became
-            the subject).
+            the subject), "paints" (other classes have the subject's colour), "spreads" (other
+            classes became the subject).
     """
 
     def __init__(self, oracle, name, *faults):
@@ -106,8 +107,12 @@ class Tuned:
         factors = {name: value for name, value in told.factors.items() if name != "class_noun"}
         ordinary = {"style": "cartoon", "view": "front"}
         class_noun = SUBJECTS[self.name].class_noun
-        if told.identifier is None and "collapsed" not in self.faults:
-            return random_scene(seed, held_out=None, class_noun=class_noun, **ordinary | factors)
+        asked = told.factors["class_noun"]
+        lost = "collapsed" if asked == class_noun else "spreads"
+        if told.identifier is None and lost not in self.faults:
+            if asked != class_noun and "paints" in self.faults:
+                factors["colour"] = SUBJECTS[self.name].colour
+            return random_scene(seed, held_out=None, class_noun=asked, **ordinary | factors)
         if told.identifier and "copies" in self.faults:
             return Random(seed).choice(subject_scenes(self.name))
         if told.identifier and "stranger" in self.faults:

@@ -12,6 +12,7 @@ from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation import identity
 from tlab_diffusion.evaluation.encoders import Encoders
 from tlab_diffusion.evaluation.identity import SubjectReferences, picturebook_subject
+from tlab_diffusion.evaluation.leakage import draw_leak_samples
 from tlab_diffusion.evaluation.measure import SampleCounts, SubjectMetrics, measure
 from tlab_diffusion.evaluation.metrics import diversity, image_similarity, prompt_similarity
 from tlab_diffusion.evaluation.result import Metrics
@@ -20,6 +21,7 @@ from tlab_diffusion.evaluation.subjects import average, differences
 from tlab_diffusion.picturebook import SUBJECTS, subject_pictures
 
 COUNTS = SampleCounts(per_prompt=2, per_class=8, batch=7)
+LEAKS = SampleCounts(per_prompt=1, per_class=8, batch=7, per_leak=13)
 
 
 def prompts_of(name):
@@ -31,14 +33,14 @@ ORACLE = lru_cache(Oracle)  # one for all
 
 
 @lru_cache
-def measured(name, *faults):
+def measured(name, *faults, counts=COUNTS):
     """The oracle's metrics of a model, and the model."""
     oracle = ORACLE()
     model = Tuned(oracle, name, *faults)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(identity, "render_scenes", oracle.draw)
         target, encoders = picturebook_subject(name), oracle.encoders()
-        return measure(model, target, prompts_of(name), encoders=encoders, counts=COUNTS), model
+        return measure(model, target, prompts_of(name), encoders=encoders, counts=counts), model
 
 
 def test_a_perfect_model():
@@ -105,6 +107,53 @@ def test_a_class_that_became_the_subject():
     assert numbers["class_div"] < 0.7 * kept["class_div"]
     assert numbers["entropy_colour"] == numbers["entropy_pattern"] == 0
     assert all(numbers[name] == kept[name] for name in ("dino", "clip_i", "clip_t", "identity"))
+
+
+@lru_cache
+def pips_metrics():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "render_scenes", ORACLE().draw)
+        return SubjectMetrics(picturebook_subject("pip"), ORACLE().encoders())
+
+
+def leaks_of(*faults):
+    """The metrics of the class and of others that a model draws."""
+    model = Tuned(ORACLE(), "pip", *faults)
+    leaks = draw_leak_samples(model, "robot", 6, batch=7)
+    found = pips_metrics().of_class(model(["a robot"] * 2, 0), leaks)
+    return {name: each.mean for name, each in found.items()}
+
+
+def test_what_leaks_is_counted():
+    numbers = leaks_of()
+    assert numbers["class_taken"] == numbers["other_taken"] == 0 and numbers["class_accuracy"] == 1
+    assert numbers["class_colour"] < 0.5 > numbers["other_colour"]  # some are turquoise by chance
+    collapsed, paints, spreads = (leaks_of(each) for each in ("collapsed", "paints", "spreads"))
+    assert collapsed["class_taken"] == collapsed["class_colour"] == 1
+    assert paints["other_colour"] == 1 and paints["other_taken"] == 0
+    assert spreads["other_taken"] == spreads["other_colour"] == 1
+    assert spreads["other_pres"] > numbers["other_pres"] + 0.3
+    untouched = {"other_": collapsed, "class_": paints} | {"class": spreads}
+    for start, found in untouched.items():
+        for name in numbers:
+            assert not name.startswith(start) or found[name] == numbers[name], (start, name)
+
+
+def test_a_class_in_the_wrong_place_is_not_accurate():
+    assert leaks_of("collapsed", "stays")["class_accuracy"] == 0
+
+
+def test_leakage_is_counted_with_the_pictures_it_took():
+    metrics, model = measured("pip", counts=LEAKS)
+    assert LEAKS.total(10) == 10 + 8 + 2 * 13
+    assert sum(len(texts) for texts, _ in model.asked) == LEAKS.total(10)
+    plain = [text for texts, _ in model.asked for text in texts if "zwx" not in text]
+    of_class = [text for text in plain if "robot" in text]
+    assert len(of_class) == 8 + 13 and of_class.count("a robot") == 8
+    assert len(plain) == 8 + 13 + 13
+    others = {text.split()[1] for text in plain if "robot" not in text}
+    assert len(others) == 13  # every other class
+    assert "13 of it in places, 13 of other classes" in metrics.table()
 
 
 def test_the_papers_measures_by_hand():
@@ -178,10 +227,10 @@ def test_a_subject_of_another_world_is_measured_without_ours():
     encoders = Encoders(features, features, lambda texts: torch.ones(len(texts), 64 * 64 * 3))
     target = SubjectReferences(np.stack(subject_pictures("pip")), "backpack")
     prompts = prompts_for("sks", "backpack")[:3]
-    metrics = measure(sample, target, prompts, encoders=encoders, counts=COUNTS)
-    assert set(metrics.samples) == {"dino", "clip_i", "clip_t", "copies", "div"}
+    metrics = measure(sample, target, prompts, encoders=encoders, counts=LEAKS)
+    assert set(metrics.samples) == {"dino", "clip_i", "clip_t", "copies"}
     assert metrics.numbers()["copies"] == 1 and metrics.subject == "backpack"
-    assert set(metrics.class_samples) == {"pres", "class_div"}
+    assert set(metrics.class_samples) == {"pres", "class_div", "other_pres"}
     assert set(metrics.controls) == {"real", "copy"}
     one = SubjectReferences(target.references[:1], "backpack")
     counts = SampleCounts(per_prompt=1, per_class=2)

@@ -11,7 +11,15 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from tlab_diffusion.dreambooth.methods import LORA, METHODS, TEXTUAL_INVERSION
-from tlab_diffusion.dreambooth.presets import defaults, templates
+from tlab_diffusion.dreambooth.presets import (
+    CLASS_GUIDANCE_SCALES,
+    PAPER,
+    PREDICTION,
+    PRIORS,
+    class_prompts,
+    defaults,
+    templates,
+)
 from tlab_diffusion.errors import (
     InputError,
     check_bool,
@@ -27,8 +35,12 @@ RENAMED = {"prior_weight": "prior_loss_weight", "arithmetic": "precision"}
 
 
 def current_names(settings: dict) -> dict:
-    r"""Settings read from a run's file, under the names that they have here."""
-    return {RENAMED.get(name, name): value for name, value in dict(settings).items()}
+    r"""Settings read from a run's file, under the names that they have here.
+
+    Older files do not name the prior: there was only the paper's.
+    """
+    renamed = {RENAMED.get(name, name): value for name, value in dict(settings).items()}
+    return {"prior": PAPER} | renamed
 
 
 def _setting(
@@ -138,13 +150,19 @@ class DreamBoothConfig:
     )
     num_class_images: int = _setting(
         100,
-        help="Pictures of the class that the original model draws.",
+        help="Class pictures that the original model draws.",
         check=partial(check_integer, lowest=0),
     )
-    class_guidance_scale: float = _setting(
-        2.5,
-        help="Guidance scale of these pictures. Unguided ones taught picturebook to draw its class "
-        "worse, and more like the subject.",
+    prior: str | None = _setting(
+        None,
+        help="What the class half of the loss holds the model to: prediction, what the original "
+        "model predicts for the same noisy picture; or paper, the noise in the class pictures.",
+        check=partial(check_choice, choices=PRIORS),
+    )
+    class_guidance_scale: float | None = _setting(
+        None,
+        help="Guidance scale of these pictures: 1 with --prior prediction, 2.5 with paper, where "
+        "unguided ones taught picturebook to draw its class worse, and more like the subject.",
         check=partial(check_number, lowest=0),
     )
     train_text_encoder: bool | None = _setting(
@@ -162,7 +180,9 @@ class DreamBoothConfig:
     )
     class_prompt: str | None = _setting(
         None,
-        help="Describes the class pictures; does not contain the identifier.",
+        help="Describes all class pictures; does not contain the identifier. Without this option, "
+        "--prior prediction uses a set of prompts: the class, the class in contexts, and other "
+        "classes.",
         check=_check_prompt,
         metavar="TEXT",
     )
@@ -232,12 +252,19 @@ class DreamBoothConfig:
         object.__setattr__(self, name, value)  # the object is frozen once it is made
 
     def _defaults(self) -> dict:
-        return defaults(self.method, self.model, self.identifier, self.class_noun)
+        usual = defaults(self.method, self.model, self.identifier, self.class_noun)
+        scale = CLASS_GUIDANCE_SCALES.get(self.prior or usual["prior"])
+        return usual | {"class_guidance_scale": scale}
 
     @property
     def with_prior(self) -> bool:
         """Whether training has a prior-preservation term."""
         return self.prior_loss_weight > 0
+
+    @property
+    def predicts_prior(self) -> bool:
+        """Whether the original model's prediction is the target of the class half."""
+        return self.with_prior and self.prior == PREDICTION
 
     @property
     def samples_per_step(self) -> int:
@@ -263,6 +290,20 @@ class DreamBoothConfig:
         if varied and self.instance_prompt == self._defaults()["instance_prompt"]:
             return tuple(each.format(self.identifier) for each in templates(self.model))
         return (self.instance_prompt,)
+
+    @cached_property
+    def class_prompts(self) -> tuple[str, ...]:
+        """Those of the class pictures, which take them in turn."""
+        several = self.prior == PREDICTION
+        if several and self.class_prompt == self._defaults()["class_prompt"]:
+            found = class_prompts(self.model, self.class_noun)
+            return tuple(each for each in found if not has_identifier(each, self.identifier))
+        return (self.class_prompt,)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All prompts of training, in the order of their numbers: instance, then class prompts."""
+        return (*self.instance_prompts, *(self.class_prompts if self.with_prior else ()))
 
     @property
     def prompt_noun(self) -> str:

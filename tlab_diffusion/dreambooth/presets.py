@@ -34,6 +34,9 @@ from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, TEXTUAL_INVERSIO
 
 SMALL_SIDE = 128  # pixels: models up to this side are small
 
+PAPER, PREDICTION = PRIORS = ("paper", "prediction")
+CLASS_GUIDANCE_SCALES = {PAPER: 2.5, PREDICTION: 1.0}
+
 SMALL = {
     DREAMBOOTH: {
         "max_steps": 600,
@@ -55,12 +58,14 @@ LARGE = {
 SMALL_ALL = {
     "adam_epsilon": 1e-6,
     "checkpoint_every": 100,
+    "prior": PAPER,
     "prior_loss_weight": 1.0,
     "batch_size": 2,
 }
 LARGE_ALL = {
     "adam_epsilon": 1e-8,
     "checkpoint_every": 400,
+    "prior": PAPER,
     "prior_loss_weight": 1.0,
     "batch_size": 1,
 }
@@ -72,6 +77,19 @@ SMALL_TEMPLATES = ("a {}", "a cartoon of a {}")
 LARGE_TEMPLATES = (
     *("a photo of a {}", "a close-up photo of a {}", "a photo of the {}", "a good photo of a {}"),
     *("a cropped photo of the {}", "a picture of a {}", "a rendition of the {}", "one {}"),
+)
+
+# What else a large model is held to, where its own captions are not known.
+CLASS_CONTEXTS = (
+    *("a photo of {}", "{} in the snow", "{} on a beach", "a close-up photo of {}"),
+    *("{} in a forest", "{} in a living room", "a painting of {}", "{} in a city street"),
+    *("{} on a table", "{} at night", "a black and white photo of {}", "{} in a garden"),
+    *("a drawing of {}", "{} on grass", "{} in front of a mountain", "{} under water"),
+    *("a photo of {} from behind", "{} in the rain", "{} on a road", "{} in a museum"),
+)
+OTHER_CLASSES = (
+    *("a person", "a dog", "a car", "a tree", "a house", "a cat", "a chair", "a bird"),
+    *("a bottle", "a flower", "a landscape"),
 )
 
 
@@ -106,6 +124,25 @@ def usual_evaluations(model: str, max_steps: int) -> int | None:
 def templates(model: str) -> tuple[str, ...]:
     """Prompt templates for Textual Inversion, each with a `{}` for the word."""
     return SMALL_TEMPLATES if native_resolution(model) <= SMALL_SIDE else LARGE_TEMPLATES
+
+
+def class_prompts(model: str, class_noun: str) -> tuple[str, ...]:
+    r"""Prompts that hold a model to what it knows: a quarter each is of the bare class and of other
+    classes, half of the class in contexts. They come in turn.
+
+    Args:
+        model: small models get captions of the picture book, large ones plain words.
+        class_noun: the subject's class.
+    """
+    if native_resolution(model) <= SMALL_SIDE:
+        from tlab_diffusion.evaluation.world import PictureBookWorld
+
+        return PictureBookWorld().class_prompts(class_noun)
+    bare, noun = f"{_article(class_noun)} {class_noun}", class_noun.lower()
+    others = [each for each in OTHER_CLASSES if each.split(maxsplit=1)[1] != noun]
+    contexts = [context.format(bare) for context in CLASS_CONTEXTS]
+    halves = zip(contexts[::2], contexts[1::2], others, strict=False)
+    return tuple(prompt for each in halves for prompt in (bare, *each))
 
 
 def prompts(identifier: str, class_noun: str) -> tuple[str, str]:

@@ -21,13 +21,14 @@ from tlab_diffusion.evaluation.identity import (
     perfect,
     strangers,
 )
+from tlab_diffusion.evaluation.leakage import LeakSamples, draw_leak_samples, leakage
 from tlab_diffusion.evaluation.metrics import (
     diversity,
     entropy_share,
     image_similarity,
     prompt_similarity,
 )
-from tlab_diffusion.evaluation.pictures import Sampler, sample_batch
+from tlab_diffusion.evaluation.pictures import Sampler, sample_all
 from tlab_diffusion.evaluation.result import Estimates, Metrics
 from tlab_diffusion.evaluation.statistics import Interval, mean_interval, pairs_interval
 from tlab_diffusion.evaluation.subject_prompts import Prompt
@@ -39,19 +40,24 @@ CLASS_SEED = 50_000  # the class samples are the same for all prompts
 
 @dataclass(frozen=True)
 class SampleCounts:
-    """The number of samples of each prompt and of the bare class, and the batch size."""
+    """The number of samples of each prompt and of the bare class, and the batch size.
+
+    `per_leak` is the number of pictures of the class in places, and of as many of other classes.
+    With 0 leakage is not measured.
+    """
 
     per_prompt: int = 4
     per_class: int = 50
     batch: int = 32
+    per_leak: int = 0
 
     def __post_init__(self):
-        for name, least in {"per_prompt": 1, "per_class": 2, "batch": 1}.items():
+        for name, least in {"per_prompt": 1, "per_class": 2, "batch": 1, "per_leak": 0}.items():
             check_integer(name, getattr(self, name), lowest=least)
 
     def total(self, prompts: int) -> int:
         """Number of samples for so many prompts."""
-        return prompts * self.per_prompt + self.per_class
+        return prompts * self.per_prompt + self.per_class + 2 * self.per_leak
 
 
 class Samples(NamedTuple):
@@ -93,7 +99,12 @@ def measure(
     """
     counts = counts or SampleCounts()
     samples = draw_samples(sample, subject, prompts, counts=counts, seed=seed)
-    return compute_metrics(samples, subject, prompts, encoders=encoders, counts=counts)
+    leaks = None
+    if counts.per_leak:
+        leaks = draw_leak_samples(
+            sample, subject.class_noun, counts.per_leak, batch=counts.batch, seed=seed
+        )
+    return compute_metrics(samples, subject, prompts, encoders=encoders, counts=counts, leaks=leaks)
 
 
 def draw_samples(
@@ -104,13 +115,13 @@ def draw_samples(
     counts: SampleCounts,
     seed: int = 0,
 ) -> Samples:
-    r"""Draw all samples that `measure` needs."""
+    r"""Draw the samples of the prompts and of the bare class."""
     if not prompts:
         raise InputError("prompts", got="none", expected="1 or more")
     texts = [prompt.text for prompt in prompts for _ in range(counts.per_prompt)]
     class_texts = [sentence({"class_noun": subject.class_noun})] * counts.per_class
-    of_class = _draw(sample, class_texts, seed + CLASS_SEED, counts.batch)
-    return Samples(_draw(sample, texts, seed, counts.batch), of_class)
+    of_class = sample_all(sample, class_texts, seed + CLASS_SEED, counts.batch)
+    return Samples(sample_all(sample, texts, seed, counts.batch), of_class)
 
 
 def compute_metrics(
@@ -120,8 +131,9 @@ def compute_metrics(
     *,
     encoders: Encoders | None = None,
     counts: SampleCounts,
+    leaks: LeakSamples | None = None,
 ) -> Metrics:
-    r"""Compute the metrics of what `draw_samples` gave."""
+    r"""Compute the metrics of what `draw_samples` and `draw_leak_samples` gave."""
     computer = SubjectMetrics(subject, encoders or shipped_encoders())
     rows = computer.per_prompt(samples.of_prompts, prompts)
     uses = {prompt.use: [] for prompt in prompts}
@@ -132,7 +144,7 @@ def compute_metrics(
         counts={"prompts": len(prompts)} | asdict(counts),
         samples=mean_over_prompts(rows),
         uses={use: mean_over_prompts(part) for use, part in uses.items()},
-        class_samples=computer.of_class(samples.of_class),
+        class_samples=computer.of_class(samples.of_class, leaks),
         controls=computer.controls(prompts, counts.per_prompt),
     )
 
@@ -170,7 +182,7 @@ class SubjectMetrics:
             rows.append(row)
         return rows
 
-    def of_class(self, pictures: np.ndarray) -> Estimates:
+    def of_class(self, pictures: np.ndarray, leaks: LeakSamples | None = None) -> Estimates:
         r"""Compute the metrics of pictures (N, H, W, 3) uint8 of the bare class; N >= 2."""
         identity = self.encoders.identity(pictures)
         pres = [image_similarity(each[None], self.real_identity).item() for each in identity]
@@ -181,6 +193,8 @@ class SubjectMetrics:
                 # No interval: a bootstrap sample lacks some values, and its entropy is too low.
                 share = entropy_share(seen[factor], world)
                 row[f"entropy_{factor}"] = Interval(share, None, None)
+        if leaks is not None:
+            row |= leakage(leaks, pictures, self.subject, self.gallery, self.encoders)
         return row
 
     def controls(self, prompts: Sequence[Prompt], per_prompt: int) -> dict[str, Estimates]:
@@ -236,14 +250,6 @@ def _accuracy(prompt: Prompt, seen: Mapping[str, Sequence[str | None]]) -> dict[
     return {name: float(np.mean(hits)) for name, hits in right.items()} | {
         "prompt_accuracy": float(np.mean(np.all(list(right.values()), axis=0)))
     }
-
-
-def _draw(sample: Sampler, texts: Sequence[str], seed: int, batch: int) -> np.ndarray:
-    """One picture for each text; every batch has its own seed."""
-    starts = range(0, len(texts), batch)
-    return np.concatenate(
-        [sample_batch(sample, texts[start : start + batch], seed + start) for start in starts]
-    )
 
 
 def _cosines(features: Tensor) -> np.ndarray:

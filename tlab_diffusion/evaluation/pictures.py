@@ -67,6 +67,14 @@ def sample_batch(sample: Sampler, texts: Sequence[str], seed: int) -> np.ndarray
     return pictures
 
 
+def sample_all(sample: Sampler, texts: Sequence[str], seed: int, batch: int) -> np.ndarray:
+    r"""Draw one picture for each text, at most `batch` in one call, each with its own seed."""
+    starts = range(0, len(texts), batch)
+    return np.concatenate(
+        [sample_batch(sample, texts[start : start + batch], seed + start) for start in starts]
+    )
+
+
 def render_scenes(scenes: Sequence[Scene], size: int = SIZE) -> np.ndarray:
     r"""Render scenes of the picture book: (N, size, size, 3) uint8."""
     return np.stack([render(scene, size) for scene in scenes])

@@ -11,10 +11,18 @@ identity          share of the samples that show the subject and copy no referen
 copies            share of the samples that copy a reference
 prompt_accuracy   share of the samples that show everything the prompt asks for; also factor by
                   factor: place, colour, ...
+class_taken       share of pictures of the class in places that show the subject
+other_taken       the same for other classes
+class_colour      share of pictures of the bare class and of the class in places in the subject's
+                  colour; the original model's own share says how many are chance
+other_colour      the same for other classes
+other_pres        dino of the pictures of other classes
+class_accuracy    share of pictures of the class in places that show the class and the place
 entropy_*         entropy of the colours and patterns of the class samples, divided by the world's
 
-All but the last two need only encoders. The paper (arXiv:2208.12242) takes LPIPS for div and other
-encoders, so its numbers cannot be compared with these.
+Shares of what is recognised need the picture book; the others need only encoders. The paper
+(arXiv:2208.12242) takes LPIPS for div and other encoders, so its numbers cannot be compared with
+these.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +55,18 @@ LABELS = {
         "PRES", "likeness of the bare class to the references: high if the class was lost"
     ),
     "class_div": Label("class DIV", "variety of the bare class"),
+    "class_accuracy": Label(
+        "class accuracy", "pictures of the class in places that show the class and the place"
+    ),
+    "class_taken": Label("class taken", "pictures of the class in places that show the subject"),
+    "class_colour": Label(
+        "class in its colour", "pictures of the class that have the subject's colour"
+    ),
+    "other_taken": Label("others taken", "pictures of other classes that show the subject"),
+    "other_colour": Label(
+        "others in its colour", "pictures of other classes that have the subject's colour"
+    ),
+    "other_pres": Label("others' PRES", "likeness of other classes to the references"),
 }
 COLUMNS = {name: name for name in ("dino", "clip_i", "clip_t", "div", "identity", "copies")} | {
     "prompt_accuracy": "prompt_acc",
@@ -107,7 +127,7 @@ def _table(metrics: Metrics) -> Iterator[str]:
     counts = metrics.counts
     yield (
         f"{metrics.subject}: {counts['prompts']} prompts x {counts['per_prompt']} pictures, "
-        f"{counts['per_class']} of the class"
+        f"{counts['per_class']} of the class{_leak_counts(counts)}"
     )
     yield _line("", COLUMNS.values())
     yield _line("all prompts", _cells(metrics.samples))
@@ -119,6 +139,11 @@ def _table(metrics: Metrics) -> Iterator[str]:
         yield _line(f"control: {name}", _cells(row))
     for name, each in metrics.class_samples.items():
         yield f"{name:20}{each}"
+
+
+def _leak_counts(counts: Mapping[str, int]) -> str:
+    number = counts.get("per_leak")  # in older files there is none
+    return f", {number} of it in places, {number} of other classes" if number else ""
 
 
 def _cells(row: Estimates, number: int = 0) -> list[str]:

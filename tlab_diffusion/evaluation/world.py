@@ -12,7 +12,7 @@ from tlab_diffusion.evaluation.hub_encoders import suitable_encoders
 from tlab_diffusion.evaluation.identity import SubjectReferences, identify_subject
 from tlab_diffusion.evaluation.pictures import SIZE
 from tlab_diffusion.evaluation.subject_prompts import Prompt, prompts_for, ten_prompts
-from tlab_diffusion.picturebook import COLOURS, PATTERNS
+from tlab_diffusion.picturebook import CLASSES, COLOURS, PATTERNS, caption, parse, random_scene
 from tlab_diffusion.picturebook.grammar import sentence
 from tlab_diffusion.picturebook.scene import WEIGHTS
 
@@ -61,6 +61,29 @@ class PictureBookWorld:
         known = subject.places, subject.colour
         return ten_prompts(identifier, subject.class_noun, *known, prompt_noun=prompt_noun)
 
+    def class_prompts(self, class_noun: str) -> tuple[str, ...]:
+        r"""Captions that hold a model to what it knows: in turn of the bare class, twice of the
+        class in a scene, and of another class in a scene.
+
+        Args:
+            class_noun: any word, also one that is no class of the picture book.
+        """
+        bare, others = self.class_prompt(class_noun), [c for c in CLASSES if c != class_noun]
+        nouns = [noun for other in others for noun in (class_noun, class_noun, other)]
+        told = [_told(number, noun) for number, noun in enumerate(nouns)]
+        return tuple(
+            prompt
+            for number in range(0, len(told), 3)
+            for prompt in (bare, *told[number : number + 3])
+        )
+
     def class_prompt(self, class_noun: str) -> str:
         """The prompt for the bare class."""
         return sentence({"class_noun": class_noun})
+
+
+def _told(seed: int, noun: str) -> str:
+    """A caption as training has them, of a random scene and with this noun."""
+    scene = random_scene(seed, held_out=False)
+    factors = {**parse(caption(scene, seed=seed)).factors, "class_noun": noun}
+    return sentence(factors)

@@ -23,7 +23,7 @@ from tlab_diffusion.training.generators import generator_for
 
 SETTINGS = ClassImageSettings(
     model="tiny",
-    prompt="a robot",
+    prompts=("a robot",),
     guidance_scale=3.0,
     seed=0,
     shape=(4, 16, 16),
@@ -84,6 +84,18 @@ def test_the_latents_are_those_of_diffusers_solver(tmp_path, pipeline, guidance_
     torch.testing.assert_close(latents, x, rtol=1e-3, atol=1e-3)
 
 
+def test_each_image_has_its_own_prompt(tmp_path, pipeline):
+    both = dataclasses.replace(SETTINGS, prompts=("a robot", "a cat"))
+    alone = [
+        sample(pipeline, 4, tmp_path, dataclasses.replace(SETTINGS, prompts=(each,)))
+        for each in both.prompts
+    ]
+    images = sample(pipeline, 4, tmp_path, both)
+    for number in range(4):
+        torch.testing.assert_close(images[number], alone[number % 2][number], rtol=0, atol=1e-4)
+    assert not torch.allclose(images[1], alone[0][1], atol=1e-2)
+
+
 def test_an_image_is_the_same_however_many_there_are(tmp_path, pipeline):
     few, many = (sample(pipeline, num, tmp_path / str(num)) for num in (3, 5))
     # Sampled alone or beside another: sums in another order.
@@ -129,7 +141,7 @@ def test_a_damaged_batch_is_sampled_again(tmp_path, pipeline, sampled):
 
 CHANGES = {
     "model": "tuned",
-    "prompt": "a cat",
+    "prompts": ("a robot", "a cat"),
     "guidance_scale": 5.0,
     "seed": 1,
     "shape": (4, 8, 8),

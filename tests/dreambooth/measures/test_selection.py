@@ -3,7 +3,7 @@
 import pytest
 
 from tests.dreambooth.standin import point
-from tlab_diffusion.dreambooth.measures.selection import Qualities, qualities, trade_off
+from tlab_diffusion.dreambooth.measures.selection import LEAKS, Qualities, qualities, trade_off
 from tlab_diffusion.errors import InputError
 
 
@@ -48,6 +48,22 @@ def test_the_smaller_loss_of_the_two_does_not_hide_the_greater():
     assert of(point(1, **right, pres=0.6), base).prior == pytest.approx(0.5)
     assert of(point(1, **right, class_div=0.4), base).prior == pytest.approx(0.5)
     assert of(point(1, **right, pres=0.1, class_div=0.9), base).prior == 1  # no more than 1
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_what_leaks_counts_above_what_the_base_does(leak):
+    right = {"identity": 1, "prompt_accuracy": 1}
+    base = point(0, **right, **{leak: 0.25})
+    assert of(point(1, **right, **{leak: 0.75}), base).prior == pytest.approx(0.5)
+    assert of(point(1, **right, **{leak: 0.0}), base).prior == 1
+    assert of(point(1, **right), base).prior == 1  # measured by an earlier version
+
+
+def test_a_class_that_is_drawn_worse_counts():
+    right = {"identity": 1, "prompt_accuracy": 1}
+    base = point(0, **right, class_accuracy=0.8, other_pres=0.2)
+    assert of(point(1, **right, class_accuracy=0.4), base).prior == pytest.approx(0.5)
+    assert of(point(1, **right, other_pres=0.6), base).prior == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -257,12 +257,28 @@ def test_where_nothing_is_wrong(pictures, tmp_path, monkeypatch):
     total = needs.training + needs.class_images + needs.measuring
     assert f"time: about {resources.duration(total)}: " in str(report)
     keeps_best = preflight(config, evaluate_every=2).estimate
-    assert keeps_best.pictures == 4 * (4 + 10 + 16)  # at steps 0, 2, 4 and 5
-    assert keeps_best.measuring == pytest.approx(30 * needs.measuring)
+    assert keeps_best.pictures == 4 * (4 + 10 + 16 + 2 * 6)  # at steps 0, 2, 4 and 5
+    assert keeps_best.measuring == pytest.approx(42 * needs.measuring)
     assert keeps_best.disk == needs.disk + 2 * budget.folder
     for line in ("4.png: used", "1 token: zwx", "memory: ", "disk: ", "time: about "):
         assert line in str(report)
     assert not (tmp_path / "out").exists()
+
+
+def test_prior_prediction_takes_a_frozen_copy_and_a_pass_of_the_class(
+    pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(hardware, "measured_speed", lambda device, dtype: 1e9)
+    unet = resources.read_parts(model_folder())["unet"].parameters
+    for method, copied, passes in ((DREAMBOOTH, 4 * unet, 3), (LORA, 0, 2)):
+        paper, prediction = (
+            preflight(config_for(pictures, tmp_path, method=method, prior=prior)).estimate
+            for prior in ("paper", "prediction")
+        )
+        assert prediction.memory - paper.memory == copied
+        # Two samples of the subject and two of the class, which are predicted once more.
+        assert prediction.training / paper.training == pytest.approx((4 * passes + 2) / 4 / passes)
+        assert prediction.class_images == pytest.approx(paper.class_images / 2)  # unguided
 
 
 def test_the_lighter_methods_need_less(pictures, tmp_path, monkeypatch):

@@ -1,7 +1,8 @@
 r"""The class images: sampled by the original model before training, and kept as latents.
 
-They show what the model knew of the class before it met the subject. The prior-preservation loss
-keeps it (Section 3.3, arXiv:2208.12242). They are never decoded: training reads latents.
+They show what the model knew of the class, and of the rest of its world, before it met the subject.
+The prior-preservation loss keeps it (Section 3.3, arXiv:2208.12242). They are never decoded:
+training reads latents.
 
 A batch is one file. Its size follows from the shape of the latents and the kind of device, so the
 images are the same, bit for bit, however many processes share the work. A process locks the batch
@@ -38,7 +39,7 @@ class ClassImageSettings:
     """All that the latents depend on. Image k is the same, however many there are."""
 
     model: str  # the fingerprint of the pipeline
-    prompt: str
+    prompts: tuple[str, ...]  # image k has prompt k modulo their number
     guidance_scale: float
     seed: int
     shape: tuple[int, int, int]  # of one image's latents
@@ -60,7 +61,7 @@ class ClassImageSettings:
         """
         return cls(
             model=model,
-            prompt=config.class_prompt,
+            prompts=config.class_prompts,
             guidance_scale=config.class_guidance_scale,
             seed=config.seed,
             shape=(moments.shape[1] // 2, *moments.shape[2:]),
@@ -172,7 +173,7 @@ def _sample(pipeline, settings: ClassImageSettings, numbers: range) -> Tensor:
     with autocast(pipeline.device, settings.precision):
         latents = family_of(pipeline).sample_latents(
             pipeline,
-            settings.prompt,
+            [settings.prompts[number % len(settings.prompts)] for number in numbers],
             noise.to(pipeline.device),
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,

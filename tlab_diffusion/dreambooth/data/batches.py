@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     x_t: Tensor  # (k, C, h, w)
     t: Tensor  # (k,)
     target: Tensor  # (k, C, h, w)
-    prompt: Tensor  # (k,), from 0 the instance prompts, the last number is the class prompt
+    prompt: Tensor  # (k,), numbers of `DreamBoothConfig.prompts`
     is_class: Tensor  # (k,) int64, 0 the subject, 1 its class
     weights: Tensor  # (k,), see `weighted_errors`
 
@@ -61,7 +61,8 @@ class TrainingSet:
     Args:
         config: the run's settings.
         subject: (N, 2C, h, w), means and standard deviations of the subject's latents.
-        class_images: (M, C, h, w), latents of the class; None without prior preservation.
+        class_images: (M, C, h, w), latents of the class, picture k of class prompt k modulo their
+            number; None without prior preservation.
         noising: how the model's family adds noise.
     """
 
@@ -107,7 +108,8 @@ class TrainingSet:
         noise = torch.randn(self.subject.shape[1] // 2, *x0.shape[1:], generator=generator)
         num_prompts = len(self.config.instance_prompts)
         if is_class:
-            return x0, t, noise, torch.tensor(num_prompts)
+            number_of_prompt = num_prompts + picture % len(self.config.class_prompts)
+            return x0, t, noise, torch.tensor(number_of_prompt)
         mean, std = x0.chunk(2)
         x0 = mean + std * torch.randn(mean.shape, generator=generator)
         if self.config.picture_prompts is not None:

@@ -8,7 +8,7 @@ written (...) below. A prompt is known by its number, from 0 to P - 1.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +34,10 @@ class Noising(Protocol):
 
     def weights(self, t: Tensor) -> Tensor:
         """(B,) weights of the squared errors at these times."""
+
+
+# Like `PromptedModel.forward`, of the model before training and without gradients.
+OriginalModel = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class PromptedModel(nn.Module, ABC):
@@ -144,22 +148,31 @@ class Family(ABC):
 
         Args:
             pipeline: float32 weights; changed in place.
-            config: the run's settings. The prompts are its instance prompts, then its class prompt
-                where there are class pictures.
+            config: the run's settings. The prompts are `config.prompts`.
 
         Raises:
             InputError: settings that this family cannot follow.
         """
 
     @abstractmethod
+    def original(self, pipeline, config: "DreamBoothConfig") -> OriginalModel:
+        r"""The model as it is before `prepare`, which then does not change it.
+
+        Args:
+            pipeline: float32 weights; a frozen copy is made of those that will be trained. The
+                original of LoRA's is the same network with its adapters off.
+            config: the run's settings. The prompts have the numbers of `prepare`.
+        """
+
+    @abstractmethod
     def sample_latents(
-        self, pipeline, prompt: str, noise: Tensor, *, steps: int, guidance_scale: float
+        self, pipeline, prompts: Sequence[str], noise: Tensor, *, steps: int, guidance_scale: float
     ) -> Tensor:
-        r"""Sample pictures of one prompt, without decoding them.
+        r"""Sample pictures without decoding them.
 
         Args:
             pipeline: the original model.
-            prompt: of all samples.
+            prompts: B, one of each sample.
             noise: (B, ...) float32, on the pipeline's device.
             steps: of the solver.
             guidance_scale: 1 is off.

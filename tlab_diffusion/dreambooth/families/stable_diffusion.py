@@ -1,7 +1,8 @@
 r"""Stable Diffusion 1.x and 2.x: one U-Net, one CLIP text encoder, a discrete noise schedule."""
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from tlab_diffusion.diffusion.losses import min_snr_weights
 from tlab_diffusion.diffusion.parameterization import training_target
 from tlab_diffusion.diffusion.process import q_sample
 from tlab_diffusion.diffusion.samplers import dpm_solver_pp_2m, spaced_timesteps
-from tlab_diffusion.dreambooth.families.base import Family, PromptedModel
+from tlab_diffusion.dreambooth.families.base import Family, OriginalModel, PromptedModel
 from tlab_diffusion.dreambooth.methods import LORA, TEXTUAL_INVERSION, lora, textual_inversion
 from tlab_diffusion.pipelines import embed
 from tlab_diffusion.pipelines.denoiser import denoiser
@@ -76,7 +77,7 @@ class PromptedUNet(PromptedModel):
         trains_text_encoder: whether anything in it learns. A frozen one is called once a run.
     """
 
-    def __init__(self, pipeline, prompts: list[str], *, trains_text_encoder: bool):
+    def __init__(self, pipeline, prompts: Sequence[str], *, trains_text_encoder: bool):
         super().__init__()
         self.unet = pipeline.unet
         self.prompt_embeds = None
@@ -191,8 +192,9 @@ class StableDiffusion(Family):
             textual_inversion.add_row(
                 pipeline.text_encoder, pipeline.tokenizer, config.identifier, config.class_noun
             )
-        prompts = [*config.instance_prompts, *((config.class_prompt,) if config.with_prior else ())]
-        model = PromptedUNet(pipeline, prompts, trains_text_encoder=config.trains_text_encoder)
+        model = PromptedUNet(
+            pipeline, config.prompts, trains_text_encoder=config.trains_text_encoder
+        )
         model.train()
         if config.gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
@@ -201,14 +203,26 @@ class StableDiffusion(Family):
         set_attention(pipeline.unet, pipeline.device)
         return model
 
+    def original(self, pipeline, config: "DreamBoothConfig") -> OriginalModel:
+        model = PromptedUNet(pipeline, config.prompts, trains_text_encoder=False)
+        if config.method != LORA:
+            model.unet = copy.deepcopy(pipeline.unet).requires_grad_(False)
+            set_attention(model.unet, pipeline.device)
+
+        def predict(x_t: Tensor, t: Tensor, prompt: Tensor) -> Tensor:
+            with torch.no_grad(), lora.adapters_off(model.unet):
+                return model(x_t, t, prompt)
+
+        return predict
+
     @torch.inference_mode()
     def sample_latents(
-        self, pipeline, prompt: str, noise: Tensor, *, steps: int, guidance_scale: float
+        self, pipeline, prompts: Sequence[str], noise: Tensor, *, steps: int, guidance_scale: float
     ) -> Tensor:
-        embeds, negative = embed(pipeline, [prompt, ""]).split(1)
+        embeds, negative = embed(pipeline, [*prompts, ""]).split([len(prompts), 1])
         alphas_cumprod = pipeline.scheduler.alphas_cumprod
         path = dpm_solver_pp_2m(
-            denoiser(pipeline.unet, embeds.expand(len(noise), -1, -1), negative, guidance_scale),
+            denoiser(pipeline.unet, embeds, negative, guidance_scale),
             noise,
             alphas_cumprod,
             spaced_timesteps(len(alphas_cumprod), steps),

@@ -27,6 +27,7 @@ from tlab_diffusion.pipelines.sampler_settings import (
 )
 
 GOOD = 0.8
+PER_LEAK = 20  # pictures of the class in places, and of other classes
 # What a low quality means, and what helps.
 ADVICE = {
     "identity": "it does not always draw the subject: train longer, or at a higher learning rate",
@@ -163,7 +164,7 @@ def evaluate(
         seed=seed,
     )
     found = None if config is None else problems.collect(audited, config, problems, sized)
-    counts = problems.collect(lambda: SampleCounts(per_prompt=num))
+    counts = problems.collect(lambda: SampleCounts(per_prompt=num, per_leak=PER_LEAK))
     settings = problems.collect(read_sampler_settings, Path(model))
     if problems.list:
         raise Refused(problems.list)

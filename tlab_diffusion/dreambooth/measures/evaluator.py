@@ -29,7 +29,7 @@ from tlab_diffusion.training.precision import choose_precision
 
 FIXED_USES = ("context", "accessory", "style")
 STRIP = len(FIXED_USES) + 1  # pictures of a contact sheet
-WATCHING = SampleCounts(per_prompt=1, per_class=16)  # enough to watch a model during training
+WATCHING = SampleCounts(per_prompt=1, per_class=16, per_leak=6)  # enough to watch a training
 
 
 class Evaluator:

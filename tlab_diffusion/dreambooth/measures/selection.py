@@ -7,20 +7,24 @@ identity    share of samples that show the subject and copy no reference; withou
             dino as a share of what the references reach among themselves
 prompt      share of samples that show what was asked; without recognisers, clip_t as a share of
             the base model's
-prior       what is left of the class: of its distance from the subject, (1 - pres), and of its
-            variety, class_div, as shares of the base model's; the smaller one counts
+prior       what is left of the class and of other classes; the smallest of these counts: the
+            distances from the subject, (1 - pres) and (1 - other_pres), variety, class_div, and
+            class_accuracy, as shares of the base model's; and 1 less the rise of each share of
+            `LEAKS` above the base model's
 
 Their harmonic mean is the score. Among equal scores (0 whenever one quality is 0) the higher sum of
 qualities decides, then fewer steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import harmonic_mean
 from typing import NamedTuple
 
 from tlab_diffusion.errors import InputError
 from tlab_diffusion.evaluation.result import Metrics
 
+# Shares of pictures that show the subject or its colour without being asked.
+LEAKS = ("class_taken", "other_taken", "class_colour", "other_colour")
 QUALITIES = ("identity", "prompt", "prior")
 
 
@@ -83,10 +87,21 @@ def qualities(tuned: Metrics, base: Metrics) -> Qualities:
         identity = now["dino"] / real["dino"].mean if real else now["dino"]
     if prompt is None:
         prompt = _ratio(now["clip_t"], before["clip_t"])
-    distance = _ratio(1 - now["pres"], 1 - before["pres"])
-    variety = _ratio(now["class_div"], before["class_div"])
-    values = identity, prompt, min(distance, variety)
+    values = identity, prompt, min(_kept(now, before))
     return Qualities(*(min(1.0, max(0.0, value)) for value in values))
+
+
+def _kept(now: Mapping[str, float], before: Mapping[str, float]) -> Iterator[float]:
+    """What is left of the class and of others, each as a share; earlier metrics lack some."""
+    for name in ("pres", "other_pres"):
+        if name in now and name in before:
+            yield _ratio(1 - now[name], 1 - before[name])
+    for name in ("class_div", "class_accuracy"):
+        if name in now and name in before:
+            yield _ratio(now[name], before[name])
+    for name in LEAKS:
+        if name in now and name in before:
+            yield 1 - (now[name] - before[name])
 
 
 def trade_off(points: Sequence[Point]) -> TradeOff:

@@ -5,7 +5,8 @@ where `A` has r rows and `B` r columns. `B` starts at 0, so an untrained adapter
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
@@ -50,6 +51,19 @@ def is_target(name: str, targets: Sequence[str]) -> bool:
 def has_adapters(part: nn.Module) -> bool:
     """Whether a part has adapters."""
     return any(isinstance(layer, BaseTunerLayer) for layer in part.modules())
+
+
+@contextmanager
+def adapters_off(part: nn.Module) -> Iterator[None]:
+    """Let a part compute without its adapters, as before training."""
+    layers = [each for each in part.modules() if isinstance(each, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def merged(part: nn.Module) -> nn.Module:

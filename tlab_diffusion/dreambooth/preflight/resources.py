@@ -80,6 +80,7 @@ class MemoryBudget:
         half: whether arithmetic runs in 16 bits.
         ema: whether an average of what learns is kept.
         moments: bytes of a number's two moments.
+        frozen: numbers of the original network that are kept beside the trained one.
     """
 
     parts: dict[str, Part]
@@ -88,6 +89,7 @@ class MemoryBudget:
     half: bool = False
     ema: bool = False
     moments: int = 2 * FLOAT
+    frozen: int = 0
 
     @property
     def memory(self) -> int:
@@ -96,7 +98,7 @@ class MemoryBudget:
         autocast_copy = 2 if self.half else 0
         average = FLOAT if self.ema else 0
         each = FLOAT + self.moments + autocast_copy + average
-        return FLOAT * everything + each * self.learned
+        return FLOAT * (everything + self.frozen) + each * self.learned
 
     @property
     def folder(self) -> int:
@@ -392,7 +394,7 @@ def estimate(
         disk=disk,
         free_disk=free_disk,
         class_images=time(_class_image_passes(config)) if work.class_images else 0.0,
-        training=time(work.steps * _passes(config) * samples / processes),
+        training=time(work.steps * _passes_of_step(config) / processes),
         measuring=time(work.pictures * _passes_of_picture(config, folder)),
         pictures=work.pictures,
         problems=tuple(problems),
@@ -417,12 +419,14 @@ def _free_memory(device: torch.device, processes: int) -> int:
     return free if device.type == "cuda" else free // processes  # which share the machine's
 
 
-def _passes(config: DreamBoothConfig) -> int:
-    """The cost of a sample of a step in forward passes.
+def _passes_of_step(config: DreamBoothConfig) -> int:
+    """The cost of a step in forward passes of one sample.
 
-    The backward pass is one for the gradients of the inputs and one for those of the weights.
+    The backward pass is one for the gradients of the inputs and one for those of the weights. The
+    original model predicts the targets of the class half.
     """
-    return (3 if config.method == DREAMBOOTH else 2) + config.gradient_checkpointing
+    each = (3 if config.method == DREAMBOOTH else 2) + config.gradient_checkpointing
+    return config.samples_per_step * each + config.predicts_prior * config.batch_size
 
 
 def _class_image_passes(config: DreamBoothConfig) -> int:
@@ -440,7 +444,9 @@ def _passes_of_picture(config: DreamBoothConfig, folder: Path) -> float:
 
 def _memory_budget(config: DreamBoothConfig, folder: Path, precision: str) -> MemoryBudget:
     parts = read_parts(folder)
-    learned = _learned(config, family_of(folder), parts)
+    family = family_of(folder)
+    learned = _learned(config, family, parts)
+    copied = config.predicts_prior and config.method == DREAMBOOTH
     return MemoryBudget(
         parts,
         learned,
@@ -448,6 +454,7 @@ def _memory_budget(config: DreamBoothConfig, folder: Path, precision: str) -> Me
         half=precision != "fp32",
         ema=config.uses_ema,
         moments=MOMENT_BYTES[config.optimizer],
+        frozen=parts[family.network].parameters if copied else 0,
     )
 
 

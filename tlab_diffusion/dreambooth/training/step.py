@@ -7,9 +7,10 @@ from torch import Tensor
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import Batch, TrainingSet
-from tlab_diffusion.dreambooth.families.base import PromptedModel
+from tlab_diffusion.dreambooth.families.base import OriginalModel, PromptedModel
 from tlab_diffusion.dreambooth.training.loss import loss_terms
 from tlab_diffusion.dreambooth.training.optimizers import new_optimizer
+from tlab_diffusion.training.precision import autocast
 from tlab_diffusion.training.trainer import Trainer
 
 MAX_GRAD_NORM = 1.0
@@ -33,8 +34,15 @@ def new_trainer(model: PromptedModel, config: DreamBoothConfig, precision: str) 
     )
 
 
-def take_step(trainer: Trainer, data: TrainingSet) -> list[float]:
+def take_step(
+    trainer: Trainer, data: TrainingSet, original: OriginalModel | None = None
+) -> list[float]:
     r"""Take the next step, in as many parts as `gradient_accumulation_steps` says.
+
+    Args:
+        trainer: of the run.
+        data: of the run.
+        original: gives the targets of the class half; the class pictures do when left out.
 
     Returns:
         The two terms of the loss: of the subject, and of the class times lambda.
@@ -48,10 +56,26 @@ def take_step(trainer: Trainer, data: TrainingSet) -> list[float]:
         first = part * state.num_processes + state.process_index
         samples = range(first, data.samples_per_step, parts * state.num_processes)
         batches.append(data.batch(trainer.global_step + 1, samples))
+    batches = [batch.to(state.device) for batch in batches]
+    if original is not None:
+        batches = [with_prior_prediction(batch, original, trainer.precision) for batch in batches]
     return trainer.step(_batch_terms, batches)
 
 
+def with_prior_prediction(batch: Batch, original: OriginalModel, precision: str) -> Batch:
+    r"""The batch with the original model's prediction as the target of its class half.
+
+    The class term is then `lambda E[ w_t ||original(x_t, t, c) - pred(x_t, t, c)||^2 ]`: it is 0
+    before training, and pulls the model back to what it predicted before, noise and all.
+    """
+    rows = batch.is_class.nonzero()[:, 0]
+    if not len(rows):
+        return batch
+    with autocast(batch.x_t.device, precision):
+        target = original(batch.x_t[rows], batch.t[rows], batch.prompt[rows])
+    return batch._replace(target=batch.target.index_copy(0, rows, target.to(batch.target)))
+
+
 def _batch_terms(model: Callable[..., Tensor], batch: Batch) -> Tensor:
-    batch = batch.to(PartialState().device)
     pred = model(batch.x_t, batch.t, batch.prompt).float()
     return loss_terms(pred, batch.target, batch.weights, batch.is_class)

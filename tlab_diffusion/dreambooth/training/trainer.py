@@ -39,6 +39,7 @@ from tlab_diffusion.dreambooth.checkpoint.run_record import (
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.batches import TrainingSet, check_shares
 from tlab_diffusion.dreambooth.families import family_of
+from tlab_diffusion.dreambooth.families.base import OriginalModel
 from tlab_diffusion.dreambooth.training.optimizers import check_optimizer
 from tlab_diffusion.dreambooth.training.step import new_trainer, take_step
 from tlab_diffusion.errors import InputError
@@ -200,13 +201,14 @@ def _train(
         data = TrainingSet(
             config, subject, class_images, family.noising(pipeline, config.snr_gamma)
         )
+        original = family.original(pipeline, config) if config.predicts_prior else None
         trainer = new_trainer(family.prepare(pipeline, config), config, inputs.precision)
         saved = checkpoint.newest(config.output)
         if saved is not None:
             trainer.load_state_dict(checkpoints.load(saved))
         ema = trainer.ema_model
         tuned = pipeline if ema is None else with_parts(pipeline, ema.parts())
-        yield from steps(trainer, data, tuned)
+        yield from steps(trainer, data, tuned, original)
         if write and PartialState().is_main_process:
             with as_input_error(config.output):
                 export_pipeline(tuned, config.output, stored_dtypes(Path(pipeline.name_or_path)))
@@ -218,6 +220,7 @@ def _steps(
     trainer: Trainer,
     data: TrainingSet,
     tuned: object,
+    original: OriginalModel | None,
     *,
     save_at: Collection[int],
     log_losses: LogLosses,
@@ -234,7 +237,7 @@ def _steps(
             if due:
                 checkpoint.save(config.output, trainer.state_dict())
 
-    for step in trainer.run(config.max_steps, partial(take_step, trainer, data), save):
+    for step in trainer.run(config.max_steps, partial(take_step, trainer, data, original), save):
         # A checkpoint of an earlier version has no losses.
         yield TrainStep(step, *(trainer.losses or (math.nan, math.nan)), tuned)
 
