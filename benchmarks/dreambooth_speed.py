@@ -31,6 +31,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tlab_diffusion.dreambooth.config import DreamBoothConfig
 from tlab_diffusion.dreambooth.data.images import audit
+from tlab_diffusion.dreambooth.presets import PAPER
 from tlab_diffusion.dreambooth.training.trainer import train
 from tlab_diffusion.picturebook import draw_scenes
 from tlab_diffusion.pipelines import check_model
@@ -153,6 +154,7 @@ def new_config(options: argparse.Namespace, folder: Path, prior: bool) -> DreamB
         max_steps=ENDLESS,
         checkpoint_every=ENDLESS,
         num_class_images=CLASS_IMAGES,
+        prior=PAPER,  # the script's
         prior_loss_weight=float(prior),
         train_text_encoder=False,
         ema_decay=0.0,  # the script keeps no average

@@ -38,6 +38,7 @@ def new_config(output: Path, **changes: object) -> DreamBoothConfig:
         "model": str(model_folder()),
         "max_steps": 5,
         "batch_size": 2,
+        "prior": "paper",  # which diffusers' functions can check
         "num_class_images": 4,
         "checkpoint_every": 2,
         "precision": "fp32",

@@ -32,15 +32,13 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ADAMW, ADAMW_8BIT = OPTIMIZERS = ("adamw", "adamw8bit")
 # Names in files of older runs, and the names here.
 RENAMED = {"prior_weight": "prior_loss_weight", "arithmetic": "precision"}
+# What older files do not name: there was no other.
+ONCE_FIXED = {"prior": PAPER}
 
 
 def current_names(settings: dict) -> dict:
-    r"""Settings read from a run's file, under the names that they have here.
-
-    Older files do not name the prior: there was only the paper's.
-    """
-    renamed = {RENAMED.get(name, name): value for name, value in dict(settings).items()}
-    return {"prior": PAPER} | renamed
+    r"""Settings read from a run's file, under the names that they have here."""
+    return {RENAMED.get(name, name): value for name, value in dict(settings).items()}
 
 
 def _setting(

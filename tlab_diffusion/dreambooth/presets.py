@@ -8,6 +8,7 @@ r"""Default settings of a run, by method and size of the model.
       learning_rate     3e-4                  2e-3                  1e-2
       text encoder      trained               has adapters          (only the row)
       lora_rank                               8
+      prior             paper                 paper                 (none)
       prior_loss_weight 1                     1                     0
       batch_size        1                     2                     4
       ema_decay         0.99                  0                     0
@@ -16,6 +17,7 @@ r"""Default settings of a run, by method and size of the model.
       learning_rate     5e-6                  1e-4                  5e-3
       text encoder      frozen                frozen                (only the row)
       lora_rank                               4
+      prior             paper                 paper                 (none)
       prior_loss_weight 1                     1                     0
       batch_size        1                     1                     4
       ema_decay         0                     0                     0
@@ -34,6 +36,8 @@ from tlab_diffusion.dreambooth.methods import DREAMBOOTH, LORA, TEXTUAL_INVERSIO
 
 SMALL_SIDE = 128  # pixels: models up to this side are small
 
+# The target of the class half of the loss: the noise in the class pictures (arXiv:2208.12242), or
+# what the original model predicts. The guidance scale is that of the class pictures.
 PAPER, PREDICTION = PRIORS = ("paper", "prediction")
 CLASS_GUIDANCE_SCALES = {PAPER: 2.5, PREDICTION: 1.0}
 

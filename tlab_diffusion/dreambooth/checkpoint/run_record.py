@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tlab_diffusion.dreambooth.config import DreamBoothConfig, current_names
+from tlab_diffusion.dreambooth.config import ONCE_FIXED, DreamBoothConfig, current_names
 from tlab_diffusion.errors import InputError, refuse_change
 from tlab_diffusion.files import atomic_write
 from tlab_diffusion.training.fingerprint import content_key
@@ -123,7 +123,7 @@ def read_run(folder: Path) -> RunRecord | None:
         names = {each.name for each in fields(Fingerprint)}
         fingerprint = Fingerprint(**{n: value for n, value in inputs.items() if n in names})
         return RunRecord(
-            current_names(content["settings"]),
+            ONCE_FIXED | current_names(content["settings"]),
             fingerprint,
             content.get("machine", {}),
             bool(content.get("saved")),

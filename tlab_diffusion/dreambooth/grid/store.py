@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.checkpoint.export import export_pipeline
 from tlab_diffusion.dreambooth.checkpoint.run_record import RunRecord, read_run, write_run
+from tlab_diffusion.dreambooth.config import ONCE_FIXED
 from tlab_diffusion.dreambooth.grid.result import (
     ORIGINAL,
     Grid,
@@ -80,7 +81,7 @@ class GridStore:
         earlier = self.read()
         # The number of parts of a step depends on the memory that was free at the start.
         same = {name: value for name, value in settings.items() if name != PARTS}
-        refuse_change(earlier.settings, same, f"the earlier grid in {self.path}")
+        refuse_change(ONCE_FIXED | earlier.settings, same, f"the earlier grid in {self.path}")
         _refuse_less("learning_rates", earlier.learning_rates, rates)
         _refuse_less("steps", earlier.steps, steps)
 
