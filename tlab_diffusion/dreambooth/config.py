@@ -251,7 +251,7 @@ class DreamBoothConfig:
 
     def _defaults(self) -> dict:
         usual = defaults(self.method, self.model, self.identifier, self.class_noun)
-        scale = CLASS_GUIDANCE_SCALES.get(self.prior or usual["prior"])
+        scale = CLASS_GUIDANCE_SCALES.get(self.prior, usual["class_guidance_scale"])
         return usual | {"class_guidance_scale": scale}
 
     @property

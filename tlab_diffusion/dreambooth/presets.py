@@ -116,6 +116,7 @@ def defaults(method: str, model: str, identifier: str, class_noun: str) -> dict:
     if method == TEXTUAL_INVERSION:
         settings |= {"instance_prompt": f"{_article(identifier)} {identifier}"}
     usual = {"ema_decay": 0.0} | of_all | (ONE_ROW if method == TEXTUAL_INVERSION else {})
+    settings |= {"class_guidance_scale": CLASS_GUIDANCE_SCALES[usual["prior"]]}
     return usual | of_method[method] | settings
 
 
