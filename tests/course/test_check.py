@@ -400,9 +400,9 @@ def test_an_answer_that_writes_into_a_dict_or_a_module_is_told_so(monkeypatch):
         remarks=(),
     )
     monkeypatch.setattr(grading, "find", lambda id: exercise)
-    assert check("any", double)
+    assert check("noising.snr", double)
     for name in ("state", "layer"):
-        result = check("any", writes(name))
+        result = check("noising.snr", writes(name))
         assert result.misconception == "INPUT_MUTATED"
         assert f"argument `{name}`" in result.message
 
