@@ -2,58 +2,73 @@
 r"""
 # 08 · DreamBooth, hands on
 
-Lesson 07 told the story; now you do it. Five pictures of Pip, a robot whom our model has never met; a word that will mean Pip; a few minutes of training. Then we look hard: is it Pip, does Pip go where we say, and what has become of all the other robots?
+You teach the model somebody new. It takes five pictures, one word and about three
+minutes of training.
+
+You begin with Tock, a bird that is learnt quickly. You end with Pip, a robot that is hard.
 
 **After this lesson you can**
 
-- choose a word for a subject, and have its pictures and the whole run checked before it starts;
-- say what a run needs of memory, and where it goes;
-- watch identity, prompt and class over the steps, and choose a checkpoint for a reason;
-- say, use by use, what a tuned model can do and what it cannot;
-- take the model anywhere, and do the same with Stable Diffusion and your own photos.
+- choose a word for a subject, and check pictures and settings before a run;
+- say what a run needs of memory;
+- watch a training, stop it and go on with it;
+- choose a checkpoint by its measures;
+- say for which uses a tuned model is good, and for which it is not.
 
-**Time** about 75 minutes, 3 exercises; training takes two to four minutes of it. **You need** lesson 07 for the idea and its measures, lesson 03 for the training loop.
+**Time** about 60 minutes, 3 exercises. **You need** lesson 07 for the idea of
+DreamBooth, and lesson 03 for the training loop.
 """
 
 # %%
-import json
 import tempfile
 from pathlib import Path
 from textwrap import fill
 
 import numpy as np
 import torch
-from PIL import Image
 
 from tlab_diffusion import plots
 from tlab_diffusion.course import check, hint, progress, reference, solution
+from tlab_diffusion.course.stored import load_grid
+from tlab_diffusion.course.subject_pages import gpu_table, untidy_folder, uses
+from tlab_diffusion.course.subject_training import measured, own_folder, train_subject
 from tlab_diffusion.course.widgets import before_after, trade_off_explorer
+from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
 from tlab_diffusion.errors import InputError
-from tlab_diffusion.picturebook import subject_pictures
+from tlab_diffusion.picturebook import SUBJECTS, subject_pictures
 from tlab_diffusion.pipelines import load
 
-STEPS = 800  # of training, measured before it and four times on the way; fewer are quicker
+SUBJECT = "tock"
+CLASS_NOUN = SUBJECTS[SUBJECT].class_noun  # "bird"
+STEPS = 300  # of training
 
 original = load("picturebook")
-references = np.stack(subject_pictures("pip"))
-plots.picture_strip(
-    references, [f"picture {n}" for n in range(1, 6)], title="This is Pip: all that the model gets"
-)
+references = np.stack(subject_pictures(SUBJECT))
+labels = [f"picture {n}" for n in range(1, 6)]
+NAME = SUBJECT.capitalize()
+plots.picture_strip(references, labels, title=f"{NAME}: these five pictures are all that we have")
 
 # %% [markdown]
 r"""
-A face behind a window, two feelers, a star in front and a key to wind it up at the back: no robot of the picture book looks like that, and no training picture ever did. And what does the model make of Pip's *name*?
+Tock has a propeller on its head and a clock on its belly. No bird of the picture book
+has them. The model has never seen Tock.
 
-## 1. A word for Pip
+## 1. A word for Tock
 
-A new meaning needs a word to hold it. The word should be **one token**, so that one embedding carries all of it, and it should be **rare**, so that no old meaning is in the way. The course looks at a word as the model will:
+A new meaning needs a word. The tokenizer cuts words into **tokens**, and the model has
+one learned vector, an **embedding**, for each token.
+
+A good word is **one token**, so that one embedding carries the meaning. It is **rare**,
+so that it has no other meaning yet.
+
+Here the course looks at three words:
 """
 
 # %% tags=["nbval-check-output"]
 from tlab_diffusion.dreambooth.data.identifier import token_report
 
 for word in ("zwx", "red", "sparkletail"):
-    print(token_report(original.tokenizer, word, f"a {word} robot", "a robot"), end="\n\n")
+    print(token_report(original.tokenizer, word, f"a {word} bird", "a bird"), end="\n\n")
 
 # %% [markdown]
 r"""
@@ -61,7 +76,10 @@ r"""
 
 `hands_on.choose_identifier` · easy · 8 minutes
 
-Of some candidates choose the one that is fit to be an identifier. `tokenize(word)` gives the list of a word's tokens, and `known_words` are words that captions use.
+Choose the candidate that is fit to be an identifier.
+
+`tokenize(word)` gives the list of a word's tokens. `known_words` are words that captions
+use.
 """
 
 
@@ -79,57 +97,47 @@ check("hands_on.choose_identifier", choose_identifier)
 
 # %% [markdown]
 r"""
-We take `zwx`. (People often take `sks`. In Stable Diffusion's vocabulary it is one rare token indeed, and also the name of a rifle, which sometimes shows.) Before training, the word means nothing, and the model draws any robot:
+We take `zwx`. Before training the word means nothing, and the model draws any bird:
 """
 
 # %%
-from tlab_diffusion.dreambooth.measures.sampling import fast_sampler
-
-IDENTIFIER, CLASS_NOUN = "zwx", "robot"
+IDENTIFIER = "zwx"
 draw_original = fast_sampler(original)
 plots.picture_strip(
-    draw_original(5 * [f"a {IDENTIFIER} {CLASS_NOUN}"], seed=0),
-    5 * [""],
-    title="“a zwx robot”, by a model that has never met Pip",
+    draw_original(4 * [f"a {IDENTIFIER} {CLASS_NOUN}"], seed=0),
+    4 * [""],
+    title=f"“a zwx {CLASS_NOUN}”, drawn by the original model",
 )
 
 # %% [markdown]
 r"""
 ## 2. The pictures
 
-Three to five pictures, in different poses, with different faces and in different places: what they all have in common is what the name will mean. If all showed Pip in a meadow, the meadow would be part of Pip.
+Three to five pictures are enough. They should differ in pose, mood and place. What all
+of them show becomes part of the name.
 
-Folders in real life are not tidy. Here is one as a phone might leave it: a hidden file, a text, a picture that lies on its side with a note in its EXIF data to turn it, and a copy that came back from a chat.
+A folder of a phone is not tidy. This one holds a hidden file and a text. One picture
+lies on its side, with a note in its EXIF data to turn it. One picture is there twice.
+
+`audit` says what becomes of each file:
 """
-
-# %%
-home = Path(tempfile.mkdtemp())
-folder = home / "pip"
-folder.mkdir()
-for number, picture in enumerate(references, start=1):
-    Image.fromarray(picture).save(folder / f"pip-{number}.png")
-
-TURN_ME = Image.Exif()
-TURN_ME[0x0112] = 6  # EXIF orientation: turn by 90 degrees, clockwise
-Image.fromarray(np.rot90(references[1])).save(folder / "pip-2.png", exif=TURN_ME)
-(folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
-(folder / "about.txt").write_text("Pip, last summer")
-Image.fromarray(references[0]).save(folder / "pip-6.jpg", quality=60)
 
 # %% tags=["nbval-check-output"]
 from tlab_diffusion.dreambooth.data.images import audit
 
-found = audit(folder, resolution=64)
-for finding in found.findings:
+folder = untidy_folder(SUBJECT, Path(tempfile.mkdtemp()) / SUBJECT)
+for finding in audit(folder, resolution=64).findings:
     print(finding)
 
 # %% [markdown]
 r"""
-Every file is accounted for: used, fixed, skipped, or, were it damaged or far too small, *refused*, which would stop the run. The picture on its side is turned before anything looks at it (trainers that forget this teach a subject that lies down). The copy is only pointed out, for it is your decision: a picture that is there twice counts twice. We take it out.
+A damaged or a very small picture would be *refused*, and the run would not start.
+
+A copy is only reported. It would count twice. We delete it:
 """
 
 # %% tags=["nbval-check-output"]
-(folder / "pip-6.jpg").unlink()
+(folder / f"{SUBJECT}-6.jpg").unlink()
 pictures = audit(folder, resolution=64).pictures
 print(pictures.shape, "upright again:", np.array_equal(pictures[1], references[1]))
 
@@ -137,7 +145,11 @@ print(pictures.shape, "upright again:", np.array_equal(pictures[1], references[1
 r"""
 ## 3. Before the run
 
-All settings are one object. What you leave out suits the model: for `picturebook` 600 steps of one picture at a learning rate of $3\cdot10^{-4}$, the weight $\lambda = 1$ for the class, 100 class pictures, and a text encoder that learns along with the U-Net. These did well over the course's ten subjects, and what does well for ten need not be the best for one. Pip is the one that they suit least (lesson 07 has a list). So we leave the text encoder as it is, and take more steps with twice the weight of the class: trials with Pip came out better so. What you get are averaged weights (EMA, lesson 03): with one picture a step they are restless, and the model of one step may put every robot into the rain, that of the next none. Anything wrong is said at once and *before* a model is loaded, not after ten minutes:
+All settings are one object, `DreamBoothConfig`. A setting that you leave out gets a
+default that suits the model.
+
+`preflight` checks settings, pictures, model and memory. It reports everything that is
+wrong before a model is loaded:
 """
 
 # %% tags=["nbval-check-output"]
@@ -149,7 +161,7 @@ try:
         DreamBoothConfig(
             subject_images="no-such-folder",
             identifier="zwx",
-            class_noun="robot",
+            class_noun="bird",
             output="tuned",
             model="no-such-model",
         )
@@ -159,7 +171,10 @@ except InputError as error:
 
 # %% [markdown]
 r"""
-And ours. (The estimate of time comes from a count of multiplications and a moment's measurement of this machine; half or twice as much is possible.)
+These are our settings. `own_folder` is a folder for models beside your notebooks.
+
+`resume=True` goes on with an earlier run in that folder, if there is one. So you can run
+this cell and the training cell again at any time.
 """
 
 # %%
@@ -167,17 +182,22 @@ config = DreamBoothConfig(
     subject_images=folder,
     identifier=IDENTIFIER,
     class_noun=CLASS_NOUN,
-    output=home / "tuned",
+    output=own_folder(SUBJECT),
     max_steps=STEPS,
-    prior_loss_weight=2.0,
-    train_text_encoder=False,
+    num_class_images=32,
+    checkpoint_every=50,
 )
-ready = preflight(config)
+ready = preflight(config, resume=True, evaluate_every=STEPS // 2)
 print(ready)
 
 # %% [markdown]
 r"""
-Where does the memory go? Not into the pictures. Most of it is the model itself, several times over: its weights, a gradient for each of them, and what AdamW remembers of the gradients, a running mean and a running mean of squares (lesson 09 takes it apart). All of these are float32, 4 bytes each.
+The estimate of time counts multiplications and measures this machine for a moment. Half
+of it or twice as much is possible.
+
+Most of the memory holds the model, several times over. For each number that learns
+there are four: the number itself, its gradient, and two running means of AdamW (lesson
+09). Each is a float32 of 4 bytes.
 """
 
 # %% [markdown]
@@ -186,7 +206,10 @@ r"""
 
 `hands_on.state_bytes` · easy · 8 minutes
 
-`trained` numbers learn, `frozen` ones do not. How many bytes are needed for weights, gradients and AdamW's memory at the moment of a step? (Leave aside pictures, activations, and the average of the weights, which a run need not keep.)
+`trained` numbers of a model learn. `frozen` numbers do not.
+
+How many bytes do weights, gradients and AdamW's running means take during a step? Leave
+aside pictures, activations and the average of the weights.
 """
 
 
@@ -212,76 +235,71 @@ print(
 
 # %% [markdown]
 r"""
-More than thirteen gigabytes (a GiB is $2^{30}$ bytes) before the first picture is looked at: keep the number in mind for section 9.
+A GiB is $2^{30}$ bytes.
 
 ## 4. Train
 
-First the original model draws its hundred robots, which stand for "what the class was". Then every step takes one picture of Pip under "a zwx robot" and one of those robots under "a robot", noises both, and lowers the subject's loss plus $\lambda$ times the class's. We measure the original (step 0), and four times on the way the model that learns, always with the same prompts and noise: ten prompts of all kinds with the name, and sixteen pictures of the bare class. All are drawn with the strong guidance scale of 10: in our trials the subject and the place came out more often than at 5. The price is variety (lesson 05), so compare these numbers with none that were drawn at another scale.
+The run first measures the original model. Then it trains, and each step lowers a sum of
+two losses:
+
+- the loss of a picture of Tock under “a zwx bird”;
+- $\lambda$ times a loss that holds the class, “a bird”, where it was. $\lambda$ is
+  the setting `prior_loss_weight`, here 1.
+
+Run the next cell and watch. On the left is the loss. The four pictures belong to four
+fixed prompts, always with the same noise. They are drawn again every few seconds.
+
+Look for these things:
+
+1. What comes first: the colour, the clock or the propeller?
+2. Which of the four prompts is followed last?
+3. The fourth prompt has no name in it. Does the bare bird change?
+
+**Stop and go on.** Press the stop button (■) at any time. The run saves its step, and
+the cells below work with what is learned so far. Run the cell again to go on. This works
+after a restart of the kernel too.
 """
 
 # %%
-from tlab_diffusion.dreambooth.measures.evaluator import evaluator_of
-from tlab_diffusion.dreambooth.measures.selection import Point, trade_off
-from tlab_diffusion.dreambooth.run import Evaluated, run
-
-points = []
-for event in run(ready.config, ready.pictures, evaluate_every=STEPS // 4):
-    if isinstance(event, Evaluated):
-        points.append(Point(event.step, event.metrics))
-        numbers = event.metrics.numbers()
-        print(
-            f"step {event.step:4}: it is Pip {numbers['identity']:4.0%}, "
-            f"the prompt is obeyed {numbers['prompt_accuracy']:4.0%}, "
-            f"robots are as near to Pip as {numbers['pres']:5.2f}, "
-            f"and differ by {numbers['class_div']:.2f}"
-        )
+tuned_model = train_subject(ready, evaluate_every=STEPS // 2)
 
 # %% [markdown]
 r"""
-"It is Pip" is a verdict and no impression: in an encoder that looks at pictures alone, the nearest neighbour of the drawn picture, among the pictures of *all* the course's subjects and fifty robots of Pip's colour, is Pip; and it must not be a copy of one of the five. The third number is PRES of lesson 07: how near bare robots are to Pip (low is good). The last is that lesson's *variety of the class*: how much bare robots differ among themselves (as high as the original's is good; far above it, look whether robots have lost their shape).
-
-Does the loss tell the same? Here it is, as the run has noted it down, each point the mean of ten steps:
-"""
-
-# %%
-lines = (config.output / "metrics.jsonl").read_text().splitlines()
-steps = [line for line in map(json.loads, lines) if "subject_loss" in line]
-plots.curves(
-    [line["step"] for line in steps],
-    {
-        "of the subject": [line["subject_loss"] for line in steps],
-        # Noted down as it counts, times lambda.
-        "of the class": [line["prior_loss"] / config.prior_loss_weight for line in steps],
-    },
-    title="The loss of the run: it hardly tells when to stop",
-    xlabel="step",
-    ylabel="mean squared error",
-)
-
-# %% [markdown]
-r"""
-It jumps up and down with the timesteps that happen to be drawn, and no corner in it says "enough". Whether a stranger has turned into Pip it cannot say. To know a checkpoint you have to *look* at what it draws, and measure that.
+The grey line of the loss jumps, because every step draws another timestep. Even the mean
+does not say when Tock is learnt. We have to look at pictures, and to measure them.
 
 ## 5. Which checkpoint?
 
-Three qualities, each from 0 to 1:
+The run measured the original (step 0) and the tuned model at half of the steps and at
+the end. It used the same prompts and noise each time: ten prompts with the name, and
+others without it.
 
-- **identity**: the share of pictures that are Pip, and no copy;
-- **prompt**: the share that show the place and whatever else was asked for (who stands there is the first one's question);
-- **prior**: what is left of the class. How far robots are from Pip, and how much they differ, each as a share of the original model's; the smaller counts.
+There are three **qualities**, each from 0 to 1:
 
-Early checkpoints lack the first; later ones may lose some of the other two. But what is "best" when three numbers can pull in different directions? The plain mean can be *bought*: draw Pip whatever the words say, and identity is 1 for nothing. The harmonic mean cannot.
+- **identity**: the share of pictures that show Tock and copy none of the five. An
+  image encoder decides: the picture must be nearer to Tock than to any other subject of
+  the course and to fifty pink birds.
+- **prompt**: the share of pictures that show the place, and what else was asked for.
+- **prior**: what is left of the class. It compares birds with those of the original
+  model: how far they are from Tock, how much they differ, and how often Tock or its
+  colour shows where it was not asked for. The smallest share counts.
+
+A model is good if all three are high. The plain mean hides a bad one. The harmonic mean
+does not.
 """
 
 # %% [markdown]
 r"""
-### Exercise: a score that cannot be bought
+### Exercise: a mean that shows the worst
 
 `hands_on.harmonic_mean` · easy · 8 minutes
 
 $$H = \frac{Q}{\frac1{q_1} + \dots + \frac1{q_Q}}$$
 
-`qualities` is a tensor with a row for each of N checkpoints, and Q columns. Return a tensor of N numbers; where a quality is 0, the mean is 0.
+$q_1$ to $q_Q$ are the qualities of a checkpoint, and $Q$ is their number.
+
+`qualities` is a tensor with a row for each of N checkpoints and Q columns. Return a
+tensor of N numbers. Where a quality is 0, the mean is 0.
 """
 
 
@@ -299,67 +317,70 @@ check("hands_on.harmonic_mean", harmonic_mean)
 
 # %% tags=["nbval-check-output"]
 harmonic_mean = reference("hands_on.harmonic_mean")
-bought = torch.tensor([[1.0, 0.25, 0.25], [0.5, 0.5, 0.5]])
-print("plain means:    ", bought.mean(dim=1).tolist())
-print("harmonic means: ", [round(value, 2) for value in harmonic_mean(bought).tolist()])
+two = torch.tensor([[1.0, 0.25, 0.25], [0.5, 0.5, 0.5]])
+print("plain means:    ", two.mean(dim=1).tolist())
+print("harmonic means: ", [round(value, 2) for value in harmonic_mean(two).tolist()])
 
 # %% [markdown]
 r"""
-The first of these two draws Pip always and everything else badly; the plain mean cannot tell it from the second. Now our own run:
+The first of these two models always draws the subject and does everything else badly.
+Its plain mean is as high as the second one's.
+
+Now the steps of our run:
 """
 
 # %%
+from tlab_diffusion.dreambooth.measures.selection import trade_off
+
+points, samples = measured(ready)
 chosen = trade_off(points)
 table = torch.tensor(list(chosen.curve.values()))
 for (step, each), together in zip(chosen.curve.items(), harmonic_mean(table), strict=True):
-    print(
-        f"step {step:4}: identity {each.identity:.2f}, prompt {each.prompt:.2f}, "
-        f"prior {each.prior:.2f}; together {together:.2f}"
-    )
+    print(f"step {step:4}: {each}; together {together:.2f}")
 print(chosen.why)
 
 # %% tags=["nbval-check-output"]
-yours = [each.score for each in chosen.curve.values()]
-print("your means are the package's:", np.allclose(harmonic_mean(table), yours))
-print("the original model is not the best:", yours[0] < max(yours))
+package = [each.score for each in chosen.curve.values()]
+print("your means are the package's:", np.allclose(harmonic_mean(table), package))
 
 # %% [markdown]
 r"""
-The folder of the run holds the weights of that step, whether or not it is the last. Slide over the steps, and look at the pictures too: they come from the same four prompts and the same noise each time. The last one is the bare class.
+The folder of the run holds the weights of the best step.
 
-1. When does Pip first appear? What comes first: the colour, the feelers, the star?
-2. Does anything get worse again later?
-3. Would you have chosen the same step by eye?
-
-As a still picture, from a longer run, measured with four pictures of each prompt (it is one row of lesson 09's grid):
+Slide over the steps, and compare the pictures. The still picture shows a longer run,
+which was measured more often:
 
 ![Curves of identity, prompt, prior and their harmonic mean against the training step, with the best step marked, beside four pictures drawn at one of the steps](figures/trade_off.png)
 """
 
 # %%
-trade_off_explorer(config.output, prompts=evaluator_of(ready.config, ready.pictures).fixed_texts)
+trade_off_explorer(points, samples)
 
 # %% [markdown]
 r"""
-A word of caution. Nine pictures decide about identity here (the tenth is recoloured, and has no verdict), so it moves in steps of eleven per cent, and the prompt, of ten pictures, in steps of ten: one picture may have chosen the step. Two neighbouring checkpoints may well change places when one looks at more. `tlab evaluate` takes four pictures of each prompt and says how sure it is; lesson 09 comes back to that.
+These numbers are rough. Nine pictures decide about identity, so one picture is eleven
+per cent. `tlab evaluate` draws four pictures for each prompt, and gives intervals.
 
 ## 6. Before and after
 
-The same prompts and the same noise, by the original model and by the tuned one. Move the border. In the first three the robot is to turn into Pip and the rest is to stay; in the last two, which do not name Pip, *nothing* should change but details. Look closely: does "a robot on the moon" turn into Pip, does the cat take on Pip's colour? The prior was measured on the bare words "a robot", and the class term holds the model there and nowhere else (lesson 07, section 3): a high prior promises nothing about a robot on the moon.
+The same prompts and the same noise, by the original model and by the tuned one. Move the
+border.
 
-The still picture is of lesson 07's model at its *last* step, and of other prompts: four that name Pip, one that does not. Are all of its places what was asked for? And does your run, left at its best step, do better?
+The first three prompts name Tock. The bird should turn into Tock, and the rest should
+stay. The last two do not name Tock, so nothing should change but details. Do they?
+
+The still picture shows another model:
 
 ![Five pictures, each parted by a vertical line: on the left drawn by the original model, on the right by the tuned one, from the same noise](figures/before_after.png)
 """
 
 # %%
-tuned = load(config.output)
-draw_tuned = fast_sampler(tuned)
+draw_tuned = fast_sampler(load(tuned_model))
 asked = [
-    "a zwx robot on the moon",
-    "a zwx robot in the snow wearing a crown",
-    "a zwx robot at night",
-    "a robot on the moon",
+    f"a zwx {CLASS_NOUN} on the moon",
+    f"a zwx {CLASS_NOUN} in the forest wearing a scarf",
+    f"a zwx {CLASS_NOUN} at night",
+    f"a {CLASS_NOUN} on the moon",
     "a cat in the snow",
 ]
 before, after = draw_original(asked, seed=2), draw_tuned(asked, seed=2)
@@ -367,101 +388,75 @@ before_after(before, after, asked)
 
 # %% [markdown]
 r"""
-Is anything merely *copied* from the five pictures? A picture whose thumbnail differs from a reference's by less than about 15 of 255 grey levels counts as a copy. (Nine of the ten prompts ask for a place that none of the five shows, so a copy has to disobey. The next section asks for such places too.)
-"""
-
-# %%
-copies = next(p.metrics for p in points if p.step == chosen.best).numbers()["copies"]
-print(f"copies among the ten pictures measured at step {chosen.best}: {copies:.0%}")
-
-# %% [markdown]
-r"""
 ## 7. What can it be used for?
 
-The paper names six uses. Here is each of them: ten prompts, one picture each, nothing picked. Under each picture stand the course's own verdicts: **✓** or **✗** for whether it shows the place, the accessory and so on that were asked for, and **Pip**, **not Pip**, or **a copy** of one of the five. (No verdict on identity where the pictures could not show it: from behind, or in another coat.)
+The paper names six uses. Each row below is one of them, with four prompts and one
+picture for each. No picture is picked.
+
+Under each prompt stand two verdicts of the course:
+
+- **✓** or **✗**: whether the picture shows what was asked for;
+- **Tock**, **not Tock**, or **a copy** of one of the five pictures. There is no verdict
+  from behind or in another colour, because the encoder is not sure there.
 """
 
 # %%
-from tlab_diffusion.evaluation.encoders import shipped_encoders
-from tlab_diffusion.evaluation.identity import picturebook_subject
-from tlab_diffusion.evaluation.measure import SubjectMetrics
-from tlab_diffusion.evaluation.subject_prompts import prompts_for
-
-computer = SubjectMetrics(picturebook_subject("pip"), shipped_encoders())
-
-
-def show(use, title):
-    """Ten pictures of one use, with their verdicts."""
-    prompts = [prompt for prompt in prompts_for(IDENTIFIER, CLASS_NOUN) if prompt.use == use]
-    pictures = draw_tuned([prompt.text for prompt in prompts], seed=1)
-    verdicts = computer.per_prompt(pictures, prompts)
-    captions = []
-    for prompt, verdict in zip(prompts, verdicts, strict=True):
-        who = {None: "", 0.0: ", not Pip", 1.0: ", Pip"}[verdict.get("identity")]
-        who = ", a copy" if verdict["copies"] else who
-        mark = "✓" if verdict["prompt_accuracy"] else "✗"
-        captions.append(fill(prompt.text, 24) + f"\n{mark}{who}")
-    right = sum(verdict["prompt_accuracy"] for verdict in verdicts)
-    known = [verdict["identity"] for verdict in verdicts if "identity" in verdict]
-    said = f"; it is Pip in {sum(known):.0f} of {len(known)}" if known else ""
-    print(f"{use}: {right:.0f} of {len(prompts)} show what was asked for beside Pip{said}")
-    return plots.picture_grid(pictures, captions, columns=5, title=title)
-
-
-show("context", "New contexts")
+uses(draw_tuned, SUBJECT, IDENTIFIER)
 
 # %% [markdown]
 r"""
-**New contexts** are what DreamBooth is for: Pip from the five pictures, the place from all that the model knew before. Two things go wrong, and the verdicts tell them apart. Where it is not Pip, the name has not bound yet. (The snow, the desert and the beach are places of the five pictures: there a copy is easiest, and does not count as Pip.) Where it *is* Pip and the ✗ stands for the place, see whether it is one of the places of the five references: then the name has swallowed them, the paper's *overfitting to the original setting*.
+Read the rows one by one.
+
+- **Contexts** are what DreamBooth is for. A ✗ with *Tock* often means that the place
+  became one of the five places: the name has taken them in.
+- **Accessories** share the head with the propeller.
+- **Styles** change every pixel. Either the style or Tock may win.
+- **Expressions** are a few pixels. If all faces are alike, the face of the five pictures
+  has become part of the name.
+- **Views**: one picture shows Tock from the side, none from behind.
+- **Properties** ask for a contradiction: pink is part of what the name means.
+
+## 8. The hard case
+
+Tock is learnt in a few hundred steps. Pip, a robot, is not. The strips below are stored
+results with more steps and a frozen text encoder. Each row is a prompt. It begins with the
+picture of the original model, and goes on with the tuned one from the same noise.
 """
 
 # %%
-show("accessory", "Accessories")
+stored = load_grid()
+row = [place for place in stored.grid.trials if place.learning_rate == 3e-4]
+prompts = stored.grid.settings["prompts"]
+strips = [stored.original, *(stored.pictures[place] for place in row)]
+names = [f"step {place.steps}" for place in row]
+captions = [caption for prompt in prompts for caption in [fill(prompt, 24), *names]]
+plots.picture_grid(
+    np.stack(strips, axis=1).reshape(-1, 64, 64, 3),
+    captions,
+    columns=len(strips),
+    title="Pip: the original model, and after more and more steps",
+)
+
+# %% tags=["nbval-check-output"]
+print("steps   identity   prompt   prior")
+for place in row:
+    each = stored.grid.trials[place].qualities
+    print(f"{place.steps:5}   {each.identity:8.2f}   {each.prompt:6.2f}   {each.prior:5.2f}")
 
 # %% [markdown]
 r"""
-**Accessories** have to be put on a head that no accessory was ever drawn on. Watch whether hat and feelers get along, and whether Pip is still Pip under it: what is worn hides what Pip is known by. If one is missing, is it the model or the training? Let the original draw "a robot wearing a crown", and compare lesson 07's column "obeyed, original".
+At 200 steps Pip is not there. Later the feelers and the star come, and some prompts are
+followed less well. No step is best in everything.
+
+**Try it.** Change `SUBJECT` to `"pip"` and `STEPS` to 800 at the top, and run all cells.
+Pip gets a folder of its own. The other settings of the strips are in lesson 09.
+
+## 9. Take it along
+
+The result is a plain folder of diffusers. Nothing of this course is needed to use it:
 """
 
-# %%
-show("style", "Art styles")
-
-# %% [markdown]
-r"""
-**Art styles** change every pixel, and still it should be Pip. The style is known to the model from all its training, Pip from five drawings in one style; either may win.
-"""
-
-# %%
-show("expression", "Expressions")
-
-# %% [markdown]
-r"""
-**Expressions** are a few pixels here, on a face that the model knows from five small drawings. If it looks the same whatever is asked, that is *entanglement*: what the references show alike becomes part of the name. (The recogniser has to read a face that it has never seen either; trust your eyes more than the ✓ here.)
-"""
-
-# %%
-show("view", "Views")
-
-# %% [markdown]
-r"""
-**Views** are the subtlest. One reference shows Pip from the side, none from behind. Is one enough? Look at the side views first: is it Pip, or some robot of Pip's colour? From behind there is no verdict; the model must put together what robots look like at the back and what it has guessed of Pip. Does the key turn up, or the star, which belongs in front?
-"""
-
-# %%
-show("property", "Properties")
-
-# %% [markdown]
-r"""
-**Properties** ask for a contradiction: Pip's own colour is part of what the name means, and now it should be another. The stronger the name has bound, the harder this becomes; if nothing changes colour, train again with fewer steps (`STEPS` at the top). (Turquoise is Pip's own colour, so that ✓ costs nothing; three prompts ask for a pattern.)
-
-Nothing here was hand-picked, so expect failures; the counts say how many. It is why the measures above are *shares*: one lucky picture proves nothing.
-
-## 8. Take it along
-
-What comes out is a plain pipeline folder. Nothing of this course is needed to use it:
-"""
-
-# %%
+# %% tags=["hide-input"]
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
@@ -469,129 +464,74 @@ from transformers.utils import logging as transformers_logging
 for logging in (diffusers_logging, transformers_logging):
     logging.disable_progress_bar()
 
-pipeline = DiffusionPipeline.from_pretrained(config.output)
+# %%
+pipeline = DiffusionPipeline.from_pretrained(load(tuned_model).name_or_path)
 pipeline.set_progress_bar_config(disable=True)
 drawn = pipeline(
-    ["a zwx robot in the forest"] * 4,
-    num_inference_steps=25,
+    [f"a zwx {CLASS_NOUN} in the forest"] * 3,
+    num_inference_steps=20,
     guidance_scale=10,
     generator=torch.Generator().manual_seed(0),
     output_type="np",
 ).images
 plots.picture_strip(
     (255 * drawn).round().astype(np.uint8),
-    4 * [""],
-    title="“a zwx robot in the forest”, drawn by diffusers alone",
+    3 * [""],
+    title=f"“a zwx {CLASS_NOUN} in the forest”, drawn by diffusers alone",
 )
 
 # %% [markdown]
 r"""
-On the command line all of this lesson is
+On the command line this lesson is
 
 ```
-tlab subject pip --out pip
-tlab dreambooth --subject-images pip --identifier zwx --class-noun robot --output tuned \
-    --max-steps 800 --prior-loss-weight 2 --no-train-text-encoder --evaluate-every 200
-tlab evaluate --model tuned --subject-images pip --identifier zwx --class-noun robot
-tlab sample "a zwx robot on the moon" --model tuned
+tlab subject tock --out tock
+tlab dreambooth --subject-images tock --identifier zwx --class-noun bird --output tuned \
+    --max-steps 300 --num-class-images 32 --evaluate-every 150
+tlab evaluate --model tuned --subject-images tock --identifier zwx --class-noun bird
+tlab sample "a zwx bird on the moon" --model tuned
 ```
 
 and `tuned/report.html` shows the run on one page.
 
-## 9. The same on a GPU, with your own photos
+## 10. The same on a GPU, with your own photos
 
-**Plain words first.** `picturebook` knows only its own world: fourteen kinds of characters, twelve places, 64 pixels, and never a shadow that was not drawn. Photos of your cat mean nothing to it; it would learn blots. Your own photos need a model that has seen photos, such as Stable Diffusion 1.5, and that needs a GPU. The code is the same, with another `model=`, another word (`zwx` is one token only here; Stable Diffusion's tokenizer cuts it in two, and keeps `ohwx` whole) and that model's own defaults. What follows is counted, not measured: the course has not been run on a GPU yet.
+`picturebook` knows only its own world. It cannot learn from photos.
 
-What does it need? We can count before anything is downloaded, as the preflight does: the U-Net is built without memory, run once on shapes alone, and what the backward pass would keep is added up. Four words of the trade: *bf16* is arithmetic with 16-bit numbers, for which every number that learns gets a 16-bit copy, 2 bytes more (15.2 GiB instead of the 13.6 of section 3); *gradient checkpointing* computes activations again on the way back instead of keeping them; *8-bit moments* keep each of AdamW's two means in one byte; and the *rank* is the thin side of LoRA's two matrices. We plan with nine tenths of a card's memory.
+For photos you need a model that has seen photos, such as Stable Diffusion 1.5, and a
+GPU. The code is the same. Three settings differ: the model, the word, and the learning
+rate, which is $5\cdot10^{-6}$ by default. We use the word `ohwx`, which is one rare
+token of that model.
+
+How much memory does it need? The numbers below are counted from the shapes of the
+network, not measured on a GPU.
+
+- *bf16* is arithmetic with 16-bit numbers. Each number that learns gets a 16-bit copy
+  of 2 bytes more.
+- *Gradient checkpointing* computes activations a second time instead of keeping them.
+- *8-bit moments* keep each of AdamW's two means in one byte.
+- The *rank* of LoRA is the thin side of its two matrices.
+
+"1 + 1" is one photo of the subject and one picture of the class in a step.
 """
 
-# %%
-from diffusers import UNet2DConditionModel
-
-from tlab_diffusion.dreambooth.families.stable_diffusion import StableDiffusion
-from tlab_diffusion.dreambooth.methods import lora
-from tlab_diffusion.dreambooth.preflight import resources
-
-SD_PARTS = {  # how many numbers the parts of Stable Diffusion 1.5 have
-    "text_encoder": resources.Part(123_060_480, 4),
-    "unet": resources.Part(859_520_964, 4),
-    "vae": resources.Part(83_653_863, 4),
-}
-SD_UNET = {
-    "sample_size": 64,
-    "in_channels": 4,
-    "block_out_channels": [320, 640, 1280, 1280],
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-}
-TARGETS = StableDiffusion.lora_targets["unet"]
-with torch.device("meta"):
-    sd_unet = UNet2DConditionModel.from_config(SD_UNET)
-    sd_inputs = (
-        torch.empty(1, 4, 64, 64),  # x_t: one picture of 512 x 512
-        torch.zeros(1),  # t
-        torch.empty(1, 77, 768, requires_grad=True),  # text
-    )
-shapes = {name: tuple(weights.shape) for name, weights in sd_unet.named_parameters()}
-adapters = lora.num_parameters(shapes, TARGETS, rank=4)
-
-
-def work(checkpointing, method="dreambooth"):
-    """What one picture of 512 x 512 costs."""
-    family = StableDiffusion()
-    resources.freeze(sd_unet, method, family)
-    return resources.forward_cost(
-        family, sd_unet, sd_inputs, fused_attention=True, checkpointing=checkpointing
-    )
-
-
-numbers = SD_PARTS["unet"].parameters
-all_weights = resources.MemoryBudget(SD_PARTS, numbers, half=True)
-small_moments = resources.MemoryBudget(SD_PARTS, numbers, half=True, moments=2)
-lora_alone = resources.MemoryBudget(SD_PARTS, adapters, added=adapters, half=True)
-checkpointed = work(checkpointing=True)
-settings = {
-    "all weights": (all_weights, work(checkpointing=False)),
-    "  + gradient checkpointing": (all_weights, checkpointed),
-    "  + 8-bit moments": (small_moments, checkpointed),
-    "LoRA, rank 4, no checkpointing": (lora_alone, work(checkpointing=False, method="lora")),
-}
-
 # %% tags=["nbval-check-output"]
-GIB = 2**30
-
-
-def most_pictures(load, each, gigabytes):
-    """The largest batch size, 1 picture being 1 of the subject and 1 of the class."""
-    pictures = 0
-    while (
-        resources.memory_needed(load, each, 2 * (pictures + 1))
-        <= resources.USABLE * gigabytes * GIB
-    ):
-        pictures += 1
-    return pictures
-
-
-print(f"{'Stable Diffusion 1.5, 512 x 512, bf16':40}{'memory':>9}   largest batch on")
-print(f"{'':40}{'at 1 + 1':>9}{'16 GB':>9}{'24 GB':>8}{'80 GB':>8}")
-for name, (load_of, each) in settings.items():
-    needed = resources.memory_needed(load_of, each, 2) / GIB
-    most = [most_pictures(load_of, each, size) or "-" for size in (16, 24, 80)]
-    print(f"{name:40}{needed:5.1f} GiB{most[0]:>9}{most[1]:>8}{most[2]:>8}")
+print(gpu_table())
 
 # %% [markdown]
 r"""
-So, as settings:
-
 | GPU | what to choose |
 |---|---|
-| 16 GB | `--gradient-checkpointing --optimizer adamw8bit` (needs bitsandbytes), or `--method lora` |
-| 24 GB | all weights, with full-precision moments; with `--gradient-checkpointing` a larger batch |
-| 80 GB | all weights, larger batches, and the text encoder too (`--train-text-encoder`) |
+| 16 GB | `--gradient-checkpointing --optimizer adamw8bit`, or `--method lora` |
+| 24 GB | all weights; with `--gradient-checkpointing` a larger batch |
+| 80 GB | all weights, a larger batch, and `--train-text-encoder` |
 
-The preflight does this sum for your machine, and splits a step into parts where it has to; the result is the same.
+`adamw8bit` needs the package bitsandbytes.
 
-Put three to five photos into a folder `photos` beside this notebook, say what they show, and run the cell. Where there is no GPU or no folder, it says so and does nothing.
+Put three to five photos into a folder `photos` beside this notebook, and say what they
+show. Without a GPU or without the folder the cell does nothing.
+
+If the photos show a person, ask that person first. Lesson 07 has a page on it.
 """
 
 # %%
@@ -604,15 +544,11 @@ if torch.cuda.is_available() and PHOTOS.is_dir():
             subject_images=PHOTOS,
             identifier="ohwx",
             class_noun=PHOTO_NOUN,
-            output="tuned-on-photos",
+            output=own_folder("photos"),
             model=STABLE_DIFFUSION,
             precision="bf16",
         )
-        ready = preflight(photo_config)
-        print(ready)
-        for event in run(ready.config, ready.pictures, evaluate_every=200):
-            if isinstance(event, Evaluated):
-                print(event.step, event.metrics.numbers())
+        train_subject(preflight(photo_config, resume=True), evaluate_every=200)
     except InputError as error:
         print(error)
 else:
@@ -620,21 +556,25 @@ else:
 
 # %% [markdown]
 r"""
-Two things differ. The measures come from the paper's own encoders, CLIP and DINO, where they can be had; and there is no world to ask whether the picture *is* your dog, so identity is the likeness to your photos, as a share of their likeness to each other. The learning rate is $5\cdot10^{-6}$, sixty times smaller than here: the paper's value for this model.
-
-If the photos show a person, ask that person first, before you train and again before you show. Lesson 07 has a page on it.
+With photos nobody knows whether a picture *is* your dog. There, identity is the likeness
+to your photos, as a share of their likeness to each other.
 
 ## What to keep
 
-- The word: one token, rare, before the class noun. The pictures: few, different in everything but the subject.
-- The loss does not tell when to stop. Draw with fixed prompts and fixed noise, and measure: is it the subject, is the prompt obeyed, is the class still there?
-- The three pull in different directions; a harmonic mean cannot be bought with one of them.
-- A number that learns costs 16 bytes before any picture is looked at, 18 with bf16, and 4 more where its average is kept.
-- What all references show alike, such as a colour, a face, a view, a place, tends to become part of the name. Choose pictures that differ in all that is *not* the subject.
+- The word is one rare token before the class noun. The pictures are few, and differ in
+  everything but the subject.
+- The loss does not say when to stop. Draw fixed prompts with fixed noise, and measure
+  identity, prompt and prior.
+- The harmonic mean of the three is low if one of them is.
+- A number that learns costs 16 bytes, before any picture is looked at.
+- What all pictures show becomes part of the name: a colour, a face, a place.
 
-**Read on** Ruiz and others, *DreamBooth* (arXiv:2208.12242), sections 4.3 and 4.4 and the pictures of its appendix · Hu and others, *LoRA* (arXiv:2106.09685) · Dettmers and others, *8-bit Optimizers via Block-wise Quantization* (arXiv:2110.02861).
+**Read on** Ruiz and others, *DreamBooth* (arXiv:2208.12242), sections 4.3 and 4.4 · Hu
+and others, *LoRA* (arXiv:2106.09685) · Dettmers and others, *8-bit Optimizers via
+Block-wise Quantization* (arXiv:2110.02861).
 
-**Next** comes the question of every practitioner: *which* learning rate, *how many* steps? [Lesson 09](09_grid_search.ipynb) searches.
+**Next**: which learning rate, and how many steps? [Lesson 09](09_grid_search.ipynb)
+searches.
 """
 
 # %%
