@@ -91,7 +91,7 @@ def test_each_output_stays_in_its_place(page, clock):
 
     list(watch(training(4, later), 4, draw=lambda _: np.zeros((3, 2))))
     assert sum(what == "new" for what, _ in page) == 2
-    assert len(pictures(page)) == 5
+    assert len(pictures(page)) == 6  # after each step, at the end, and with the last words
 
 
 def test_the_last_words_name_no_time_so_that_a_notebook_repeats_them(page):

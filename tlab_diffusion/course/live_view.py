@@ -177,8 +177,8 @@ class LiveView:
 
     def close(self, words: str, whole: bool) -> None:
         """Show the last line: the same at every run, so that outputs can be compared."""
-        if self.losses and not any(each is not None for each in self._samples):
-            self._show_picture()
+        if self.losses:
+            self._show_picture()  # the loss up to the last step
         if whole and self.losses:
             words = f"{words} Loss {self._loss():.3f} (mean of the last {SMOOTH} steps)."
         self._page.bar(words, len(self.losses), self.total)
