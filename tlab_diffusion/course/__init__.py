@@ -1,4 +1,7 @@
-"""What the lessons import: check an answer, show a hint or the solution, list your progress."""
+"""What the lessons import.
+
+Check an answer, show a hint or the solution, list your progress, and watch a training.
+"""
 
 from tlab_diffusion.course.catalogue import (
     exercises,
@@ -11,6 +14,7 @@ from tlab_diffusion.course.catalogue import (
 from tlab_diffusion.course.fresh import fresh_copy
 from tlab_diffusion.course.grading import Result, check
 from tlab_diffusion.course.hints import hint
+from tlab_diffusion.course.live_view import watch
 
 __all__ = [
     "Result",
@@ -23,4 +27,5 @@ __all__ = [
     "reset",
     "snippets",
     "solution",
+    "watch",
 ]
