@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 from tlab_diffusion import plots
-from tlab_diffusion.course import check, hint, progress, reference, snippets, solution, watch
+from tlab_diffusion.course import check, hint, progress, reference, snippets, solution
+from tlab_diffusion.course.live_view import watch
 from tlab_diffusion.course.toy_data import cat_colours, pixel_cats, smile
 from tlab_diffusion.course.widgets import training_view
 from tlab_diffusion.diffusion import losses, process, samplers, schedules, unet

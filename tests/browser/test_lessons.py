@@ -74,7 +74,7 @@ TRAINING = """
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from tlab_diffusion.course import watch
+from tlab_diffusion.course.live_view import watch
 
 def steps():
     for number in range(1, 501):

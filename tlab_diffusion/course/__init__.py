@@ -1,7 +1,4 @@
-"""What the lessons import.
-
-Check an answer, show a hint or the solution, list your progress, and watch a training.
-"""
+"""What the lessons import: check an answer, show a hint or the solution, list your progress."""
 
 from tlab_diffusion.course.catalogue import (
     exercises,
@@ -14,7 +11,6 @@ from tlab_diffusion.course.catalogue import (
 from tlab_diffusion.course.fresh import fresh_copy
 from tlab_diffusion.course.grading import Result, check
 from tlab_diffusion.course.hints import hint
-from tlab_diffusion.course.live_view import watch
 
 __all__ = [
     "Result",
@@ -27,5 +23,4 @@ __all__ = [
     "reset",
     "snippets",
     "solution",
-    "watch",
 ]
