@@ -20,7 +20,7 @@ from tlab_diffusion.evaluation.measure import SampleCounts
 @pytest.fixture
 def run(pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(SampleCounts.__init__, "__defaults__", (1, 8, 32))  # few pictures
+    monkeypatch.setattr(SampleCounts.__init__, "__defaults__", (1, 8, 32, 0))  # few pictures
 
     def run(*options, rates="1e-3,1e-4", steps="1,2"):
         names = ["--identifier", "zwx", "--class-noun", "robot", "--model", f"{model_folder()}"]
