@@ -76,6 +76,8 @@ def fake_measure(sample, subject, prompts, *, counts, seed, encoders):
     """In place of `measure`: numbers that follow from what is drawn."""
     pictures = sample([prompt.text for prompt in prompts] * counts.per_prompt, seed)
     of_class = sample(["a robot"] * counts.per_class, seed)
+    if counts.per_leak:
+        sample(["a robot in the snow", "a cat in the snow"] * counts.per_leak, seed)
     identity, accuracy = (float(part.mean()) / 255 for part in (pictures[:, :9], pictures[:, 9:]))
     variety = float(of_class[:, 0].mean()) / 255
     return point(0, class_div=variety, identity=identity, prompt_accuracy=accuracy).metrics

@@ -25,9 +25,10 @@ from tests.dreambooth.tiny import PICTURES, model_folder, new_config
 from tlab_diffusion.dreambooth import run as runs
 from tlab_diffusion.dreambooth.checkpoint import resume as checkpoint
 from tlab_diffusion.dreambooth.measures import evaluator
-from tlab_diffusion.dreambooth.measures.evaluator import Evaluator
+from tlab_diffusion.dreambooth.measures.evaluator import WATCHING, Evaluator
 from tlab_diffusion.dreambooth.measures.selection import trade_off
 from tlab_diffusion.dreambooth.preflight.checks import Preflight
+from tlab_diffusion.dreambooth.preflight.resources import STRIP, pictures_of
 from tlab_diffusion.dreambooth.presets import usual_evaluations
 from tlab_diffusion.dreambooth.report.console import show
 from tlab_diffusion.dreambooth.report.log import RunLog, best
@@ -401,7 +402,8 @@ def test_the_original_is_measured_once(fake, tmp_path, monkeypatch):
 
 def test_progress_counts_what_is_drawn(fake, tmp_path):
     """Of two runs the second has the original's metrics from the cache."""
-    for name, number in (("one", 30), ("other", 4)):
+    measured = pictures_of(WATCHING)
+    for name, number in (("one", measured), ("other", STRIP)):
         seen = []
         events = run(
             settings(tmp_path / name),
@@ -411,9 +413,9 @@ def test_progress_counts_what_is_drawn(fake, tmp_path):
             progress=lambda *news, seen=seen: seen.append(news),
         )
         list(events)
-        assert [done for _, done, _ in seen] == list(range(1, number + 3 * 30 + 1))
-        assert seen[0] == ("measuring", 1, 4 * 30)
-        assert seen[-1] == ("measuring", number + 90, number + 90)
+        assert [done for _, done, _ in seen] == list(range(1, number + 3 * measured + 1))
+        assert seen[0] == ("measuring", 1, 4 * measured)
+        assert seen[-1] == ("measuring", number + 3 * measured, number + 3 * measured)
 
 
 def test_a_full_disk_is_one_line(fake, tmp_path):
